@@ -1,0 +1,234 @@
+"""An instance's directory: its files, their permissions, and the little that is kept in them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mail_proxy.encryption import new_token
+from mail_proxy.errors import InstanceError, InvalidInput
+from mail_proxy.model.names import is_instance_name
+
+HOME_VARIABLE = "MAIL_PROXY_HOME"
+
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
+
+_NODE_BYTES = 16
+
+
+def home(environ: Mapping[str, str]) -> Path:
+    """Return the directory that holds all instances of this user, as an absolute path."""
+    moved = environ.get(HOME_VARIABLE)
+    try:
+        root = Path(moved).expanduser() if moved else Path.home() / ".mail-proxy"
+    except RuntimeError as error:
+        raise InstanceError(f"cannot tell the home directory: {error}; set {HOME_VARIABLE}") from error
+    return root.absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One named server and the directory it owns (contract: cli.md, Instances and the daemon)."""
+
+    name: str
+    directory: Path
+
+    @classmethod
+    def at(cls, home: Path, name: str, *, reserved: Container[str] = ()) -> Instance:
+        """Name an instance, which may not exist yet.
+
+        Raises InvalidInput for what cannot be a name, among them the words in `reserved`.
+        """
+        if not is_instance_name(name):
+            raise InvalidInput(
+                f"'{name}' cannot be the name of an instance: use a-z, 0-9, '-' and '_', at most 63, "
+                "beginning with a letter or a digit"
+            )
+        if name in reserved:
+            raise InvalidInput(f"'{name}' cannot be the name of an instance: it is a command")
+        return cls(name, home / name)
+
+    @property
+    def config_file(self) -> Path:
+        return self.directory / "config.toml"
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "mail_service.db"
+
+    @property
+    def token_file(self) -> Path:
+        return self.directory / "token"
+
+    @property
+    def key_file(self) -> Path:
+        return self.directory / "encryption.key"
+
+    @property
+    def node_file(self) -> Path:
+        return self.directory / "node"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.directory / "pid"
+
+    @property
+    def log_file(self) -> Path:
+        return self.directory / "server.log"
+
+    @property
+    def attachments(self) -> Path:
+        return self.directory / "attachments"
+
+    @property
+    def sandbox(self) -> Path:
+        return self.directory / "sandbox"
+
+    def exists(self) -> bool:
+        """Tell whether the directory is there and looks like an instance's."""
+        return _exists(self.config_file) or _exists(self.token_file)
+
+    def create(self) -> None:
+        """Make the directory and what belongs in it; what is there already stays as it is."""
+        with _reporting(f"cannot create the instance '{self.name}'"):
+            self.directory.parent.parent.mkdir(parents=True, exist_ok=True)
+            for directory in (self.directory.parent, self.directory, self.attachments, self.sandbox):
+                directory.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
+        if not _exists(self.token_file):
+            create_private(self.token_file, new_token())
+
+    def read_token(self) -> str:
+        """Return the admin token; InstanceError if it is missing, unreadable or empty."""
+        token = _read_line(self.token_file)
+        if not token:
+            raise InstanceError(
+                f"{self.token_file} is empty: 'mail-proxy {self.name} token --regenerate' makes a new token"
+            )
+        return token
+
+    def regenerate_token(self) -> str:
+        """Replace the admin token and return the new one."""
+        write_private(self.token_file, token := new_token())
+        return token
+
+    def node_id(self) -> str:
+        """Return the id under which this directory's server owns leases.
+
+        It outlives the process, so that a restarted server frees what its predecessor had claimed.
+        """
+        if not _exists(self.node_file):
+            create_private(self.node_file, secrets.token_hex(_NODE_BYTES))
+        return _read_line(self.node_file) or self._renewed_node_id()
+
+    def _renewed_node_id(self) -> str:
+        write_private(self.node_file, node := secrets.token_hex(_NODE_BYTES))
+        return node
+
+    def repair_permissions(self) -> list[str]:
+        """Take away what others may do here (contract: security.md, Files); return a warning for each."""
+        return [
+            warning for path, allowed in self._guarded() if (warning := _restrict(path, allowed)) is not None
+        ]
+
+    def _guarded(self) -> Iterator[tuple[Path, int]]:
+        yield self.directory, PRIVATE_DIRECTORY
+        with _reporting(f"cannot read the instance '{self.name}'"):
+            entries = sorted(self.directory.iterdir())
+        for entry in entries:
+            yield entry, PRIVATE_DIRECTORY if entry.is_dir() else PRIVATE_FILE
+
+
+def list_instances(home: Path) -> list[Instance]:
+    """Return the instances under `home`, by name; none when there is no such directory."""
+    with _reporting(f"cannot list the instances in {home}"):
+        try:
+            names = sorted(entry.name for entry in home.iterdir() if is_instance_name(entry.name))
+        except FileNotFoundError:
+            return []
+    return [instance for name in names if (instance := Instance(name, home / name)).exists()]
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file (mode 0600) so that a reader, or a crash, sees the old text or the new one, whole."""
+    with _reporting(f"cannot write {path}"), _complete_file(path, text) as complete:
+        complete.replace(path)
+
+
+def create_private(path: Path, text: str) -> bool:
+    """Write a file (mode 0600) unless it exists; tell whether it was this call that made it."""
+    with _reporting(f"cannot create {path}"), _complete_file(path, text) as complete:
+        try:
+            path.hardlink_to(complete)
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _complete_file(beside: Path, text: str) -> Iterator[Path]:
+    """Yield a temporary file that holds all of `text` on the disk, to be put in its place."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{beside.name}.", dir=beside.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        yield Path(name)
+        _sync_directory(beside.parent)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_line(path: Path) -> str:
+    with _reporting(f"cannot read {path}"):
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise InstanceError(f"cannot read {path}: it is not text") from error
+
+
+def _exists(path: Path) -> bool:
+    """Like Path.exists, but what may not be looked at is an error and not an absence."""
+    with _reporting(f"cannot look at {path}"):
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True
+
+
+def _restrict(path: Path, allowed: int) -> str | None:
+    with _reporting(f"cannot correct the permissions of {path}"):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:  # a temporary file that has just been put in its place
+            return None
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_ISLNK(status.st_mode) or mode & ~allowed == 0:
+            return None
+        path.chmod(mode & allowed)
+    return f"{path} was open to others (mode {mode:04o}); it is now {mode & allowed:04o}"
+
+
+@contextlib.contextmanager
+def _reporting(failure: str) -> Iterator[None]:
+    """Turn the system's refusal into one line that begins with `failure`."""
+    try:
+        yield
+    except OSError as error:
+        raise InstanceError(f"{failure}: {error.strerror or error}") from error
