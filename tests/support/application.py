@@ -137,6 +137,7 @@ class Application:
         task = asyncio.current_task()
         assert task is not None
         self._conversations.add(task)
+        task.add_done_callback(self._conversations.discard)
         self.connections += 1
         try:
             while (post := await _read(reader)) is not None and await self._reply(post, writer):
@@ -146,7 +147,6 @@ class Application:
             # and a TLS connection would wait for the client's part of the good-bye.
             writer.transport.abort()
         finally:
-            self._conversations.discard(task)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
