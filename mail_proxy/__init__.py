@@ -1,0 +1,3 @@
+"""mail-proxy: the server between applications and SMTP providers."""
+
+__version__ = "0.1.0"

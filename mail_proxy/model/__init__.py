@@ -1,0 +1,1 @@
+"""The domain's values: frozen dataclasses and enums, standard library only."""

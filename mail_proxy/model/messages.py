@@ -1,0 +1,186 @@
+"""A message: one e-mail to be sent, its recipients one by one, and the events that happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    DEFERRED = "deferred"
+    SENDING = "sending"
+    SENT = "sent"
+    ERROR = "error"
+    BOUNCED = "bounced"
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the message still has to leave."""
+        return self in (Status.PENDING, Status.DEFERRED, Status.SENDING)
+
+
+class Priority(IntEnum):
+    IMMEDIATE = 0
+    HIGH = 1
+    MEDIUM = 2
+    LOW = 3
+
+
+class RecipientStatus(StrEnum):
+    PENDING = "pending"
+    DEFERRED = "deferred"
+    SENT = "sent"
+    ERROR = "error"
+    BOUNCED = "bounced"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this recipient still has to be tried."""
+        return self in (RecipientStatus.PENDING, RecipientStatus.DEFERRED)
+
+
+class EventType(StrEnum):
+    QUEUED = "queued"
+    REPLACED = "replaced"
+    DEFERRED = "deferred"
+    SENDING = "sending"
+    SENT = "sent"
+    ERROR = "error"
+    BOUNCE = "bounce"
+    PEC_ACCEPTANCE = "pec_acceptance"
+    PEC_DELIVERY = "pec_delivery"
+    PEC_WARNING = "pec_warning"
+    PEC_ERROR = "pec_error"
+    PEC_RELAY = "pec_relay"
+    PEC_TIMEOUT = "pec_timeout"
+    SUSPENDED = "suspended"
+    ACTIVATED = "activated"
+    DELETED = "deleted"
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether the application is told of events of this type (contract: reports.md)."""
+        return self in (self.SENT, self.ERROR, self.DEFERRED, self.BOUNCE) or self.value.startswith("pec_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """One address of the envelope; `code` is the enhanced or basic status code of the last `reply`."""
+
+    address: str
+    status: RecipientStatus = RecipientStatus.PENDING
+    code: str | None = None
+    reply: str | None = None
+
+
+class PayloadKind(StrEnum):
+    FIELDS = "fields"
+    RAW = "raw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One file of a message. `content` is set for what came along as base64."""
+
+    filename: str
+    mime_type: str | None = None
+    content: bytes = b""
+    content_id: str | None = None
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a message says, as validated fields: the MIME builder's input.
+
+    Addresses keep the form they were given in (``Name <address>``); `headers` are further header fields.
+    """
+
+    sender: str
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    subject: str = ""
+    body: str = ""
+    content_type: str = "plain"
+    body_html: str | None = None
+    reply_to: str | None = None
+    headers: Mapping[str, str] | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A validated message on its way into the store.
+
+    `payload` is JSON (UTF-8) of the fields, or the RFC 5322 bytes; `envelope_from` is the return path
+    (None: decided at sending); `metadata` is JSON; `lane` is the account's.
+    """
+
+    pk: str
+    tenant_id: str
+    id: str
+    account_id: str
+    lane: int
+    kind: PayloadKind
+    payload: bytes
+    recipients: tuple[str, ...]
+    envelope_from: str | None
+    message_id: str
+    priority: int = Priority.MEDIUM
+    batch_code: str | None = None
+    deferred_ts: float | None = None
+    is_pec: bool = False
+    metadata: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message as the store knows it (contract: messages.md, Lifecycle). Timestamps are Unix seconds."""
+
+    seq: int
+    pk: str
+    tenant_id: str
+    id: str
+    account_id: str
+    status: Status
+    priority: int
+    batch_code: str | None
+    recipients: tuple[Recipient, ...]
+    envelope_from: str | None
+    message_id: str
+    is_pec: bool
+    metadata: str | None
+    created_at: float
+    updated_at: float
+    deferred_ts: float | None
+    sent_ts: float | None
+    error_ts: float | None
+    error: str | None
+    last_error: str | None
+    retry_count: int
+    reported_ts: float | None
+    bounce_type: str | None
+    bounce_code: str | None
+    bounce_reason: str | None
+    bounce_ts: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What a message carries; see `NewMessage.payload`."""
+
+    kind: PayloadKind
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to a message, never edited."""
+
+    event_id: int
+    event_type: EventType
+    event_ts: float
+    description: str
+    event_data: Mapping[str, object] | None

@@ -1,0 +1,98 @@
+"""What passes between the dispatcher and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mail_proxy.model.accounts import OnUnknown
+from mail_proxy.model.messages import EventType, Payload, Recipient, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyLane:
+    """An account with messages ready; `priority` is the best of them."""
+
+    lane: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A message under this node's lease. `payload` is None when it is too large to have been read along."""
+
+    seq: int
+    pk: str
+    tenant_id: str
+    id: str
+    account_id: str
+    lane: int
+    priority: int
+    recipients: tuple[Recipient, ...]
+    envelope_from: str | None
+    message_id: str
+    retry_count: int
+    size: int
+    created_at: float
+    is_unknown: bool
+    payload: Payload | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """One thing that happened, to be recorded together with the change it tells of."""
+
+    event_type: EventType
+    event_ts: float
+    description: str
+    event_data: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What an attempt came to: the message's new state and the events that tell it."""
+
+    seq: int
+    tenant_id: str
+    status: Status
+    recipients: tuple[Recipient, ...]
+    retry_count: int
+    events: tuple[NewEvent, ...]
+    deferred_ts: float | None = None
+    sent_ts: float | None = None
+    error_ts: float | None = None
+    error: str | None = None
+    last_error: str | None = None
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A message whose node died. `was_final`: its content may have been transmitted."""
+
+    seq: int
+    tenant_id: str
+    was_final: bool
+    on_unknown: OnUnknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How many messages of an account have still to leave."""
+
+    tenant_id: str
+    account_id: str
+    status: Status
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeInfo:
+    """A server process that shares this database. Timestamps are Unix seconds."""
+
+    node_id: str
+    name: str
+    pid: int
+    version: str
+    started_at: float
+    seen_at: float

@@ -1,0 +1,112 @@
+"""SMTP accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mail_proxy.encryption import Vault
+from mail_proxy.errors import Conflict, NotFound
+from mail_proxy.model.accounts import Account
+from mail_proxy.model.messages import EventType
+from mail_proxy.model.queue import NewEvent
+from mail_proxy.store import rows as shape
+from mail_proxy.store.database import Call, Database, Many, Work
+from mail_proxy.store.queries import load
+
+SQL = load("accounts")
+MESSAGES = load("messages")
+
+ACCOUNT_DELETED = "account deleted"
+
+
+class Accounts:
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    async def get(self, tenant_id: str, account_id: str) -> Account:
+        """Raise `NotFound` when the tenant has no such account."""
+        return await self._database.read(self._get, tenant_id, account_id)
+
+    async def of_tenant(self, tenant_id: str) -> list[Account]:
+        return await self._database.read(self._list, "of_tenant", {"tenant_id": tenant_id})
+
+    async def all(self) -> list[Account]:
+        return await self._database.read(self._list, "all", {})
+
+    async def named(self, account_id: str) -> list[Account]:
+        """The accounts with this id, of whatever tenant."""
+        return await self._database.read(self._list, "named", {"id": account_id})
+
+    async def of_lane(self, lane: int) -> Account | None:
+        found = await self._database.read(self._list, "of_lane", {"lane": lane})
+        return found[0] if found else None
+
+    async def add(self, account: Account, now: float) -> Account:
+        """Raise `Conflict` when the tenant has an account of this id."""
+        return await self._database.write(self._add, account, now)
+
+    async def change(
+        self, tenant_id: str, account_id: str, change: Callable[[Account], Account], now: float
+    ) -> Account:
+        """Apply `change` to what is stored, as one step; raise `NotFound`."""
+        return await self._database.write(self._change, tenant_id, account_id, change, now)
+
+    async def set_last_error(self, lane: int, text: str | None) -> None:
+        await self._database.write(self._set_last_error, lane, text)
+
+    async def delete(self, tenant_id: str, account_id: str, *, force: bool, now: float) -> int:
+        """Remove it; with `force` its queued messages become errors, and their number is returned.
+
+        Raise `NotFound`, or `Conflict` while messages are queued and `force` is not given.
+        """
+        return await self._database.write(self._delete, tenant_id, account_id, force, now)
+
+    def _get(self, tenant_id: str, account_id: str) -> Work[Account]:
+        rows = yield Call(SQL["get"], {"tenant_id": tenant_id, "id": account_id})
+        if not rows:
+            raise NotFound("account", account_id)
+        return shape.account_of(rows[0], self._vault)
+
+    def _list(self, query: str, params: dict[str, object]) -> Work[list[Account]]:
+        rows = yield Call(SQL[query], params)
+        return [shape.account_of(row, self._vault) for row in rows]
+
+    def _add(self, account: Account, now: float) -> Work[Account]:
+        rows = yield Call(SQL["insert"], shape.account_params(account, self._vault) | {"now": now})
+        if not rows:
+            raise Conflict(f"tenant '{account.tenant_id}' has an account '{account.id}' already")
+        return (yield from self._get(account.tenant_id, account.id))
+
+    def _change(
+        self, tenant_id: str, account_id: str, change: Callable[[Account], Account], now: float
+    ) -> Work[Account]:
+        current = yield from self._get(tenant_id, account_id)
+        yield Call(SQL["update"], shape.account_params(change(current), self._vault) | {"now": now})
+        return (yield from self._get(tenant_id, account_id))
+
+    def _set_last_error(self, lane: int, text: str | None) -> Work[None]:
+        yield Call(SQL["set_last_error"], {"lane": lane, "last_error": text})
+
+    def _delete(self, tenant_id: str, account_id: str, force: bool, now: float) -> Work[int]:
+        account = yield from self._get(tenant_id, account_id)
+        queued = (yield Call(MESSAGES["waiting_of_lane"], {"lane": account.lane}))[0]["n"]
+        if queued and not force:
+            raise Conflict(
+                f"account '{account_id}' has {queued} queued messages; with force they become errors"
+            )
+        failed = yield Call(
+            MESSAGES["fail_lane"], {"lane": account.lane, "error": ACCOUNT_DELETED, "now": now}
+        )
+        event = NewEvent(
+            event_type=EventType.ERROR,
+            event_ts=now,
+            description=ACCOUNT_DELETED,
+            event_data={"error": ACCOUNT_DELETED},
+        )
+        yield Many(
+            MESSAGES["insert_event"],
+            [shape.event_params(row["seq"], row["tenant_id"], event) for row in failed],
+        )
+        yield Call(SQL["delete"], {"tenant_id": tenant_id, "id": account_id})
+        return len(failed)

@@ -1,0 +1,62 @@
+"""The one seam where drivers' exceptions become the project's own."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from mail_proxy.errors import DatabaseError, DatabaseUnavailable, DatabaseUnusable
+
+_AWAY = {
+    sqlite3.SQLITE_BUSY: "is locked by another program",
+    sqlite3.SQLITE_LOCKED: "is locked by another program",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
+    sqlite3.SQLITE_IOERR: "cannot be read or written (I/O error)",
+    sqlite3.SQLITE_READONLY: "is read-only",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that the directory exists and may be written",
+    sqlite3.SQLITE_PERM: "may not be opened: check its permissions",
+}
+_BROKEN = {
+    sqlite3.SQLITE_CORRUPT: "is damaged: restore a backup, or try 'sqlite3 FILE .recover'",
+    sqlite3.SQLITE_NOTADB: "is not a SQLite database",
+}
+
+
+def from_sqlite(error: sqlite3.Error, path: str) -> DatabaseError | None:
+    """Translate what the person at the keyboard can do something about; None for a bug of ours."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _AWAY:
+        return DatabaseUnavailable(f"database {path} {_AWAY[code]}")
+    if code in _BROKEN:
+        return DatabaseUnusable(f"database {path} {_BROKEN[code]}")
+    return None
+
+
+def from_postgres(error: Exception, where: str) -> DatabaseError | None:
+    """Translate a failure of asyncpg or of its connection; None for a bug of ours."""
+    import asyncpg
+
+    refused = (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidPasswordError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+    )
+    away = (
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.InterfaceError,
+        asyncpg.TransactionRollbackError,
+        asyncpg.ReadOnlySQLTransactionError,
+        OSError,
+        TimeoutError,
+    )
+    if isinstance(error, refused):
+        return DatabaseUnusable(f"database {where} refuses: {_first_line(error)}")
+    if isinstance(error, away):
+        return DatabaseUnavailable(f"database {where} is not available: {_first_line(error)}")
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

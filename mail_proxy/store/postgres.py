@@ -1,0 +1,149 @@
+"""PostgreSQL: a pool of connections, a transaction for each unit of work."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import asyncpg
+
+from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.store import migration
+from mail_proxy.store.database import Many, Row, Work
+from mail_proxy.store.errors import from_postgres
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 10.0
+COMMAND_TIMEOUT = 60.0
+ACQUIRE_TIMEOUT = 15.0
+CONFLICT_RETRIES = 5
+
+POOL_SIZE = 10
+
+
+class PostgresDatabase:
+    """See `Database`. Open with `PostgresDatabase.open`; always close."""
+
+    dialect = "postgres"
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], where: str) -> None:
+        self._pool = pool
+        self._where = where
+
+    @classmethod
+    async def open(cls, url: str, where: str, *, pool_size: int = POOL_SIZE) -> PostgresDatabase:
+        """Connect; `where` is the address as it may be shown, without password."""
+        async with _translated(where):
+            try:
+                pool = await asyncpg.create_pool(
+                    url,
+                    min_size=1,
+                    max_size=pool_size,
+                    timeout=CONNECT_TIMEOUT,
+                    command_timeout=COMMAND_TIMEOUT,
+                    server_settings={"application_name": "mail-proxy"},
+                )
+            except ValueError as error:
+                raise DatabaseUnavailable(f"database URL {where} is not valid: {error}") from error
+        return cls(pool, where)
+
+    async def read(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with (
+            _translated(self._where),
+            self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection,
+        ):
+            return await _drive(connection, work(*args, **kwargs))
+
+    async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with (
+            _translated(self._where),
+            self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection,
+        ):
+            for _ in range(CONFLICT_RETRIES):
+                with contextlib.suppress(
+                    asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError
+                ):
+                    async with connection.transaction():
+                        return await _drive(connection, work(*args, **kwargs))
+            async with connection.transaction():
+                return await _drive(connection, work(*args, **kwargs))
+
+    async def migrate(self) -> int:
+        async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            return await migration.migrate_postgres(connection, self._where)
+
+    async def notify(self, channel: str) -> None:
+        """Tell the other nodes (`LISTEN channel`) that there is work."""
+        async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            await connection.execute("SELECT pg_notify($1, '')", channel)
+
+    @contextlib.asynccontextmanager
+    async def listen(self, channel: str, heard: Callable[[], None]) -> AsyncIterator[Callable[[], bool]]:
+        """Call `heard` at each notification; yields a function telling whether the line still stands."""
+        async with _translated(self._where):
+            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
+
+            def relay(*_: object) -> None:
+                heard()
+
+            try:
+                await connection.add_listener(channel, relay)
+                yield lambda: not connection.is_closed()
+            finally:
+                if not connection.is_closed():
+                    await connection.remove_listener(channel, relay)
+                await self._pool.release(connection)
+
+    async def close(self) -> None:
+        """Wait for what runs, at most a command's time-out, then close."""
+        try:
+            await _bounded_close(self._pool)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._pool.terminate()
+
+
+async def _bounded_close(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    import asyncio
+
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+async def _drive(connection: PoolConnectionProxy[asyncpg.Record], work: Work[T]) -> T:
+    """Run a unit of work to its end, handing it the rows of each statement."""
+    rows: Sequence[Row] = ()
+    try:
+        statement = next(work)
+        while True:
+            query = statement.query
+            if isinstance(statement, Many):
+                await connection.executemany(query.postgres, [query.arguments(row) for row in statement.rows])
+                rows = ()
+            else:
+                rows = await connection.fetch(query.postgres, *query.arguments(statement.params))
+            statement = work.send(rows)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        work.close()
+
+
+@contextlib.asynccontextmanager
+async def _translated(where: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except Exception as error:
+        known = from_postgres(error, where)
+        if known is None:
+            raise
+        raise known from error

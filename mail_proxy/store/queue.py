@@ -1,0 +1,178 @@
+"""The queue: promoting, claiming under a lease, settling, and taking over from the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mail_proxy.model.accounts import OnUnknown
+from mail_proxy.model.messages import EventType, Status
+from mail_proxy.model.queue import Claimed, NewEvent, Orphan, ReadyLane, Settlement
+from mail_proxy.store import rows as shape
+from mail_proxy.store.database import Call, Database, Many, Work
+from mail_proxy.store.messages import read_payloads
+from mail_proxy.store.queries import load
+
+SQL = load("queue")
+MESSAGES = load("messages")
+
+READ_ALONG = 256 * 1024
+"""Bytes up to which a content is read together with the claim."""
+
+CHUNK = 500
+"""Messages promoted or taken over in one transaction, so that none lasts long."""
+
+UNKNOWN_TEXT = "outcome unknown: the connection or the server process ended after the content was handed over"
+
+
+class Queue:
+    """`owner` is the node that holds a lease; times are Unix seconds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def promote(self, now: float) -> int:
+        """Let scheduled messages whose time has come join the queue; return how many (at most `CHUNK`)."""
+        return await self._database.write(self._promote, now)
+
+    async def next_due(self) -> float | None:
+        """When the next scheduled message is due, or the next lease runs out."""
+        return await self._database.read(self._next_due)
+
+    async def lanes(self) -> list[ReadyLane]:
+        """The accounts with messages ready; suspended and inactive tenants are left out."""
+        return await self._database.read(self._lanes)
+
+    async def claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> list[Claimed]:
+        """Take up to `limit` messages of a lane, best first, leased until `until`."""
+        return await self._database.write(self._claim, lane, limit, owner, now, until)
+
+    async def begin_final(self, claimed: Claimed, owner: str, now: float, description: str) -> bool:
+        """Record that the content is about to be transmitted; False when the lease was lost."""
+        return await self._database.write(self._begin_final, claimed, owner, now, description)
+
+    async def settle(self, settlement: Settlement, owner: str, now: float) -> bool:
+        """Record an outcome with its events; False when another node has taken the message over."""
+        return await self._database.write(self._settle, settlement, owner, now)
+
+    async def renew(self, owner: str, until: float) -> int:
+        """Prolong all of this node's leases; return how many there are."""
+        return await self._database.write(self._renew, owner, until)
+
+    async def release(self, seqs: Sequence[int], owner: str, now: float) -> None:
+        """Give back what was claimed and not begun."""
+        await self._database.write(self._release, seqs, owner, now)
+
+    async def take_over(self, now: float, owner: str, retry_at: float) -> list[Orphan]:
+        """Put back what dead nodes left, `owner`'s own former life included (at most `CHUNK`).
+
+        What was claimed only returns to the queue. What may have been transmitted has an unknown outcome:
+        it is tried again at `retry_at`, or held, as its account's `on_unknown` says.
+        """
+        return await self._database.write(self._take_over, now, owner, retry_at)
+
+    def _promote(self, now: float) -> Work[int]:
+        return len((yield Call(SQL["promote"], {"now": now, "limit": CHUNK})))
+
+    def _next_due(self) -> Work[float | None]:
+        scheduled = (yield Call(SQL["next_due"], {}))[0]["due"]
+        expiry = (yield Call(SQL["next_expiry"], {}))[0]["due"]
+        times = [time for time in (scheduled, expiry) if time is not None]
+        return min(times) if times else None
+
+    def _lanes(self) -> Work[list[ReadyLane]]:
+        rows = yield Call(SQL["lanes"], {})
+        return [
+            ReadyLane(lane=row["lane"], priority=row["priority"])
+            for row in rows
+            if row["priority"] is not None
+        ]
+
+    def _claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[list[Claimed]]:
+        rows = yield Call(
+            SQL["claim"], {"lane": lane, "limit": limit, "owner": owner, "now": now, "until": until}
+        )
+        claimed = sorted(
+            (shape.claimed_of(row, lane) for row in rows), key=lambda message: (message.priority, message.seq)
+        )
+        small = [message.seq for message in claimed if message.size <= READ_ALONG]
+        contents = (yield from read_payloads(small)) if small else {}
+        return [replace(message, payload=contents.get(message.seq)) for message in claimed]
+
+    def _begin_final(self, claimed: Claimed, owner: str, now: float, description: str) -> Work[bool]:
+        held = yield Call(SQL["begin_final"], {"seq": claimed.seq, "owner": owner, "now": now})
+        if not held:
+            return False
+        event = NewEvent(event_type=EventType.SENDING, event_ts=now, description=description)
+        yield Call(MESSAGES["insert_event"], shape.event_params(claimed.seq, claimed.tenant_id, event))
+        return True
+
+    def _settle(self, settlement: Settlement, owner: str, now: float) -> Work[bool]:
+        held = yield Call(
+            SQL["settle"],
+            {
+                "seq": settlement.seq,
+                "owner": owner,
+                "now": now,
+                "status": settlement.status,
+                "recipients": shape.recipients_text(settlement.recipients),
+                "retry_count": settlement.retry_count,
+                "deferred_ts": settlement.deferred_ts,
+                "sent_ts": settlement.sent_ts,
+                "error_ts": settlement.error_ts,
+                "error": settlement.error,
+                "last_error": settlement.last_error,
+                "is_unknown": int(settlement.is_unknown),
+            },
+        )
+        if not held:
+            return False
+        for event in settlement.events:
+            yield Call(
+                MESSAGES["insert_event"], shape.event_params(settlement.seq, settlement.tenant_id, event)
+            )
+        return True
+
+    def _renew(self, owner: str, until: float) -> Work[int]:
+        return len((yield Call(SQL["renew"], {"owner": owner, "until": until})))
+
+    def _release(self, seqs: Sequence[int], owner: str, now: float) -> Work[None]:
+        yield Many(SQL["release"], [{"seq": seq, "owner": owner, "now": now} for seq in seqs])
+
+    def _take_over(self, now: float, owner: str, retry_at: float) -> Work[list[Orphan]]:
+        rows = yield Call(SQL["orphans"], {"now": now, "owner": owner, "limit": CHUNK})
+        orphans = [
+            Orphan(
+                seq=row["seq"],
+                tenant_id=row["tenant_id"],
+                was_final=row["final_at"] is not None,
+                on_unknown=OnUnknown(row["on_unknown"] or OnUnknown.RETRY),
+            )
+            for row in rows
+        ]
+        for orphan in orphans:
+            yield from self._reclaim(orphan, now, retry_at)
+        return orphans
+
+    def _reclaim(self, orphan: Orphan, now: float, retry_at: float) -> Work[None]:
+        held = orphan.was_final and orphan.on_unknown is OnUnknown.HOLD
+        due = None if held else retry_at
+        yield Call(
+            SQL["reclaim"],
+            {
+                "seq": orphan.seq,
+                "now": now,
+                "status": Status.DEFERRED if orphan.was_final else Status.PENDING,
+                "deferred_ts": due if orphan.was_final else None,
+                "is_unknown": int(orphan.was_final),
+                "last_error": UNKNOWN_TEXT if orphan.was_final else None,
+            },
+        )
+        if orphan.was_final:
+            event = NewEvent(
+                event_type=EventType.DEFERRED,
+                event_ts=now,
+                description=f"{UNKNOWN_TEXT}; {'held' if held else 'to be sent again'}",
+                event_data={"reason": UNKNOWN_TEXT, "deferred_ts": due, "possible_duplicate": True},
+            )
+            yield Call(MESSAGES["insert_event"], shape.event_params(orphan.seq, orphan.tenant_id, event))

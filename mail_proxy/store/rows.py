@@ -1,0 +1,276 @@
+"""Rows to values and back: the one place that knows how a value lies in its columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from mail_proxy.encryption import Vault
+from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, TlsMode
+from mail_proxy.model.messages import (
+    Event,
+    EventType,
+    Message,
+    NewMessage,
+    Recipient,
+    RecipientStatus,
+    Status,
+)
+from mail_proxy.model.queue import Claimed, NewEvent
+from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
+from mail_proxy.store.database import Row
+
+
+def compact(value: object) -> str:
+    """JSON without spaces, Unicode kept."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def recipients_text(recipients: Sequence[Recipient]) -> str:
+    return compact(
+        [{"address": r.address, "status": r.status, "code": r.code, "reply": r.reply} for r in recipients]
+    )
+
+
+def recipients_of(text: str) -> tuple[Recipient, ...]:
+    return tuple(
+        Recipient(address=r["address"], status=RecipientStatus(r["status"]), code=r["code"], reply=r["reply"])
+        for r in json.loads(text)
+    )
+
+
+def tenant_place(tenant_id: str, column: str) -> str:
+    """Where a secret belongs: bound to its ciphertext, so that it cannot be moved to another row."""
+    return f"tenants/{tenant_id}/{column}"
+
+
+def account_place(tenant_id: str, account_id: str, column: str) -> str:
+    """See `tenant_place`."""
+    return f"accounts/{tenant_id}/{account_id}/{column}"
+
+
+def _sealed(vault: Vault, secret: str | None, place: str) -> str | None:
+    return None if secret is None else vault.encrypt(secret, place)
+
+
+def _opened(vault: Vault, sealed: str | None, place: str) -> str | None:
+    return None if sealed is None else vault.decrypt(sealed, place)
+
+
+def tenant_params(tenant: Tenant, vault: Vault) -> dict[str, object]:
+    auth = tenant.client_auth
+    auth_text = None
+    if auth.method is not AuthMethod.NONE:
+        auth_text = compact(
+            {"method": auth.method, "token": auth.token, "user": auth.user, "password": auth.password}
+        )
+    return {
+        "id": tenant.id,
+        "name": tenant.name,
+        "client_base_url": tenant.client_base_url,
+        "client_sync_path": tenant.client_sync_path,
+        "client_attachment_path": tenant.client_attachment_path,
+        "enc_client_auth": _sealed(vault, auth_text, tenant_place(tenant.id, "client_auth")),
+        "rate_hourly": tenant.rate_limits.hourly,
+        "rate_daily": tenant.rate_limits.daily,
+        "large_file_config": None if tenant.large_file_config is None else compact(tenant.large_file_config),
+        "enc_webhook_secret": _sealed(
+            vault, tenant.webhook_secret, tenant_place(tenant.id, "webhook_secret")
+        ),
+        "report_nulls": int(tenant.report_nulls),
+        "active": int(tenant.active),
+        "by_tenant": int(tenant.by_tenant),
+    }
+
+
+def tenant_of(row: Row, vault: Vault, suspended: Sequence[str]) -> Tenant:
+    tenant_id: str = row["id"]
+    auth = ClientAuth()
+    if sealed := _opened(vault, row["enc_client_auth"], tenant_place(tenant_id, "client_auth")):
+        fields = json.loads(sealed)
+        auth = ClientAuth(
+            method=AuthMethod(fields["method"]),
+            token=fields["token"],
+            user=fields["user"],
+            password=fields["password"],
+        )
+    large_files: Mapping[str, object] | None = None
+    if row["large_file_config"] is not None:
+        large_files = json.loads(row["large_file_config"])
+    return Tenant(
+        id=tenant_id,
+        name=row["name"],
+        client_base_url=row["client_base_url"],
+        client_sync_path=row["client_sync_path"],
+        client_attachment_path=row["client_attachment_path"],
+        client_auth=auth,
+        rate_limits=RateLimits(hourly=row["rate_hourly"], daily=row["rate_daily"]),
+        large_file_config=large_files,
+        webhook_secret=_opened(vault, row["enc_webhook_secret"], tenant_place(tenant_id, "webhook_secret")),
+        report_nulls=bool(row["report_nulls"]),
+        active=bool(row["active"]),
+        by_tenant=bool(row["by_tenant"]),
+        suspended_batches=tuple(suspended),
+        has_api_key=row["api_key_hash"] is not None,
+        api_key_expires_at=row["api_key_expires_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+_PLAIN_ACCOUNT_COLUMNS = (
+    "tenant_id",
+    "id",
+    "host",
+    "port",
+    "tls_ca",
+    "from_address",
+    "ttl",
+    "batch_size",
+    "max_concurrent",
+    "limit_per_minute",
+    "limit_per_hour",
+    "limit_per_day",
+    "imap_host",
+    "imap_port",
+    "imap_user",
+    "imap_folder",
+)
+_FLAG_ACCOUNT_COLUMNS = ("tls_verify", "is_pec_account", "imap_ssl", "by_tenant")
+
+
+def account_params(account: Account, vault: Vault) -> dict[str, object]:
+    params: dict[str, object] = {name: getattr(account, name) for name in _PLAIN_ACCOUNT_COLUMNS}
+    params |= {name: int(getattr(account, name)) for name in _FLAG_ACCOUNT_COLUMNS}
+    key = (account.tenant_id, account.id)
+    return params | {
+        "login": account.user,
+        "enc_password": _sealed(vault, account.password, account_place(*key, "password")),
+        "enc_imap_password": _sealed(vault, account.imap_password, account_place(*key, "imap_password")),
+        "tls": account.tls,
+        "use_tls": None if account.use_tls is None else int(account.use_tls),
+        "limit_behavior": account.limit_behavior,
+        "on_unknown": account.on_unknown,
+    }
+
+
+def account_of(row: Row, vault: Vault) -> Account:
+    columns = {name: row[name] for name in _PLAIN_ACCOUNT_COLUMNS}
+    columns |= {name: bool(row[name]) for name in _FLAG_ACCOUNT_COLUMNS}
+    key = (row["tenant_id"], row["id"])
+    return Account(
+        **columns,
+        user=row["login"],
+        password=_opened(vault, row["enc_password"], account_place(*key, "password")),
+        imap_password=_opened(vault, row["enc_imap_password"], account_place(*key, "imap_password")),
+        tls=None if row["tls"] is None else TlsMode(row["tls"]),
+        use_tls=None if row["use_tls"] is None else bool(row["use_tls"]),
+        limit_behavior=LimitBehavior(row["limit_behavior"]),
+        on_unknown=OnUnknown(row["on_unknown"]),
+        lane=row["lane"],
+        last_error=row["last_error"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def message_params(new: NewMessage, seq: int, now: float) -> dict[str, object]:
+    is_later = new.deferred_ts is not None and new.deferred_ts > now
+    return {
+        "seq": seq,
+        "pk": new.pk,
+        "tenant_id": new.tenant_id,
+        "id": new.id,
+        "account_id": new.account_id,
+        "lane": new.lane,
+        "status": Status.DEFERRED if is_later else Status.PENDING,
+        "priority": int(new.priority),
+        "batch_code": new.batch_code,
+        "recipients": recipients_text([Recipient(address=address) for address in new.recipients]),
+        "envelope_from": new.envelope_from,
+        "message_id": new.message_id,
+        "metadata": new.metadata,
+        "is_pec": int(new.is_pec),
+        "size": len(new.payload),
+        "deferred_ts": new.deferred_ts if is_later else None,
+        "kind": new.kind,
+        "payload": new.payload,
+        "now": now,
+    }
+
+
+_PLAIN_MESSAGE_COLUMNS = (
+    "seq",
+    "pk",
+    "tenant_id",
+    "id",
+    "account_id",
+    "priority",
+    "batch_code",
+    "envelope_from",
+    "message_id",
+    "metadata",
+    "created_at",
+    "updated_at",
+    "deferred_ts",
+    "sent_ts",
+    "error_ts",
+    "error",
+    "last_error",
+    "retry_count",
+    "reported_ts",
+    "bounce_type",
+    "bounce_code",
+    "bounce_reason",
+    "bounce_ts",
+)
+
+
+def message_of(row: Row) -> Message:
+    return Message(
+        **{name: row[name] for name in _PLAIN_MESSAGE_COLUMNS},
+        status=Status(row["status"]),
+        recipients=recipients_of(row["recipients"]),
+        is_pec=bool(row["is_pec"]),
+    )
+
+
+def claimed_of(row: Row, lane: int) -> Claimed:
+    return Claimed(
+        seq=row["seq"],
+        pk=row["pk"],
+        tenant_id=row["tenant_id"],
+        id=row["id"],
+        account_id=row["account_id"],
+        lane=lane,
+        priority=row["priority"],
+        recipients=recipients_of(row["recipients"]),
+        envelope_from=row["envelope_from"],
+        message_id=row["message_id"],
+        retry_count=row["retry_count"],
+        size=row["size"],
+        created_at=row["created_at"],
+        is_unknown=bool(row["is_unknown"]),
+    )
+
+
+def event_params(seq: int, tenant_id: str, event: NewEvent) -> dict[str, object]:
+    return {
+        "seq": seq,
+        "tenant_id": tenant_id,
+        "event_type": event.event_type,
+        "event_ts": event.event_ts,
+        "description": event.description,
+        "event_data": None if event.event_data is None else compact(event.event_data),
+        "is_due": int(event.event_type.is_reported),
+    }
+
+
+def event_of(row: Row) -> Event:
+    return Event(
+        event_id=row["event_id"],
+        event_type=EventType(row["event_type"]),
+        event_ts=row["event_ts"],
+        description=row["description"],
+        event_data=None if row["event_data"] is None else json.loads(row["event_data"]),
+    )

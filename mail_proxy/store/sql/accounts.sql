@@ -1,0 +1,43 @@
+-- get: one account
+SELECT * FROM accounts WHERE tenant_id = :tenant_id AND id = :id;
+
+-- of_lane: the account that a queue belongs to
+SELECT * FROM accounts WHERE lane = :lane;
+
+-- of_tenant: the accounts of one tenant, by id
+SELECT * FROM accounts WHERE tenant_id = :tenant_id ORDER BY id;
+
+-- all: every account
+SELECT * FROM accounts ORDER BY tenant_id, id;
+
+-- named: the accounts with this id, of whatever tenant
+SELECT * FROM accounts WHERE id = :id ORDER BY tenant_id;
+
+-- insert: a new account, unless there is one
+INSERT INTO accounts (tenant_id, id, host, port, login, enc_password, tls, use_tls, tls_verify, tls_ca,
+    from_address, ttl, batch_size, max_concurrent, limit_per_minute, limit_per_hour, limit_per_day,
+    limit_behavior, on_unknown, is_pec_account, imap_host, imap_port, imap_user, enc_imap_password,
+    imap_folder, imap_ssl, by_tenant, created_at, updated_at)
+VALUES (:tenant_id, :id, :host, :port, :login, :enc_password, :tls, :use_tls, :tls_verify, :tls_ca,
+    :from_address, :ttl, :batch_size, :max_concurrent, :limit_per_minute, :limit_per_hour, :limit_per_day,
+    :limit_behavior, :on_unknown, :is_pec_account, :imap_host, :imap_port, :imap_user, :enc_imap_password,
+    :imap_folder, :imap_ssl, :by_tenant, :now, :now)
+ON CONFLICT (tenant_id, id) DO NOTHING
+RETURNING lane;
+
+-- update: its configuration; the lane and its queue stay
+UPDATE accounts SET host = :host, port = :port, login = :login, enc_password = :enc_password, tls = :tls,
+    use_tls = :use_tls, tls_verify = :tls_verify, tls_ca = :tls_ca, from_address = :from_address, ttl = :ttl,
+    batch_size = :batch_size, max_concurrent = :max_concurrent, limit_per_minute = :limit_per_minute,
+    limit_per_hour = :limit_per_hour, limit_per_day = :limit_per_day, limit_behavior = :limit_behavior,
+    on_unknown = :on_unknown, is_pec_account = :is_pec_account, imap_host = :imap_host,
+    imap_port = :imap_port, imap_user = :imap_user, enc_imap_password = :enc_imap_password,
+    imap_folder = :imap_folder, imap_ssl = :imap_ssl, by_tenant = :by_tenant, updated_at = :now
+WHERE tenant_id = :tenant_id AND id = :id
+RETURNING lane;
+
+-- set_last_error: what the server last said against this account, or nothing once it works again
+UPDATE accounts SET last_error = :last_error WHERE lane = :lane;
+
+-- delete: remove it
+DELETE FROM accounts WHERE tenant_id = :tenant_id AND id = :id RETURNING lane;

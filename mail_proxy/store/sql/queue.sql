@@ -1,0 +1,97 @@
+-- promote: scheduled messages whose time has come join the queue
+UPDATE messages SET status = 'pending', updated_at = :now
+WHERE seq IN (SELECT seq FROM messages WHERE status = 'deferred' AND deferred_ts <= :now
+    ORDER BY deferred_ts LIMIT :limit)
+RETURNING seq;
+
+-- promote @postgres: scheduled messages whose time has come join the queue
+UPDATE messages SET status = 'pending', updated_at = :now
+WHERE seq IN (SELECT seq FROM messages WHERE status = 'deferred' AND deferred_ts <= :now
+    ORDER BY deferred_ts LIMIT :limit FOR UPDATE SKIP LOCKED)
+RETURNING seq;
+
+-- next_due: when the next scheduled message is due
+SELECT MIN(deferred_ts) AS due FROM messages WHERE status = 'deferred';
+
+-- lanes: each account with a message ready, skipping from one to the next, and its best priority
+WITH RECURSIVE ready(lane) AS (
+    SELECT MIN(lane) FROM messages WHERE status = 'pending'
+    UNION ALL
+    SELECT (SELECT MIN(m.lane) FROM messages m WHERE m.status = 'pending' AND m.lane > ready.lane)
+    FROM ready WHERE ready.lane IS NOT NULL
+)
+SELECT ready.lane,
+    (SELECT MIN(m.priority) FROM messages m WHERE m.status = 'pending' AND m.lane = ready.lane) AS priority
+FROM ready
+JOIN accounts a ON a.lane = ready.lane
+JOIN tenants t ON t.id = a.tenant_id
+WHERE t.active = 1
+    AND NOT EXISTS (SELECT 1 FROM suspensions s WHERE s.tenant_id = t.id AND s.batch_code = '*');
+
+-- claim: take the first messages of a lane under a lease
+UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
+    updated_at = :now
+WHERE seq IN (
+    SELECT m.seq FROM messages m
+    WHERE m.status = 'pending' AND m.lane = :lane
+        AND NOT EXISTS (SELECT 1 FROM suspensions s
+            WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
+    ORDER BY m.priority, m.seq LIMIT :limit)
+RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
+    size, created_at, is_unknown;
+
+-- claim @postgres: take the first messages of a lane under a lease
+UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
+    updated_at = :now
+WHERE seq IN (
+    SELECT m.seq FROM messages m
+    WHERE m.status = 'pending' AND m.lane = :lane
+        AND NOT EXISTS (SELECT 1 FROM suspensions s
+            WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
+    ORDER BY m.priority, m.seq LIMIT :limit
+    FOR UPDATE OF m SKIP LOCKED)
+RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
+    size, created_at, is_unknown;
+
+-- begin_final: the content is about to be transmitted, if the lease still holds
+UPDATE messages SET final_at = :now, updated_at = :now
+WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner AND lease_until > :now
+RETURNING seq;
+
+-- settle: the outcome of an attempt, if the lease is still ours
+UPDATE messages SET status = :status, recipients = :recipients, retry_count = :retry_count,
+    deferred_ts = :deferred_ts, sent_ts = :sent_ts, error_ts = :error_ts, error = :error,
+    last_error = :last_error, is_unknown = :is_unknown, lease_owner = NULL, lease_until = NULL,
+    final_at = NULL, updated_at = :now
+WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner
+RETURNING seq;
+
+-- renew: keep what this node is sending
+UPDATE messages SET lease_until = :until WHERE status = 'sending' AND lease_owner = :owner RETURNING seq;
+
+-- release: claimed but not begun, back to its place
+UPDATE messages SET status = 'pending', lease_owner = NULL, lease_until = NULL, updated_at = :now
+WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner AND final_at IS NULL
+RETURNING seq;
+
+-- orphans: what a dead node left: its lease has run out, or it was this node before a crash
+SELECT m.seq, m.tenant_id, m.lane, m.recipients, m.final_at, m.lease_owner, m.retry_count, a.on_unknown
+FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
+WHERE m.status = 'sending' AND (m.lease_until <= :now OR m.lease_owner = :owner)
+ORDER BY m.lease_until LIMIT :limit;
+
+-- orphans @postgres: what a dead node left: its lease has run out, or it was this node before a crash
+SELECT m.seq, m.tenant_id, m.lane, m.recipients, m.final_at, m.lease_owner, m.retry_count, a.on_unknown
+FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
+WHERE m.status = 'sending' AND (m.lease_until <= :now OR m.lease_owner = :owner)
+ORDER BY m.lease_until LIMIT :limit
+FOR UPDATE OF m SKIP LOCKED;
+
+-- reclaim: an orphan goes back to the queue, or waits for a person
+UPDATE messages SET status = :status, deferred_ts = :deferred_ts, lease_owner = NULL, lease_until = NULL,
+    final_at = NULL, is_unknown = :is_unknown, last_error = :last_error, updated_at = :now
+WHERE seq = :seq AND status = 'sending'
+RETURNING seq;
+
+-- next_expiry: when the next lease runs out
+SELECT MIN(lease_until) AS due FROM messages WHERE status = 'sending';

@@ -1,0 +1,46 @@
+-- get: one tenant
+SELECT t.*, (SELECT COUNT(*) FROM suspensions s WHERE s.tenant_id = t.id) AS suspended
+FROM tenants t WHERE t.id = :id;
+
+-- all: every tenant, by id
+SELECT t.*, (SELECT COUNT(*) FROM suspensions s WHERE s.tenant_id = t.id) AS suspended
+FROM tenants t ORDER BY t.id;
+
+-- suspensions: what is suspended of one tenant
+SELECT batch_code FROM suspensions WHERE tenant_id = :tenant_id ORDER BY batch_code;
+
+-- by_key: whose API key this is
+SELECT id, active, api_key_expires_at FROM tenants WHERE api_key_hash = :api_key_hash;
+
+-- insert: a new tenant
+INSERT INTO tenants (id, name, client_base_url, client_sync_path, client_attachment_path, enc_client_auth,
+    rate_hourly, rate_daily, large_file_config, enc_webhook_secret, report_nulls, active, by_tenant,
+    api_key_hash, created_at, updated_at)
+VALUES (:id, :name, :client_base_url, :client_sync_path, :client_attachment_path, :enc_client_auth,
+    :rate_hourly, :rate_daily, :large_file_config, :enc_webhook_secret, :report_nulls, :active, :by_tenant,
+    :api_key_hash, :now, :now)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- update: its configuration, not its key
+UPDATE tenants SET name = :name, client_base_url = :client_base_url, client_sync_path = :client_sync_path,
+    client_attachment_path = :client_attachment_path, enc_client_auth = :enc_client_auth,
+    rate_hourly = :rate_hourly, rate_daily = :rate_daily, large_file_config = :large_file_config,
+    enc_webhook_secret = :enc_webhook_secret, report_nulls = :report_nulls, active = :active,
+    by_tenant = :by_tenant, updated_at = :now
+WHERE id = :id
+RETURNING id;
+
+-- set_key: a new API key, or none
+UPDATE tenants SET api_key_hash = :api_key_hash, api_key_expires_at = :expires_at, updated_at = :now
+WHERE id = :id
+RETURNING id;
+
+-- delete_events: of a tenant about to go (events carry no cascade of their own index order)
+DELETE FROM events WHERE tenant_id = :id;
+
+-- delete_send_log: of a tenant about to go
+DELETE FROM send_log WHERE tenant_id = :id;
+
+-- delete: a tenant with all that refers to it
+DELETE FROM tenants WHERE id = :id RETURNING id;

@@ -1,0 +1,238 @@
+"""SQLite: one writer connection with group commit, and readers apart.
+
+Every commit is durable (WAL, ``synchronous=FULL``, docs/adr/0004). While one commit waits for the disk,
+the units of work that arrive meanwhile gather, and the next commit takes them all: under load the cost
+of an fsync is shared by many, and an idle database answers at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import aiosqlite
+
+from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.store import migration
+from mail_proxy.store.database import Many, Row, Work
+from mail_proxy.store.errors import from_sqlite
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BUSY_TIMEOUT = 10.0
+"""Seconds to wait for another process that holds the write lock."""
+
+READERS = 2
+GROUP = 200
+"""Units of work at most in one commit, so that none waits long for the others."""
+
+
+class _Job:
+    """A unit of work waiting for its commit; `future` is resolved after it."""
+
+    __slots__ = ("error", "future", "make", "result")
+
+    def __init__(self, make: Callable[[], Work[object]], future: asyncio.Future[object]) -> None:
+        self.make = make
+        self.future = future
+        self.result: object = None
+        self.error: Exception | None = None
+
+    def resolve(self) -> None:
+        """Tell the caller, unless it went away meanwhile (the work is done all the same)."""
+        if self.future.done():
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
+
+class _Connection(aiosqlite.Connection):
+    """aiosqlite's thread and queue, with a unit of work instead of a statement as the thing that hops."""
+
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
+        return result
+
+
+class SqliteDatabase:
+    """See `Database`. Open with `SqliteDatabase.open`; always close."""
+
+    dialect = "sqlite"
+
+    _writer: _Connection
+    _committer: asyncio.Task[None]
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: deque[_Job] = deque()
+        self._work_arrived = asyncio.Event()
+        self._closing = False
+        self._readers: asyncio.Queue[_Connection] = asyncio.Queue()
+        self._all: list[_Connection] = []
+
+    @classmethod
+    async def open(cls, path: Path, *, readers: int = READERS) -> SqliteDatabase:
+        """Open the file, made if it is not there."""
+        self = cls(path)
+        try:
+            self._writer = await self._connect()
+            for _ in range(readers):
+                self._readers.put_nowait(await self._connect())
+        except BaseException:
+            await self._close_connections()
+            raise
+        self._committer = asyncio.create_task(self._commit_loop(), name="sqlite committer")
+        return self
+
+    async def read(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        connection = await self._readers.get()
+        try:
+            with self._translated():
+                return await connection.run(lambda raw: _read(raw, work(*args, **kwargs)))
+        finally:
+            self._readers.put_nowait(connection)
+
+    async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._closing:
+            raise DatabaseUnavailable(f"database {self._path} is closed")
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._jobs.append(_Job(lambda: work(*args, **kwargs), future))
+        self._work_arrived.set()
+        with self._translated():
+            return await future  # type: ignore[return-value]  # the job's result is work's own T
+
+    async def migrate(self) -> int:
+        with self._translated():
+            return await self._writer.run(lambda raw: migration.migrate_sqlite(raw, str(self._path)))
+
+    async def backup(self, target: Path) -> None:
+        """Write a consistent copy while others go on reading and writing."""
+
+        def copy(raw: sqlite3.Connection) -> None:
+            with contextlib.closing(sqlite3.connect(target)) as other:
+                raw.backup(other)
+
+        connection = await self._readers.get()
+        try:
+            with self._translated():
+                await connection.run(copy)
+        finally:
+            self._readers.put_nowait(connection)
+
+    async def close(self) -> None:
+        """Commit what waits, then close."""
+        if self._closing:
+            return
+        self._closing = True
+        self._work_arrived.set()
+        await self._committer
+        await self._close_connections()
+
+    async def _connect(self) -> _Connection:
+        connection = _Connection(lambda: _configured(self._path), iter_chunk_size=64)
+        with self._translated():
+            await connection
+        self._all.append(connection)
+        return connection
+
+    async def _close_connections(self) -> None:
+        for connection in self._all:
+            await connection.close()
+
+    async def _commit_loop(self) -> None:
+        while self._jobs or not self._closing:
+            if not self._jobs:
+                self._work_arrived.clear()
+                await self._work_arrived.wait()
+                continue
+            group = [self._jobs.popleft() for _ in range(min(GROUP, len(self._jobs)))]
+            try:
+                await self._writer.run(partial(_commit, group=group))
+            except Exception as error:  # noqa: BLE001 - whoever asked gets it; the loop serves the next
+                for job in group:
+                    job.error = error
+            for job in group:
+                job.resolve()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            known = from_sqlite(error, str(self._path))
+            if known is None:
+                raise
+            raise known from error
+
+
+def _configured(path: Path) -> sqlite3.Connection:
+    raw = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256)
+    try:
+        raw.row_factory = sqlite3.Row
+        raw.execute("PRAGMA journal_mode=WAL")
+        raw.execute("PRAGMA synchronous=FULL")
+        raw.execute("PRAGMA foreign_keys=ON")
+        raw.execute("PRAGMA temp_store=MEMORY")
+        raw.execute("PRAGMA cache_size=-16384")
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+def _drive(raw: sqlite3.Connection, work: Work[T]) -> T:
+    """Run a unit of work to its end, handing it the rows of each statement."""
+    rows: Sequence[Row] = ()
+    try:
+        statement = next(work)
+        while True:
+            if isinstance(statement, Many):
+                raw.executemany(statement.query.sqlite, statement.rows)
+                rows = ()
+            else:
+                rows = raw.execute(statement.query.sqlite, statement.params).fetchall()
+            statement = work.send(rows)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        work.close()
+
+
+def _read(raw: sqlite3.Connection, work: Work[T]) -> T:
+    """Give all statements of the work the same snapshot."""
+    raw.execute("BEGIN")
+    try:
+        return _drive(raw, work)
+    finally:
+        raw.execute("ROLLBACK")
+
+
+def _commit(raw: sqlite3.Connection, group: list[_Job]) -> None:
+    """Run each job in a savepoint of its own and commit all that succeeded at once."""
+    raw.execute("BEGIN IMMEDIATE")
+    try:
+        for job in group:
+            raw.execute("SAVEPOINT job")
+            try:
+                job.result = _drive(raw, job.make())
+            except Exception as error:  # a job's failure is its own, the others commit
+                if not raw.in_transaction:  # a full disk rolls back everything by itself
+                    raise
+                raw.execute("ROLLBACK TO job")
+                job.error = error
+            raw.execute("RELEASE job")
+        raw.execute("COMMIT")
+    except BaseException:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+        raise

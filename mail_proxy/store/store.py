@@ -1,0 +1,64 @@
+"""Everything that is stored, one repository for each kind of thing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mail_proxy.encryption import Vault
+from mail_proxy.store.accounts import Accounts
+from mail_proxy.store.database import Database
+from mail_proxy.store.messages import Messages
+from mail_proxy.store.queue import Queue
+from mail_proxy.store.reports import Reports
+from mail_proxy.store.settings import Nodes, Settings
+from mail_proxy.store.tenants import Tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    database: Database
+    settings: Settings
+    nodes: Nodes
+    tenants: Tenants
+    accounts: Accounts
+    messages: Messages
+    queue: Queue
+    reports: Reports
+
+    @classmethod
+    def over(cls, database: Database, vault: Vault) -> Store:
+        """Put the repositories over an open database; secrets pass through `vault`."""
+        return cls(
+            database=database,
+            settings=Settings(database),
+            nodes=Nodes(database),
+            tenants=Tenants(database, vault),
+            accounts=Accounts(database, vault),
+            messages=Messages(database),
+            queue=Queue(database),
+            reports=Reports(database),
+        )
+
+
+@asynccontextmanager
+async def open_database(target: str | Path, where: str) -> AsyncIterator[Database]:
+    """Open a SQLite file (a path) or a PostgreSQL database (a URL); `where` is how messages name it.
+
+    Raises `DatabaseUnavailable` or `DatabaseUnusable`.
+    """
+    database: Database
+    if isinstance(target, Path):
+        from mail_proxy.store.sqlite import SqliteDatabase
+
+        database = await SqliteDatabase.open(target)
+    else:
+        from mail_proxy.store.postgres import PostgresDatabase
+
+        database = await PostgresDatabase.open(target, where)
+    try:
+        yield database
+    finally:
+        await database.close()

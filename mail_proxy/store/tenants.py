@@ -1,0 +1,115 @@
+"""Tenants, their API keys and suspensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mail_proxy.encryption import Vault
+from mail_proxy.errors import Conflict, NotFound
+from mail_proxy.model.tenants import Tenant
+from mail_proxy.store import rows as shape
+from mail_proxy.store.database import Call, Database, Row, Work
+from mail_proxy.store.queries import load
+
+SQL = load("tenants")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """Whose API key was shown."""
+
+    tenant_id: str
+    active: bool
+    expires_at: float | None
+
+
+class Tenants:
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    async def get(self, tenant_id: str) -> Tenant:
+        """Raise `NotFound` when there is no such tenant."""
+        return await self._database.read(self._get, tenant_id)
+
+    async def all(self) -> list[Tenant]:
+        return await self._database.read(self._all)
+
+    async def by_key(self, api_key_hash: str) -> KeyHolder | None:
+        return await self._database.read(self._by_key, api_key_hash)
+
+    async def add(self, tenant: Tenant, api_key_hash: str | None, now: float) -> Tenant:
+        """Raise `Conflict` when the id is taken."""
+        return await self._database.write(self._add, tenant, api_key_hash, now)
+
+    async def change(self, tenant_id: str, change: Callable[[Tenant], Tenant], now: float) -> Tenant:
+        """Apply `change` to what is stored, as one step; raise `NotFound`."""
+        return await self._database.write(self._change, tenant_id, change, now)
+
+    async def set_key(
+        self, tenant_id: str, api_key_hash: str | None, expires_at: float | None, now: float
+    ) -> None:
+        """Give a new key, or none; raise `NotFound`."""
+        await self._database.write(self._set_key, tenant_id, api_key_hash, expires_at, now)
+
+    async def delete(self, tenant_id: str) -> None:
+        """Delete the tenant with all its data; raise `NotFound`."""
+        await self._database.write(self._delete, tenant_id)
+
+    def _get(self, tenant_id: str) -> Work[Tenant]:
+        rows = yield Call(SQL["get"], {"id": tenant_id})
+        if not rows:
+            raise NotFound("tenant", tenant_id)
+        return (yield from self._whole(rows[0]))
+
+    def _all(self) -> Work[list[Tenant]]:
+        rows = yield Call(SQL["all"], {})
+        tenants: list[Tenant] = []
+        for row in rows:
+            tenant = yield from self._whole(row)
+            tenants.append(tenant)
+        return tenants
+
+    def _whole(self, row: Row) -> Work[Tenant]:
+        suspended: list[str] = []
+        if row["suspended"]:
+            held = yield Call(SQL["suspensions"], {"tenant_id": row["id"]})
+            suspended = [each["batch_code"] for each in held]
+        return shape.tenant_of(row, self._vault, suspended)
+
+    def _by_key(self, api_key_hash: str) -> Work[KeyHolder | None]:
+        rows = yield Call(SQL["by_key"], {"api_key_hash": api_key_hash})
+        if not rows:
+            return None
+        return KeyHolder(rows[0]["id"], bool(rows[0]["active"]), rows[0]["api_key_expires_at"])
+
+    def _add(self, tenant: Tenant, api_key_hash: str | None, now: float) -> Work[Tenant]:
+        params = shape.tenant_params(tenant, self._vault) | {"api_key_hash": api_key_hash, "now": now}
+        rows = yield Call(SQL["insert"], params)
+        if not rows:
+            raise Conflict(f"tenant '{tenant.id}' exists already")
+        return (yield from self._get(tenant.id))
+
+    def _change(self, tenant_id: str, change: Callable[[Tenant], Tenant], now: float) -> Work[Tenant]:
+        current = yield from self._get(tenant_id)
+        params = shape.tenant_params(change(current), self._vault) | {"now": now}
+        yield Call(SQL["update"], params)
+        return (yield from self._get(tenant_id))
+
+    def _set_key(
+        self, tenant_id: str, api_key_hash: str | None, expires_at: float | None, now: float
+    ) -> Work[None]:
+        rows = yield Call(
+            SQL["set_key"],
+            {"id": tenant_id, "api_key_hash": api_key_hash, "expires_at": expires_at, "now": now},
+        )
+        if not rows:
+            raise NotFound("tenant", tenant_id)
+
+    def _delete(self, tenant_id: str) -> Work[None]:
+        yield Call(SQL["delete_events"], {"id": tenant_id})
+        yield Call(SQL["delete_send_log"], {"id": tenant_id})
+        rows = yield Call(SQL["delete"], {"id": tenant_id})
+        if not rows:
+            raise NotFound("tenant", tenant_id)
