@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import stat
 import tempfile
+import tomllib
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mail_proxy.encryption import new_token
-from mail_proxy.errors import InstanceError, InvalidInput
+from mail_proxy.errors import InstanceError, InvalidConfig, InvalidInput
 from mail_proxy.model.names import is_instance_name
 
 HOME_VARIABLE = "MAIL_PROXY_HOME"
@@ -169,6 +171,70 @@ def create_private(path: Path, text: str) -> bool:
         except FileExistsError:
             return False
     return True
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Return what a TOML file holds, nothing if there is no file; InvalidConfig if it is not TOML."""
+    with _reporting(f"cannot read {path}"):
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except UnicodeDecodeError as error:
+            raise InvalidConfig(f"{path} is not text in UTF-8 (byte {error.start})") from error
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise InvalidConfig(f"{path} is not valid TOML: {error}") from error
+
+
+def write_toml(path: Path, values: Mapping[str, object]) -> None:
+    """Write a flat TOML file; lines of `path` whose value stays the same are kept, comments too."""
+    values = {key: _plain(value) for key, value in values.items()}
+    with _reporting(f"cannot read {path}"):
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = _edited_toml(old, values)
+    if _parsed(text) != values:  # an array over several lines, for instance: then all is written anew
+        text = "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+    write_private(path, text)
+
+
+def _edited_toml(old: str, values: Mapping[str, object]) -> str:
+    before = _parsed(old) or {}
+    missing = dict(values)
+    lines = []
+    for line in old.splitlines():
+        key = line.partition("=")[0].strip()
+        if key in before and key not in values:
+            continue
+        if key in missing:
+            value = missing.pop(key)
+            lines.append(line if before.get(key) == value else f"{key} = {_toml(value)}")
+        else:
+            lines.append(line)
+    lines += [f"{key} = {_toml(value)}" for key, value in missing.items()]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _parsed(text: str) -> dict[str, object] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return f"{value:.15g}" if value == int(value) else repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 @contextlib.contextmanager
