@@ -235,9 +235,13 @@ def reload_config(current: Config, fresh: Config) -> tuple[Config, tuple[str, ..
     """
     changed = [key for key in SETTINGS if getattr(current, key) != getattr(fresh, key)]
     applied = {key: getattr(fresh, key) for key in changed if SETTINGS[key].reloadable}
-    kept = {key: fresh.source(key) for key in SETTINGS if SETTINGS[key].reloadable}
-    sources = MappingProxyType({**current.sources, **kept})
-    return replace(current, **applied, sources=sources), tuple(key for key in changed if key not in applied)
+    sources = {
+        key: source
+        for key, declared in SETTINGS.items()
+        if (source := (fresh if declared.reloadable else current).sources.get(key)) is not None
+    }
+    config = replace(current, **applied, sources=MappingProxyType(sources))
+    return config, tuple(key for key in changed if key not in applied)
 
 
 def save_settings(path: Path, changes: Mapping[str, object]) -> None:

@@ -41,7 +41,7 @@ class Setting:
         if self.kind == "bool":
             return "true or false"
         if self.is_text:
-            return self.form or ", ".join(self.choices) or "text in one line"
+            return self.form or ", ".join(self.choices) or "text in one line, not empty"
         noun = "whole number" if self.kind == "int" else "number"
         noun = f"one or more {noun}s, separated by commas," if self.is_list else f"a {noun}"
         unit = f" of {self.unit}" if self.unit else ""
