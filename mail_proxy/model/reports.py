@@ -10,7 +10,12 @@ from mail_proxy.model.messages import EventType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reportable:
-    """An event with what a report says of its message. `metadata` is JSON; times are Unix seconds."""
+    """An event with what a report says of its message. `metadata` is JSON; times are Unix seconds.
+
+    `event_data` by type: `sent` has `recipients` when some were refused; `error` has `error`, and
+    `recipients` likewise; `deferred` has `deferred_ts`, `reason`, `retry_count` and, when the outcome of
+    the attempt is unknown, `possible_duplicate`.
+    """
 
     event_id: int
     event_type: EventType

@@ -109,7 +109,7 @@ class Messages:
                 continue
             state = _replaceable(old)
             if state is Intake.REPLACED:
-                yield from self._replace(message, old["seq"], old["pk"], now)
+                yield from self._replace(message, old["seq"], now)
             outcome.append(state)
         return outcome
 
@@ -130,8 +130,8 @@ class Messages:
             ],
         )
 
-    def _replace(self, message: NewMessage, seq: int, pk: str, now: float) -> Work[None]:
-        params = shape.message_params(message, seq, now) | {"pk": pk}
+    def _replace(self, message: NewMessage, seq: int, now: float) -> Work[None]:
+        params = shape.message_params(message, seq, now)
         event = NewEvent(event_type=EventType.REPLACED, event_ts=now, description="submitted anew")
         yield Call(SQL["replace"], params)
         yield Call(SQL["replace_payload"], params)

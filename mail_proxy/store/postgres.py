@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ ACQUIRE_TIMEOUT = 15.0
 CONFLICT_RETRIES = 5
 
 POOL_SIZE = 10
+CHANNEL = "mail_proxy"
 
 
 class PostgresDatabase:
@@ -78,27 +80,26 @@ class PostgresDatabase:
         async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
             return await migration.migrate_postgres(connection, self._where)
 
-    async def notify(self, channel: str) -> None:
-        """Tell the other nodes (`LISTEN channel`) that there is work."""
+    async def notify(self, payload: str) -> None:
+        """Tell the nodes on this database something; see `listen`."""
         async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
-            await connection.execute("SELECT pg_notify($1, '')", channel)
+            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
 
-    @contextlib.asynccontextmanager
-    async def listen(self, channel: str, heard: Callable[[], None]) -> AsyncIterator[Callable[[], bool]]:
-        """Call `heard` at each notification; yields a function telling whether the line still stands."""
-        async with _translated(self._where):
-            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
+    async def listen(self, heard: Callable[[str], None]) -> None:
+        """Call `heard` with each notification's payload; returns when the line is lost."""
+        lost = asyncio.Event()
 
-            def relay(*_: object) -> None:
-                heard()
+        def relay(_connection: object, _pid: object, _channel: object, payload: object) -> None:
+            heard(str(payload))
 
+        async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            connection.add_termination_listener(lambda _: lost.set())
+            await connection.add_listener(CHANNEL, relay)
             try:
-                await connection.add_listener(channel, relay)
-                yield lambda: not connection.is_closed()
+                await lost.wait()
             finally:
                 if not connection.is_closed():
-                    await connection.remove_listener(channel, relay)
-                await self._pool.release(connection)
+                    await connection.remove_listener(CHANNEL, relay)
 
     async def close(self) -> None:
         """Wait for what runs, at most a command's time-out, then close."""
@@ -109,8 +110,6 @@ class PostgresDatabase:
 
 
 async def _bounded_close(pool: asyncpg.Pool[asyncpg.Record]) -> None:
-    import asyncio
-
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await pool.close()

@@ -6,11 +6,11 @@ SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) + 
 SELECT nextval(pg_get_serial_sequence('messages', 'seq')) AS seq FROM generate_series(1, CAST(:count AS INTEGER));
 
 -- existing: which of these ids (a JSON list) the tenant has used, and what became of them
-SELECT seq, pk, id, status, is_unknown, recipients FROM messages
+SELECT seq, id, status, is_unknown, recipients FROM messages
 WHERE tenant_id = :tenant_id AND id IN (SELECT value FROM json_each(:ids));
 
 -- existing @postgres: which of these ids (a JSON list) the tenant has used, and what became of them
-SELECT seq, pk, id, status, is_unknown, recipients FROM messages
+SELECT seq, id, status, is_unknown, recipients FROM messages
 WHERE tenant_id = :tenant_id AND id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
 ORDER BY seq
 FOR UPDATE;
@@ -25,7 +25,7 @@ VALUES (:seq, :pk, :tenant_id, :id, :account_id, :lane, :status, :priority, :bat
 INSERT INTO payloads (seq, kind, content) VALUES (:seq, :kind, :payload);
 
 -- replace: a message submitted anew starts afresh in its old place
-UPDATE messages SET account_id = :account_id, lane = :lane, status = :status,
+UPDATE messages SET pk = :pk, account_id = :account_id, lane = :lane, status = :status,
     priority = :priority, batch_code = :batch_code, recipients = :recipients,
     envelope_from = :envelope_from, message_id = :message_id, metadata = :metadata, is_pec = :is_pec,
     size = :size, retry_count = 0, updated_at = :now, deferred_ts = :deferred_ts, lease_owner = NULL,

@@ -1,0 +1,150 @@
+"""The composition root: opens what a configuration names, and puts services over it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mail_proxy.bell import Bell, SilentBell
+from mail_proxy.clock import Clock, SystemClock
+from mail_proxy.config import Config, masked_url
+from mail_proxy.encryption import FoundKey, Tracking, Vault, create_key_file, find_key
+from mail_proxy.errors import Conflict, InvalidConfig, KeyMismatch
+from mail_proxy.instance import Instance
+from mail_proxy.model.names import DEFAULT_TENANT
+from mail_proxy.model.tenants import Tenant
+from mail_proxy.services.services import Services
+from mail_proxy.store import Store, open_database
+from mail_proxy.store.database import Database
+from mail_proxy.store.settings import Settings
+
+KEY_CHECK = "key_check"
+TRACKING_SECRET = "tracking_secret"  # noqa: S105 - the name of a setting
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a process works with. `admin_token` is None where no server is run and none is known."""
+
+    config: Config
+    instance: Instance | None
+    clock: Clock
+    bell: Bell
+    store: Store
+    services: Services
+    tracking: Tracking
+    admin_token: str | None
+    node_id: str
+    where: str
+
+
+@asynccontextmanager
+async def open_services(
+    config: Config,
+    instance: Instance | None,
+    *,
+    clock: Clock | None = None,
+    bell: Bell | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[Runtime]:
+    """Open the database (migrated if need be), check its key, and give the services.
+
+    Raises `DatabaseUnavailable`, `DatabaseUnusable`, `KeyMismatch` or `InvalidConfig`.
+    """
+    environ = os.environ if environ is None else environ
+    clock = clock or SystemClock()
+    bell = bell or SilentBell()
+    target, where = _target(config, instance)
+    async with open_database(target, where) as database:
+        await database.migrate()
+        settings = Settings(database)
+        vault = await _vault(settings, database, instance, environ, where)
+        store = Store.over(database, vault)
+        tracking = Tracking(await _tracking_secret(settings))
+        await _ensure_default_tenant(store, clock)
+        token = config.api_token or (instance.read_token() if instance and instance.exists() else None)
+        services = Services.over(
+            store,
+            config=config,
+            clock=clock,
+            bell=bell,
+            tracking=tracking,
+            admin_token=token,
+            where=where,
+        )
+        yield Runtime(
+            config=config,
+            instance=instance,
+            clock=clock,
+            bell=bell,
+            store=store,
+            services=services,
+            tracking=tracking,
+            admin_token=token,
+            node_id=instance.node_id() if instance and instance.exists() else secrets.token_hex(16),
+            where=where,
+        )
+
+
+def _target(config: Config, instance: Instance | None) -> tuple[str | Path, str]:
+    if config.database_url is not None:
+        return config.database_url, masked_url(config.database_url)
+    path = config.db_path or (instance.database if instance else None)
+    if path is None:
+        raise InvalidConfig("no database: give an instance, or set GMP_DB_PATH or GMP_DATABASE_URL")
+    return path, str(path)
+
+
+async def _vault(
+    settings: Settings,
+    database: Database,
+    instance: Instance | None,
+    environ: Mapping[str, str],
+    where: str,
+) -> Vault:
+    """Find the key and make sure that it is the one this database was written with."""
+    key_file = instance.key_file if instance else None
+    found = find_key(environ, key_file)
+    check = await settings.get(KEY_CHECK)
+    if found is None and check is None and database.dialect == "sqlite" and key_file is not None:
+        found = create_key_file(key_file)
+    if found is None:
+        if check is not None:
+            raise KeyMismatch(
+                f"the secrets in database {where} are encrypted, and there is no key: give the one they were "
+                "written with as MAIL_PROXY_ENCRYPTION_KEY, /run/secrets/encryption_key or "
+                f"{key_file or 'encryption.key of the instance'}"
+            )
+        return Vault.without_key()
+    return await _checked(settings, found, where)
+
+
+async def _checked(settings: Settings, found: FoundKey, where: str) -> Vault:
+    vault = Vault.of(found)
+    stored = await settings.get(KEY_CHECK) or await settings.put_once(KEY_CHECK, vault.check_value())
+    if not vault.matches(str(stored)):
+        raise KeyMismatch(
+            f"the key from {found.origin} is not the one that database {where} was written with: "
+            "its passwords and tokens cannot be read; give the right key"
+        )
+    return vault
+
+
+async def _tracking_secret(settings: Settings) -> bytes:
+    stored = await settings.get(TRACKING_SECRET)
+    if stored is None:
+        stored = await settings.put_once(TRACKING_SECRET, secrets.token_hex(32))
+    return bytes.fromhex(str(stored))
+
+
+async def _ensure_default_tenant(store: Store, clock: Clock) -> None:
+    if any(tenant.id == DEFAULT_TENANT for tenant in await store.tenants.all()):
+        return
+    try:
+        await store.tenants.add(Tenant(id=DEFAULT_TENANT), None, clock.now())
+    except Conflict:
+        return  # another node was faster

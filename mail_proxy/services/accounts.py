@@ -1,0 +1,136 @@
+"""SMTP accounts of tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+
+from mail_proxy.bell import Bell
+from mail_proxy.clock import Clock
+from mail_proxy.errors import Conflict, Fault, InvalidInput
+from mail_proxy.model.accounts import Account
+from mail_proxy.model.names import DEFAULT_TENANT
+from mail_proxy.services.inputs import MASK, AccountInput, checked, required
+from mail_proxy.store import Store
+
+_SECRETS = ("password", "imap_password")
+_NOT_CONFIGURATION = frozenset({"id", "tenant_id"})
+_SMTP_ADDRESS = ("host", "port", "effective_tls", "tls_verify")
+_IMAP_ADDRESS = ("imap_host", "imap_port", "imap_ssl")
+
+
+class AccountsService:
+    """`raw` mappings carry the API's field names; InvalidInput lists every fault."""
+
+    def __init__(self, store: Store, clock: Clock, bell: Bell) -> None:
+        self._store = store
+        self._clock = clock
+        self._bell = bell
+
+    async def list(self, tenant_id: str | None = None) -> list[Account]:
+        if tenant_id is None:
+            return await self._store.accounts.all()
+        return await self._store.accounts.of_tenant(tenant_id)
+
+    async def get(self, tenant_id: str, account_id: str) -> Account:
+        """Raise `NotFound` when the tenant has no such account."""
+        return await self._store.accounts.get(tenant_id, account_id)
+
+    async def find(self, account_id: str, tenant_id: str | None = None) -> Account:
+        """Find an account whose tenant may be left out when its id is unique, else `default`'s.
+
+        Raises `NotFound`, or `Conflict` when several tenants have an account of this id.
+        """
+        if tenant_id is not None:
+            return await self.get(tenant_id, account_id)
+        found = await self._store.accounts.named(account_id)
+        if len(found) > 1:
+            owners = ", ".join(account.tenant_id for account in found)
+            raise Conflict(
+                f"several tenants have an account '{account_id}' ({owners}): say which by tenant_id"
+            )
+        return found[0] if found else await self.get(DEFAULT_TENANT, account_id)
+
+    async def create(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Account:
+        """Add an account; raise `Conflict` when the tenant has one of this id, or `NotFound` (tenant)."""
+        given = checked(AccountInput, raw)
+        required(given, ["id", "host"])
+        await self._store.tenants.get(tenant_id)
+        blank = Account(tenant_id=tenant_id, id=given.id or "", host=given.host or "")
+        account = _changed(blank, given, given.model_fields_set, by_tenant=by_tenant)
+        return await self._store.accounts.add(account, self._clock.now())
+
+    async def replace(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Account:
+        """Create, or replace the whole configuration: what is left out takes its default."""
+        given = checked(AccountInput, raw)
+        required(given, ["id", "host"])
+        try:
+            return await self.create(tenant_id, raw, by_tenant=by_tenant)
+        except Conflict:
+            everything = frozenset(AccountInput.model_fields)
+            return await self._change(tenant_id, given.id or "", given, everything, by_tenant=by_tenant)
+
+    async def update(
+        self, tenant_id: str, account_id: str, raw: Mapping[str, object], *, by_tenant: bool = False
+    ) -> Account:
+        """Change what `raw` names, nothing else; raise `NotFound`."""
+        given = checked(AccountInput, raw)
+        names = given.model_fields_set
+        if "host" in names:
+            required(given, ["host"])
+        return await self._change(tenant_id, account_id, given, names, by_tenant=by_tenant)
+
+    async def delete(self, tenant_id: str, account_id: str, *, force: bool = False) -> int:
+        """Remove it; with `force` its queued messages become errors and are reported.
+
+        Returns how many those were. Raises `NotFound`, or `Conflict` without `force` while there are any.
+        """
+        failed = await self._store.accounts.delete(tenant_id, account_id, force=force, now=self._clock.now())
+        if failed:
+            await self._bell.ring()
+        return failed
+
+    async def _change(
+        self,
+        tenant_id: str,
+        account_id: str,
+        given: AccountInput,
+        names: AbstractSet[str],
+        *,
+        by_tenant: bool,
+    ) -> Account:
+        def change(current: Account) -> Account:
+            changed = _changed(current, given, names, by_tenant=by_tenant)
+            _refuse_repointing(current, changed, given)
+            return changed
+
+        account = await self._store.accounts.change(tenant_id, account_id, change, self._clock.now())
+        await self._bell.ring()
+        return account
+
+
+def _changed(current: Account, given: AccountInput, names: AbstractSet[str], *, by_tenant: bool) -> Account:
+    values: dict[str, object] = {
+        name: getattr(given, name) for name in names - _NOT_CONFIGURATION if name not in _SECRETS
+    }
+    for name in _SECRETS:
+        if name in names:
+            value = getattr(given, name)
+            values[name] = getattr(current, name) if value == MASK else value
+    if names & {"host", "imap_host"}:
+        values["by_tenant"] = by_tenant
+    return replace(current, **values)  # type: ignore[arg-type]  # the names are Account's own, typed by AccountInput
+
+
+def _refuse_repointing(current: Account, changed: Account, given: AccountInput) -> None:
+    """A stored password never follows to a new address (contract: security.md, Repointing)."""
+    faults = []
+    for secret, address in (("password", _SMTP_ADDRESS), ("imap_password", _IMAP_ADDRESS)):
+        moved = [name for name in address if getattr(current, name) != getattr(changed, name)]
+        kept = getattr(changed, secret) is not None and getattr(given, secret) in (None, MASK)
+        if moved and kept:
+            what = moved[0].replace("effective_tls", "tls")
+            faults.append(Fault((secret,), f"must be given again when {what} changes"))
+    if faults:
+        raise InvalidInput.of(faults)

@@ -1,0 +1,176 @@
+"""Messages: handing in, and seeing what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mail_proxy.bell import Bell
+from mail_proxy.clock import Clock
+from mail_proxy.config import Config
+from mail_proxy.encryption import Tracking
+from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound, TooLarge
+from mail_proxy.model.messages import Event, Message, NewMessage, Payload
+from mail_proxy.model.names import DEFAULT_TENANT
+from mail_proxy.services.intake import Directory, Intake, Rejection, warnings_of
+from mail_proxy.store import Store
+from mail_proxy.store.messages import Intake as StoredAs
+from mail_proxy.store.messages import MessageFilter
+
+MAX_PAGE = 10_000
+WAIT_STEP = 0.1
+"""Seconds between looks at a message that somebody waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of the messages of one request."""
+
+    queued: int
+    rejected: tuple[Rejection, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def is_all_invalid(self) -> bool:
+        """There were messages, and every one was refused for a fault of its own."""
+        return not self.queued and bool(self.rejected) and all(each.is_invalid for each in self.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Messages, newest first; `next_cursor` asks for what comes after, None at the end."""
+
+    messages: tuple[Message, ...]
+    next_cursor: str | None
+
+
+class MessagesService:
+    def __init__(self, store: Store, clock: Clock, bell: Bell, config: Config, tracking: Tracking) -> None:
+        self._store = store
+        self._clock = clock
+        self._bell = bell
+        self._config = config
+        self._tracking = tracking
+
+    async def submit(
+        self,
+        entries: Sequence[object],
+        *,
+        tenant_id: str | None = None,
+        default_priority: int | None = None,
+    ) -> Submission:
+        """Queue the valid ones of `entries`, durably when this returns.
+
+        `tenant_id` is the only tenant they may belong to (None: any). Raises `TooLarge` for too many.
+        """
+        if len(entries) > self._config.max_enqueue_batch:
+            raise TooLarge(f"at most {self._config.max_enqueue_batch} messages a request, got {len(entries)}")
+        intake = Intake(
+            directory=await self._directory(entries, tenant_id),
+            tracking=self._tracking,
+            default_priority=self._config.default_priority if default_priority is None else default_priority,
+            fixed_tenant=tenant_id,
+        )
+        accepted, rejected = _judged(intake, entries)
+        queued = 0
+        if accepted:
+            outcomes = await self._store.messages.add(accepted, self._clock.now())
+            for message, outcome in zip(accepted, outcomes, strict=True):
+                if outcome in (StoredAs.QUEUED, StoredAs.REPLACED):
+                    queued += 1
+                else:
+                    rejected.append(Rejection(message.id, outcome.value, is_invalid=False))
+        if queued:
+            await self._bell.ring()
+        warnings = tuple(text for entry in entries if (text := warnings_of(entry)) is not None)
+        return Submission(queued, tuple(rejected), warnings)
+
+    async def list(self, which: MessageFilter, cursor: str | None = None) -> Page:
+        """List messages newest first; `which.limit` is at most `MAX_PAGE`."""
+        if not 1 <= which.limit <= MAX_PAGE:
+            raise InvalidInput.of([Fault(("limit",), f"must be 1 to {MAX_PAGE}")])
+        if cursor is not None:
+            which = replace(which, below=_place(cursor))
+        found = await self._store.messages.page(which)
+        following = str(found[-1].seq) if len(found) == which.limit else None
+        return Page(tuple(found), following)
+
+    async def get(self, tenant_id: str, message_id: str) -> Message:
+        """Raise `NotFound` when the tenant has no message of this id."""
+        return await self._store.messages.get(tenant_id, message_id)
+
+    async def find(self, message_id: str, tenant_id: str | None = None) -> Message:
+        """Find a message whose tenant may be left out when its id is unique.
+
+        Raises `NotFound`, or `Conflict` when several tenants have a message of this id.
+        """
+        if tenant_id is not None:
+            return await self.get(tenant_id, message_id)
+        found = await self._store.messages.by_id(message_id)
+        if len(found) > 1:
+            raise Conflict(f"several tenants have a message '{message_id}': say which by tenant_id")
+        if not found:
+            raise NotFound("message", message_id)
+        return found[0]
+
+    async def payload(self, message: Message) -> Payload:
+        return await self._store.messages.payload(message.seq)
+
+    async def payloads(self, messages: Sequence[Message]) -> Mapping[int, Payload]:
+        """The contents of several messages, by `seq`."""
+        return await self._store.messages.payloads(message.seq for message in messages)
+
+    async def events(self, message: Message) -> Sequence[Event]:
+        """What happened to it, in order."""
+        return await self._store.messages.events(message.seq)
+
+    async def wait(self, tenant_id: str, message_id: str, timeout: float | None = None) -> Message:
+        """Return the message once it has left or failed, or as it is after `timeout` seconds."""
+        end = None if timeout is None else self._clock.now() + timeout
+        while True:
+            message = await self.get(tenant_id, message_id)
+            if not message.status.is_waiting or (end is not None and self._clock.now() >= end):
+                return message
+            await self._clock.sleep(WAIT_STEP)
+
+    async def _directory(self, entries: Sequence[object], tenant_id: str | None) -> Directory:
+        """Read the tenants and accounts that the entries may mean, once for all of them."""
+        names = {DEFAULT_TENANT} if tenant_id is None else {tenant_id}
+        loose = set()
+        for entry in entries if tenant_id is None else ():
+            fields = entry if isinstance(entry, Mapping) else {}
+            if isinstance(named := fields.get("tenant_id"), str):
+                names.add(named)
+            elif isinstance(account := fields.get("account_id"), str):
+                loose.add(account)
+        for account_id in loose:
+            names.update(account.tenant_id for account in await self._store.accounts.named(account_id))
+        tenants = {}
+        accounts = {}
+        for name in names:
+            try:
+                tenants[name] = await self._store.tenants.get(name)
+            except NotFound:
+                continue
+            accounts[name] = await self._store.accounts.of_tenant(name)
+        return Directory(tenants, accounts)
+
+
+def _judged(intake: Intake, entries: Sequence[object]) -> tuple[list[NewMessage], list[Rejection]]:
+    accepted: dict[tuple[str, str], NewMessage] = {}
+    rejected = []
+    for entry in entries:
+        judged = intake.judge(entry)
+        if isinstance(judged, Rejection):
+            rejected.append(judged)
+        elif (judged.tenant_id, judged.id) in accepted:
+            rejected.append(Rejection(judged.id, "duplicate id", is_invalid=False))
+        else:
+            accepted[judged.tenant_id, judged.id] = judged
+    return list(accepted.values()), rejected
+
+
+def _place(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise InvalidInput.of([Fault(("cursor",), "is not one that an earlier answer gave")])
+    return int(cursor)

@@ -1,0 +1,80 @@
+"""What a message carries, between its validated input, its stored form and its draft for the wire."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from mail_proxy.model.messages import Attachment, Draft, Payload, PayloadKind
+from mail_proxy.services.inputs import AttachmentInput, MessageInput
+
+
+def stored_fields(given: MessageInput, sender: str) -> bytes:
+    """Encode a message given by fields for the store."""
+    fields: dict[str, object] = {"from": sender, "subject": given.subject, "body": given.body}
+    optional: dict[str, object] = {
+        "to": given.to,
+        "cc": given.cc,
+        "bcc": given.bcc,
+        "body_html": given.body_html,
+        "reply_to": given.reply_to,
+        "headers": given.headers,
+        "attachments": [_stored_attachment(each) for each in given.attachments],
+    }
+    fields |= {name: value for name, value in optional.items() if value}
+    if given.content_type != "plain":
+        fields["content_type"] = given.content_type
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def draft_of(payload: Payload) -> Draft:
+    """Decode what `stored_fields` encoded."""
+    fields = json.loads(payload.content)
+    return Draft(
+        sender=fields["from"],
+        to=tuple(fields.get("to", ())),
+        cc=tuple(fields.get("cc", ())),
+        subject=fields["subject"],
+        body=fields["body"],
+        content_type=fields.get("content_type", "plain"),
+        body_html=fields.get("body_html"),
+        reply_to=fields.get("reply_to"),
+        headers=fields.get("headers"),
+        attachments=tuple(_attachment(each) for each in fields.get("attachments", ())),
+    )
+
+
+def shown(payload: Payload) -> dict[str, object]:
+    """Return what the API shows of a content: everything but the files in it."""
+    if payload.kind is PayloadKind.RAW:
+        return {"raw": True, "size": len(payload.content)}
+    fields: dict[str, object] = json.loads(payload.content)
+    attachments = fields.get("attachments")
+    if isinstance(attachments, list):
+        fields["attachments"] = [_without_content(each) for each in attachments]
+    return fields
+
+
+def _stored_attachment(given: AttachmentInput) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "filename": given.filename,
+        "mime_type": given.mime_type,
+        "content_id": given.content_id,
+        "inline": given.inline,
+        "content": base64.b64encode(given.storage_path).decode("ascii"),
+    }
+    return {name: value for name, value in fields.items() if value not in (None, False)}
+
+
+def _attachment(fields: dict[str, str]) -> Attachment:
+    return Attachment(
+        filename=fields["filename"],
+        mime_type=fields.get("mime_type"),
+        content=base64.b64decode(fields.get("content", "")),
+        content_id=fields.get("content_id"),
+        inline=bool(fields.get("inline", False)),
+    )
+
+
+def _without_content(attachment: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in attachment.items() if name != "content"} | {"fetch_mode": "base64"}

@@ -1,0 +1,46 @@
+"""All services over one store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mail_proxy.bell import Bell
+from mail_proxy.clock import Clock
+from mail_proxy.config import Config
+from mail_proxy.encryption import Tracking
+from mail_proxy.services.accounts import AccountsService
+from mail_proxy.services.authentication import AuthenticationService
+from mail_proxy.services.instance import InstanceService
+from mail_proxy.services.messages import MessagesService
+from mail_proxy.services.tenants import TenantsService
+from mail_proxy.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    tenants: TenantsService
+    accounts: AccountsService
+    messages: MessagesService
+    instance: InstanceService
+    authentication: AuthenticationService
+
+    @classmethod
+    def over(
+        cls,
+        store: Store,
+        *,
+        config: Config,
+        clock: Clock,
+        bell: Bell,
+        tracking: Tracking,
+        admin_token: str | None,
+        where: str,
+    ) -> Services:
+        """Put the services over a store; `where` names the database as it may be shown."""
+        return cls(
+            tenants=TenantsService(store, clock),
+            accounts=AccountsService(store, clock, bell),
+            messages=MessagesService(store, clock, bell, config, tracking),
+            instance=InstanceService(store, clock, bell, config, where),
+            authentication=AuthenticationService(store, clock, admin_token),
+        )

@@ -1,0 +1,155 @@
+"""Tenants: who may hand in messages, and where their reports go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from mail_proxy.clock import Clock
+from mail_proxy.encryption import hash_token, new_token
+from mail_proxy.errors import Conflict, Fault, Forbidden, InvalidInput
+from mail_proxy.model.names import DEFAULT_TENANT
+from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
+from mail_proxy.services.inputs import MASK, AuthInput, TenantInput, checked, required
+from mail_proxy.store import Store
+
+TENANT_MAY_SET = frozenset(
+    {
+        "name",
+        "client_base_url",
+        "client_sync_path",
+        "client_attachment_path",
+        "client_auth",
+        "webhook_secret",
+        "large_file_config",
+    }
+)
+"""What a tenant's own token may change; the rest is the admin's (contract: security.md, Isolation)."""
+
+
+class TenantsService:
+    """`raw` mappings carry the API's field names; InvalidInput lists every fault."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def list(self, *, active_only: bool = False) -> list[Tenant]:
+        tenants = await self._store.tenants.all()
+        return [tenant for tenant in tenants if tenant.active or not active_only]
+
+    async def get(self, tenant_id: str) -> Tenant:
+        """Raise `NotFound` when there is no such tenant."""
+        return await self._store.tenants.get(tenant_id)
+
+    async def create(self, raw: Mapping[str, object]) -> tuple[Tenant, str]:
+        """Add a tenant and return its API key, which is shown this once; raise `Conflict`."""
+        given = checked(TenantInput, raw)
+        required(given, ["id"])
+        key = new_token()
+        tenant = _changed(Tenant(id=given.id or ""), given, given.model_fields_set, by_tenant=False)
+        return await self._store.tenants.add(tenant, hash_token(key), self._clock.now()), key
+
+    async def replace(self, raw: Mapping[str, object]) -> tuple[Tenant, str | None]:
+        """Create, or replace the whole configuration; the key comes only on creation."""
+        given = checked(TenantInput, raw)
+        required(given, ["id"])
+        try:
+            return await self.create(raw)
+        except Conflict:
+            everything = frozenset(TenantInput.model_fields)
+            return await self._change(given.id or "", given, everything, by_tenant=False), None
+
+    async def update(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Tenant:
+        """Change what `raw` names, nothing else; raise `NotFound`, or `Forbidden` for a tenant's token."""
+        given = checked(TenantInput, raw)
+        names = given.model_fields_set - {"id"}
+        if by_tenant and (refused := sorted(names - TENANT_MAY_SET)):
+            raise Forbidden(f"only the admin token may change {', '.join(refused)}")
+        return await self._change(tenant_id, given, names, by_tenant=by_tenant)
+
+    async def delete(self, tenant_id: str) -> None:
+        """Delete a tenant with all its data; raise `NotFound`."""
+        if tenant_id == DEFAULT_TENANT:
+            raise Conflict(f"the tenant '{DEFAULT_TENANT}' cannot be deleted")
+        await self._store.tenants.delete(tenant_id)
+
+    async def new_api_key(self, tenant_id: str, expires_at: float | None = None) -> str:
+        """Replace the key; the old one is dead at once. `expires_at` is Unix seconds."""
+        key = new_token()
+        await self._store.tenants.set_key(tenant_id, hash_token(key), expires_at, self._clock.now())
+        return key
+
+    async def revoke_api_key(self, tenant_id: str) -> None:
+        await self._store.tenants.set_key(tenant_id, None, None, self._clock.now())
+
+    async def _change(
+        self, tenant_id: str, given: TenantInput, names: frozenset[str] | set[str], *, by_tenant: bool
+    ) -> Tenant:
+        def change(current: Tenant) -> Tenant:
+            changed = _changed(current, given, names, by_tenant=by_tenant)
+            _refuse_repointing(current, changed, given, names)
+            return changed
+
+        return await self._store.tenants.change(tenant_id, change, self._clock.now())
+
+
+def _changed(
+    current: Tenant, given: TenantInput, names: frozenset[str] | set[str], *, by_tenant: bool
+) -> Tenant:
+    plain = {
+        name: getattr(given, name)
+        for name in names
+        & {
+            "name",
+            "client_base_url",
+            "client_sync_path",
+            "client_attachment_path",
+            "large_file_config",
+            "report_nulls",
+            "active",
+        }
+    }
+    if "client_auth" in names:
+        plain["client_auth"] = _auth(current.client_auth, given.client_auth)
+    if "rate_limits" in names:
+        plain["rate_limits"] = RateLimits(hourly=given.rate_limits.hourly, daily=given.rate_limits.daily)
+    if "webhook_secret" in names and given.webhook_secret != MASK:
+        plain["webhook_secret"] = given.webhook_secret
+    if "client_base_url" in names:
+        plain["by_tenant"] = by_tenant
+    return replace(current, **plain)
+
+
+def _auth(current: ClientAuth, given: AuthInput) -> ClientAuth:
+    token = current.token if given.token == MASK else given.token
+    password = current.password if given.password == MASK else given.password
+    if (given.token and not token) or (given.password and not password):
+        raise InvalidInput.of(
+            [Fault(("client_auth",), f"'{MASK}' stands for a stored secret; there is none")]
+        )
+    return ClientAuth(method=AuthMethod(given.method), token=token, user=given.user, password=password)
+
+
+def _origin(url: str | None) -> tuple[str, str | None, int | None] | None:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, port
+
+
+def _refuse_repointing(
+    current: Tenant, changed: Tenant, given: TenantInput, names: frozenset[str] | set[str]
+) -> None:
+    """A stored secret never follows to a new address (contract: security.md, Repointing)."""
+    if changed.client_auth.method is AuthMethod.NONE or changed.client_base_url is None:
+        return
+    if _origin(current.client_base_url) == _origin(changed.client_base_url):
+        return
+    secret = given.client_auth.token or given.client_auth.password
+    if "client_auth" not in names or secret == MASK:
+        raise InvalidInput.of(
+            [Fault(("client_auth",), "must be given again when client_base_url moves to another server")]
+        )

@@ -1,0 +1,141 @@
+"""Values as JSON objects, with the API's names: for HTTP answers, ``--json`` and the REPL alike.
+
+No secret is ever among them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from mail_proxy.clock import iso
+from mail_proxy.model.accounts import Account
+from mail_proxy.model.messages import Event, Message, Payload
+from mail_proxy.model.queue import NodeInfo
+from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
+from mail_proxy.services.inputs import MASK
+from mail_proxy.services.payloads import shown
+
+View = dict[str, object]
+
+
+def tenant_view(tenant: Tenant) -> View:
+    return {
+        "id": tenant.id,
+        "name": tenant.name,
+        "client_base_url": tenant.client_base_url,
+        "client_sync_path": tenant.client_sync_path,
+        "client_attachment_path": tenant.client_attachment_path,
+        "client_auth": _auth_view(tenant.client_auth),
+        "rate_limits": {"hourly": tenant.rate_limits.hourly, "daily": tenant.rate_limits.daily},
+        "large_file_config": tenant.large_file_config,
+        "webhook_secret": None if tenant.webhook_secret is None else MASK,
+        "report_nulls": tenant.report_nulls,
+        "active": tenant.active,
+        "suspended_batches": list(tenant.suspended_batches),
+        "api_key_expires_at": seconds(tenant.api_key_expires_at),
+        "created_at": seconds(tenant.created_at),
+        "updated_at": seconds(tenant.updated_at),
+    }
+
+
+def account_view(account: Account) -> View:
+    return {
+        "id": account.id,
+        "tenant_id": account.tenant_id,
+        "host": account.host,
+        "port": account.port,
+        "user": account.user,
+        "tls": account.tls or account.effective_tls,
+        "use_tls": account.use_tls,
+        "tls_verify": account.tls_verify,
+        "tls_ca": account.tls_ca,
+        "from_address": account.from_address,
+        "ttl": account.ttl,
+        "batch_size": account.batch_size,
+        "max_concurrent": account.max_concurrent,
+        "limit_per_minute": account.limit_per_minute,
+        "limit_per_hour": account.limit_per_hour,
+        "limit_per_day": account.limit_per_day,
+        "limit_behavior": account.limit_behavior,
+        "on_unknown": account.on_unknown,
+        "is_pec_account": account.is_pec_account,
+        "imap_host": account.imap_host,
+        "imap_port": account.imap_port,
+        "imap_user": account.imap_user,
+        "imap_folder": account.imap_folder,
+        "imap_ssl": account.imap_ssl,
+        "last_error": account.last_error,
+        "created_at": iso(account.created_at),
+        "updated_at": iso(account.updated_at),
+    }
+
+
+def message_view(message: Message, payload: Payload | None = None, tenant_name: str | None = None) -> View:
+    view: View = {
+        "pk": message.pk,
+        "id": message.id,
+        "tenant_id": message.tenant_id,
+        "tenant_name": tenant_name,
+        "account_id": message.account_id,
+        "status": message.status,
+        "priority": message.priority,
+        "batch_code": message.batch_code,
+        "created_at": seconds(message.created_at),
+        "updated_at": seconds(message.updated_at),
+        "deferred_ts": seconds(message.deferred_ts),
+        "sent_ts": seconds(message.sent_ts),
+        "error_ts": seconds(message.error_ts),
+        "error": message.error,
+        "retry_count": message.retry_count,
+        "reported_ts": seconds(message.reported_ts),
+        "bounce_type": message.bounce_type,
+        "bounce_code": message.bounce_code,
+        "bounce_reason": message.bounce_reason,
+        "bounce_ts": seconds(message.bounce_ts),
+        "is_pec": message.is_pec,
+        "message_id": message.message_id,
+        "recipients": [
+            {"address": each.address, "status": each.status, "code": each.code, "reply": each.reply}
+            for each in message.recipients
+        ],
+        "last_error": message.last_error,
+        "metadata": None if message.metadata is None else json.loads(message.metadata),
+    }
+    if payload is not None:
+        view["message"] = shown(payload)
+    return view
+
+
+def event_view(event: Event) -> View:
+    return {
+        "event_id": event.event_id,
+        "event_type": event.event_type,
+        "event_ts": seconds(event.event_ts),
+        "description": event.description,
+        "event_data": event.event_data,
+    }
+
+
+def node_view(node: NodeInfo) -> View:
+    return {
+        "node_id": node.node_id,
+        "name": node.name,
+        "pid": node.pid,
+        "version": node.version,
+        "started_at": seconds(node.started_at),
+        "seen_at": seconds(node.seen_at),
+    }
+
+
+def seconds(moment: float | None) -> int | None:
+    """Whole Unix seconds, as the API gives them."""
+    return None if moment is None else int(moment)
+
+
+def _auth_view(auth: ClientAuth) -> Mapping[str, str | None]:
+    if auth.method is AuthMethod.BEARER:
+        return {"method": "bearer", "token": MASK}
+    if auth.method is AuthMethod.BASIC:
+        return {"method": "basic", "user": auth.user, "password": MASK}
+    return {"method": "none"}
