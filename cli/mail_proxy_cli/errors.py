@@ -1,0 +1,123 @@
+"""From an exception to one line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+
+import click
+
+from mail_proxy.errors import (
+    AlreadyRunning,
+    Conflict,
+    DatabaseError,
+    DatabaseUnavailable,
+    DatabaseUnusable,
+    Forbidden,
+    InstanceError,
+    InvalidConfig,
+    InvalidInput,
+    KeyMismatch,
+    MailProxyError,
+    NotFound,
+    NotRunning,
+    StartFailed,
+    TooLarge,
+    Unauthorized,
+)
+from mail_proxy_cli.output import one_line
+
+OK = 0
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+EXIT_CODES: dict[type[MailProxyError], int] = {
+    MailProxyError: FAILED,
+    InvalidInput: USAGE,
+    InvalidConfig: USAGE,
+    Unauthorized: FAILED,
+    Forbidden: FAILED,
+    NotFound: USAGE,
+    Conflict: FAILED,
+    TooLarge: FAILED,
+    DatabaseError: FAILED,
+    DatabaseUnavailable: FAILED,
+    DatabaseUnusable: FAILED,
+    KeyMismatch: FAILED,
+    InstanceError: FAILED,
+    AlreadyRunning: FAILED,
+    NotRunning: FAILED,
+    StartFailed: FAILED,
+}
+
+
+def report(error: BaseException, *, debug: bool) -> int:
+    """Tell the user what went wrong and return the exit code; with `debug`, where it went wrong too."""
+    if isinstance(error, BaseExceptionGroup):
+        error = _first(error)
+    if debug and not isinstance(error, click.ClickException | click.Abort):
+        traceback.print_exception(error)
+    line, code = describe(error)
+    if line:
+        _say(f"Error: {line}" if code != INTERRUPTED else line)
+    if isinstance(error, StartFailed) and error.log_tail:
+        _say(error.log_tail)
+    return code
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """Put an exception into one line, with the exit code that goes with it."""
+    match error:
+        case click.ClickException():
+            said = _describe_usage(error), error.exit_code
+        case KeyboardInterrupt():
+            said = "interrupted", INTERRUPTED
+        case click.Abort():
+            by_signal = isinstance(error.__cause__, KeyboardInterrupt)
+            said = ("interrupted", INTERRUPTED) if by_signal else ("nothing was done", FAILED)
+        case BrokenPipeError():
+            said = "", FAILED
+        case MailProxyError():
+            said = one_line(str(error)), _exit_code(error)
+        case OSError():
+            said = _describe_os_error(error), FAILED
+        case _:
+            what = one_line(f"{type(error).__name__}: {error}")
+            said = f"unexpected: {what} (run it with --debug for the whole story)", FAILED
+    return said
+
+
+def _exit_code(error: MailProxyError) -> int:
+    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+
+
+def _describe_usage(error: click.ClickException) -> str:
+    text = one_line(error.format_message())
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{text.rstrip('.')} (help: {error.ctx.command_path} --help)"
+    return text
+
+
+def _describe_os_error(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        where = f" (writing {error.filename})" if error.filename else ""
+        return f"the disk is full{where}: free some space and try again"
+    reason = error.strerror or str(error) or type(error).__name__
+    return one_line(f"{error.filename}: {reason}" if error.filename else reason)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception of a group that says most: one of ours if there is one."""
+    leaves: list[BaseException] = []
+    for inner in group.exceptions:
+        leaves.append(_first(inner) if isinstance(inner, BaseExceptionGroup) else inner)
+    return next((leaf for leaf in leaves if isinstance(leaf, MailProxyError)), leaves[0])
+
+
+def _say(text: str) -> None:
+    try:
+        click.echo(text, err=True)
+    except OSError:  # nobody listens any more
+        sys.stderr = None  # keeps the interpreter from trying again at exit

@@ -1,0 +1,158 @@
+"""``start``, ``serve``, ``stop`` and ``restart``: the server's process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import click
+
+from mail_proxy.config import load_config
+from mail_proxy.errors import MailProxyError
+from mail_proxy.instance import Instance, list_instances
+from mail_proxy_cli import serving
+from mail_proxy_cli.complete import instances as complete_instances
+from mail_proxy_cli.errors import OK, report
+from mail_proxy_cli.instances import chosen_instance
+from mail_proxy_cli.nodes import command
+from mail_proxy_cli.scope import Scope, pass_scope
+
+F = TypeVar("F", bound=Callable[..., object])
+
+DRAIN_TIMEOUT = 30.0
+START_TIMEOUT = 30.0
+
+
+def server_options(function: F) -> F:
+    """The options that say where a server listens and what it works on."""
+    options = (
+        click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1]"),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            help="Port to listen on.  [default: 8000, or the next free one]",
+        ),
+        click.option(
+            "--database-url",
+            metavar="URL",
+            help="postgresql://user@host/database, or the path of an SQLite file.",
+        ),
+        click.option("--api-token", metavar="TOKEN", help="Admin token, in place of the one made by itself."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@command("start")
+@click.argument("name", metavar="INSTANCE", required=False, shell_complete=complete_instances)
+@click.option(
+    "--foreground/--background", default=False, help="Stay in this terminal, or not.  [default: --background]"
+)
+@server_options
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=START_TIMEOUT, help="Seconds to wait for the server."
+)
+@pass_scope
+def start(scope: Scope, /, name: str | None, *, foreground: bool, timeout: float, **options: object) -> None:
+    """Start an instance's server, making the instance if it is new.
+
+    The server runs on in the background; its output goes to the file server.log of the instance.
+    The options are kept in the instance's configuration.
+    """
+    instance = serving.named_instance(scope, name)
+    info = serving.wait_if_served(instance, timeout)
+    if info is not None:
+        click.echo(f"'{instance.name}' is already running: {info.url} (pid {info.pid})")
+        return
+    settings = serving.settings_of(options)
+    config = load_config(instance.directory, scope.environ, settings)
+    port = serving.choose_port(instance, config)
+    serving.prepare(instance, settings)
+    if foreground:
+        serving.serve_here(scope, instance, {"host": config.host, "port": port}, None)
+    else:
+        info = serving.start_background(scope, instance, config.host, port, timeout)
+        click.echo(f"'{instance.name}' is running: {info.url} (pid {info.pid})")
+
+
+@command("serve")
+@click.argument("name", metavar="INSTANCE", required=False, shell_complete=complete_instances)
+@server_options
+@click.option("--ready-fd", type=int, hidden=True)
+@pass_scope
+def serve(scope: Scope, /, name: str | None, *, ready_fd: int | None, **options: object) -> None:
+    """Run a server in the foreground, for containers and systemd.
+
+    Without INSTANCE it is the one that GMP_INSTANCE_NAME names. The options count for this run only.
+    """
+    instance = serving.named_instance(scope, name or scope.environ.get("GMP_INSTANCE_NAME") or None)
+    settings = serving.settings_of(options)
+    load_config(instance.directory, scope.environ, settings)  # faults first, before anything is made
+    instance.create()
+    serving.serve_here(scope, instance, settings, ready_fd)
+
+
+@command("stop")
+@click.argument("name", metavar="INSTANCE", required=False, shell_complete=complete_instances)
+@click.option("--all", "every", is_flag=True, help="Stop all instances.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=DRAIN_TIMEOUT,
+    show_default=True,
+    help="Seconds to wait for what is being sent.",
+)
+@click.option("-f", "--force", is_flag=True, help="Kill at once; what is being sent may be sent twice.")
+@pass_scope
+def stop(scope: Scope, name: str | None, *, every: bool, timeout: float, force: bool) -> int:
+    """Stop a server after what it is sending."""
+    targets = _targets(scope, name, every=every)
+    if every and not targets:
+        click.echo("no instance is running")
+    return _each(scope, targets, lambda instance: serving.end(instance, timeout, force=force))
+
+
+@command("restart")
+@click.argument("name", metavar="INSTANCE", required=False, shell_complete=complete_instances)
+@click.option("--all", "every", is_flag=True, help="Restart all instances that run.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=DRAIN_TIMEOUT,
+    show_default=True,
+    help="Seconds to wait for what is being sent.",
+)
+@click.option("-f", "--force", is_flag=True, help="Kill at once; what is being sent may be sent twice.")
+@pass_scope
+def restart(scope: Scope, name: str | None, *, every: bool, timeout: float, force: bool) -> int:
+    """Stop a server and start it again where it was."""
+
+    def again(instance: Instance) -> None:
+        before = serving.end(instance, timeout, force=force)
+        config = load_config(instance.directory, scope.environ)
+        host = before.host if before else config.host
+        port = before.port if before else serving.choose_port(instance, config)
+        info = serving.start_background(scope, instance, host, port, START_TIMEOUT)
+        click.echo(f"'{instance.name}' is running: {info.url} (pid {info.pid})")
+
+    return _each(scope, _targets(scope, name, every=every), again)
+
+
+def _targets(scope: Scope, name: str | None, *, every: bool) -> Sequence[Instance]:
+    if every and name is not None:
+        raise click.UsageError("name an instance, or give --all, not both")
+    if every:
+        return [instance for instance in list_instances(scope.home) if serving.is_up(instance)]
+    return [chosen_instance(scope, name)]
+
+
+def _each(scope: Scope, instances: Sequence[Instance], act: Callable[[Instance], object]) -> int:
+    """Do it to all of them; the failure of one is told and does not keep the others from their turn."""
+    worst = OK
+    for instance in instances:
+        try:
+            act(instance)
+        except (MailProxyError, OSError) as error:
+            worst = max(worst, report(error, debug=scope.invocation.debug))
+    return worst

@@ -1,0 +1,148 @@
+"""What commands print: tables for people, aligned text for pipes, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import click
+
+Row = Mapping[str, object]
+
+NOTHING = "-"
+
+
+class Column(NamedTuple):
+    """One column of a listing: its heading, and what it shows of a row (by default that value)."""
+
+    heading: str
+    show: Callable[[Row], object] | None = None
+    right: bool = False
+
+    def text(self, row: Row) -> str:
+        value = self.show(row) if self.show else row.get(self.heading)
+        return text(value)
+
+
+def text(value: object) -> str:
+    """Render one value for a person, on one line, with nothing that a terminal would obey."""
+    match value:
+        case None | "":
+            return NOTHING
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return one_line(", ".join(f"{key}={text(inner)}" for key, inner in value.items())) or NOTHING
+        case list() | tuple():
+            return one_line(", ".join(text(inner) for inner in value)) or NOTHING
+    return one_line(str(value))
+
+
+def one_line(value: str) -> str:
+    """Replace line breaks by spaces, spell out control characters: the text may come from anywhere."""
+    if value.isprintable():
+        return value
+    return "".join(_harmless(character) for character in value).strip()
+
+
+def _harmless(character: str) -> str:
+    if character.isprintable():
+        return character
+    if character.isspace():
+        return " "
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def when(value: object) -> str:
+    """Render Unix seconds in local time, to the second."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return NOTHING
+    return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age(seconds: float) -> str:
+    """Render a length of time by its two largest units: ``3d 4h``, ``12m 5s``."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        amount, left = divmod(left, size)
+        if amount or parts:
+            parts.append(f"{amount}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def echo_json(value: object) -> None:
+    """Print JSON, readable, in UTF-8."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def echo_table(rows: Iterable[Row], columns: Sequence[Column], *, color: bool, empty: str) -> None:
+    """Print a listing: a table on a terminal, aligned text in a pipe; or `empty`, when there is nothing."""
+    lines = [[column.text(row) for column in columns] for row in rows]
+    if not lines:
+        click.echo(empty, err=True)
+    elif sys.stdout.isatty():
+        _echo_rich(lines, columns, color=color)
+    else:
+        _echo_plain([[column.heading for column in columns], *lines], columns)
+
+
+def echo_record(values: Mapping[str, object], *, color: bool) -> None:
+    """Print one thing, a field on each line."""
+    width = max((_width(key) for key in values), default=0)
+    for key, value in values.items():
+        name = key.ljust(width)
+        shown = click.style(name, bold=True) if color and sys.stdout.isatty() else name
+        click.echo(f"{shown}  {text(value)}", color=None if color else False)
+
+
+def _echo_plain(lines: Sequence[Sequence[str]], columns: Sequence[Column]) -> None:
+    widths = [max(_width(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        cells = [
+            _pad(cell, width, right=column.right)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _echo_rich(lines: Sequence[Sequence[str]], columns: Sequence[Column], *, color: bool) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.right else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(cell) for cell in line))
+    Console(no_color=not color, highlight=False).print(table)
+
+
+def _pad(cell: str, width: int, *, right: bool) -> str:
+    space = " " * (width - _width(cell))
+    return space + cell if right else cell + space
+
+
+def _width(cell: str) -> int:
+    """How many columns of a terminal the text takes."""
+    if cell.isascii():
+        return len(cell)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in cell
+    )
+
+
+def confirm(question: str, *, force: bool) -> None:
+    """Ask before something is lost; without a terminal only ``--force`` will do. Raises Abort on no."""
+    if force:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(f"{question} There is no terminal to ask on: give --force to go ahead")
+    if not click.confirm(question, err=True):
+        raise click.Abort

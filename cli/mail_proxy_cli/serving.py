@@ -1,0 +1,134 @@
+"""From the options of ``start`` and ``serve`` to a server, and from a server to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from mail_proxy.config import Config, load_config, save_settings
+from mail_proxy.daemon.process import ServerInfo, hold, is_locked, last_port, running
+from mail_proxy.daemon.process import stop as stop_server
+from mail_proxy.errors import InstanceError, InvalidInput, MailProxyError, NotRunning, StartFailed
+from mail_proxy.instance import Instance, write_private
+from mail_proxy_cli.instances import chosen_instance
+from mail_proxy_cli.registry import RESERVED
+from mail_proxy_cli.scope import Scope
+
+POLL = 0.05
+
+
+def named_instance(scope: Scope, name: str | None) -> Instance:
+    """The instance named, which may be new; without a name the context's."""
+    return chosen_instance(scope, None) if name is None else Instance.at(scope.home, name, reserved=RESERVED)
+
+
+def settings_of(options: Mapping[str, object]) -> dict[str, object]:
+    """Turn the options into settings; a database is a URL of PostgreSQL or the path of an SQLite file."""
+    settings = {key: value for key, value in options.items() if value is not None}
+    database = str(settings.get("database_url", ""))
+    path = database.removeprefix("sqlite:///")
+    if database and "://" not in path:
+        del settings["database_url"]
+        settings["db_path"] = str(Path(path).expanduser().absolute())
+    if settings.get("api_token") == "":
+        raise InvalidInput("--api-token: a token has at least one character")
+    return settings
+
+
+def wait_if_served(instance: Instance, timeout: float) -> ServerInfo | None:
+    """Return the instance's server if there is one, waiting for one that another command is starting."""
+    if not instance.directory.is_dir():
+        return None
+    end = time.monotonic() + timeout
+    while is_locked(instance):
+        info = running(instance)
+        if info is not None:
+            return info
+        if time.monotonic() >= end:
+            raise InstanceError(f"instance '{instance.name}' has been starting for more than {timeout:g} s")
+        time.sleep(POLL)
+    return None
+
+
+def choose_port(instance: Instance, config: Config) -> int:
+    """The port asked for, which must be free; else the last one used or the default, or the next free."""
+    from mail_proxy.daemon.detach import choose_free_port, is_free
+
+    port, host = config.port, config.host
+    if config.source("port") == "default":
+        last = last_port(instance)
+        return last if last and is_free(host, last) else choose_free_port(host, port)
+    if port and not is_free(host, port):
+        raise InstanceError(
+            f"port {port} on {host} is taken: stop what uses it, or choose another with --port"
+        )
+    return port
+
+
+def prepare(instance: Instance, settings: Mapping[str, object]) -> None:
+    """Make the instance if it is new, and keep in it what was given; refuses to keep a password."""
+    kept = {key: value for key, value in settings.items() if key != "api_token"}
+    # Of the two ways to name a database the new one counts alone.
+    if "database_url" in kept:
+        kept["db_path"] = None
+    elif "db_path" in kept:
+        kept["database_url"] = None
+    is_new = not instance.exists()
+    instance.create()
+    save_settings(instance.config_file, kept)
+    if "api_token" in settings:
+        write_private(instance.token_file, str(settings["api_token"]))
+    if is_new:
+        click.echo(f"made instance '{instance.name}' in {instance.directory}")
+
+
+def start_background(scope: Scope, instance: Instance, host: str, port: int, timeout: float) -> ServerInfo:
+    """Start the server detached; when another command was quicker, its server will do."""
+    from mail_proxy.daemon.detach import start_detached
+
+    try:
+        arguments = ["--host", host, "--port", str(port)]
+        return start_detached(instance, arguments, scope.environ, timeout)
+    except StartFailed:
+        info = running(instance)
+        if info is None:
+            raise
+        return info
+
+
+def serve_here(
+    scope: Scope, instance: Instance, settings: Mapping[str, object], ready_fd: int | None
+) -> None:
+    """Be the server, until it is told to stop."""
+    import asyncio
+
+    from mail_proxy.daemon.app import serve
+
+    config = load_config(instance.directory, scope.environ, settings)
+    with hold(instance, ready_fd) as lock:
+        asyncio.run(serve(config, instance, lock))
+
+
+def end(instance: Instance, timeout: float, *, force: bool) -> ServerInfo | None:
+    """Stop the instance's server and say so; returns where it was, None if it was not running."""
+    info = running(instance)
+    try:
+        drained = stop_server(
+            instance, timeout=timeout, force=force, warn=lambda line: click.echo(line, err=True)
+        )
+    except NotRunning:
+        click.echo(f"'{instance.name}' is not running")
+        return None
+    click.echo(f"'{instance.name}' {'has stopped' if drained else 'was killed'}")
+    return info
+
+
+def is_up(instance: Instance) -> bool:
+    """Tell whether the instance's server runs; one that cannot be asked about does not count."""
+    try:
+        return running(instance) is not None
+    except (MailProxyError, OSError):
+        return False

@@ -1,0 +1,61 @@
+"""Opening the services for one command, and closing them whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from mail_proxy.config import load_config
+from mail_proxy.daemon.process import SignalBell
+from mail_proxy.errors import NotFound
+from mail_proxy_cli import registry
+from mail_proxy_cli.nodes import UnknownName, near
+from mail_proxy_cli.scope import Scope
+
+if TYPE_CHECKING:
+    from mail_proxy.runtime import Runtime
+
+T = TypeVar("T")
+
+
+def run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
+    """Open the instance's services, check that the tenant exists, do the work, close."""
+    return asyncio.run(_run(scope, work))
+
+
+def check_tenant(scope: Scope) -> None:
+    """Raise UnknownName unless the tenant that the words name exists."""
+
+    async def nothing(_runtime: Runtime) -> None:
+        return
+
+    run(scope, nothing)
+
+
+async def _run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
+    from mail_proxy.runtime import open_services
+
+    instance = scope.instance
+    config = load_config(instance.directory, scope.environ)
+    async with open_services(config, instance, bell=SignalBell(instance)) as runtime:
+        if scope.named_tenant is not None:
+            await _check_tenant(scope, runtime)
+        return await work(runtime)
+
+
+async def _check_tenant(scope: Scope, runtime: Runtime) -> None:
+    word = scope.tenant
+    try:
+        await runtime.services.tenants.get(word)
+    except NotFound:
+        tenants = [tenant.id for tenant in await runtime.services.tenants.list()]
+    else:
+        return
+    commands = [entry.name for entry in registry.INSTANCE]
+    if scope.implied:
+        commands += [entry.name for entry in registry.GLOBAL]
+    found = near(word, [*tenants, *commands])
+    kind = "command" if found and not set(found) & set(tenants) else "tenant"
+    hint = f" in instance '{scope.instance.name}': 'mail-proxy {scope.instance.name} tenants list' shows all"
+    raise UnknownName(kind, word, found, hint=hint)

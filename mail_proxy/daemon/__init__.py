@@ -1,0 +1,1 @@
+"""The server: its process, its loops, and their end."""
