@@ -1,0 +1,1 @@
+"""Telling applications what became of their messages."""
