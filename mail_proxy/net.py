@@ -78,7 +78,7 @@ class GuardedClient:
         trusted: bool,
         headers: Mapping[str, str] | None = None,
         auth: ClientAuth | None = None,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109 - seconds, for the whole exchange; failing becomes RequestFailed
+        timeout: float = TIMEOUT,
         max_response: int = MAX_RESPONSE,
     ) -> Response:
         """POST a JSON document and return the answer, redirects included: none is followed.
@@ -199,7 +199,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore2's signature
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:

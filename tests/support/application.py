@@ -82,7 +82,7 @@ class Application:
         self.connections = 0
         self._tls = tls
         self._arrived = asyncio.Condition()
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._conversations: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -99,7 +99,7 @@ class Application:
     async def wait_for(
         self,
         condition: Callable[[Sequence[Post]], bool],
-        timeout: float = 10.0,  # noqa: ASYNC109 - seconds, the test's own deadline
+        timeout: float = 10.0,
     ) -> list[Post]:
         """Wait until the posts received fulfil the condition, and return them."""
         try:
@@ -124,32 +124,34 @@ class Application:
 
     async def close(self) -> None:
         """Stop listening and end every open conversation; may be called again."""
-        if self._server is None:
+        server, self._server = self._server, None
+        if server is None:
             return
-        self._server.close()
-        for conversation in self._conversations:
+        server.close()
+        conversations = dict(self._conversations)
+        for conversation in conversations:
             conversation.cancel()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
-        await self._server.wait_closed()
-        self._server = None
+        await asyncio.gather(*conversations)
+        for writer in conversations.values():
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        await server.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection. Never ends as cancelled: asyncio would log that."""
         task = asyncio.current_task()
         assert task is not None
-        self._conversations.add(task)
-        task.add_done_callback(self._conversations.discard)
+        self._conversations[task] = writer
+        task.add_done_callback(self._conversations.pop)
         self.connections += 1
         try:
-            while (post := await _read(reader)) is not None and await self._reply(post, writer):
+            while self._server and (post := await _read(reader)) and await self._reply(post, writer):
                 pass
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            # The client went away, or the test is over; asyncio would log a handler that ends cancelled,
-            # and a TLS connection would wait for the client's part of the good-bye.
+            # A TLS connection would wait for the client's part of the good-bye.
             writer.transport.abort()
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
     async def _reply(self, post: Post, writer: asyncio.StreamWriter) -> bool:
         """Record and answer; tell whether the connection stays open."""
