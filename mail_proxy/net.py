@@ -83,8 +83,9 @@ class GuardedClient:
     ) -> Response:
         """POST a JSON document and return the answer, redirects included: none is followed.
 
-        `trusted` tells that the admin gave the URL, which may then lead anywhere. Raises `RequestFailed`
-        if there is no complete answer in time, or one of more than `max_response` bytes.
+        `trusted` tells that the admin gave the URL, which may then lead anywhere; `timeout` is in seconds,
+        for the whole exchange. Raises `RequestFailed` if there is no complete answer in time, or one of
+        more than `max_response` bytes.
         """
         address = _parse(url)
         fields = {
