@@ -7,7 +7,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mail_proxy.encryption import generate_key
+from tests.support.children import tethered
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 30.0
@@ -121,7 +121,7 @@ class Server:
         atexit.register(self.kill)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_bound_to_us(), sys.executable, "-m", "mail_proxy_cli", "serve", self.name],
+                tethered([sys.executable, "-m", "mail_proxy_cli", "serve", self.name]),
                 env=self._environment | self.settings,
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
@@ -216,9 +216,3 @@ class Server:
         for client in self._clients:
             client.close()
         self._clients.clear()
-
-
-def _bound_to_us() -> list[str]:
-    """What to put before a command so that its process does not outlive this one, however that ends."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

@@ -1,0 +1,163 @@
+"""Query plans: how each named statement of the hot paths reaches its rows. docs/query-plans.md shows them.
+
+A statement that scans a table which grows with history is marked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+
+from mail_proxy.store.queries import Query, load
+from tests.bench.fill import fill
+from tests.bench.report import Report
+from tests.bench.rig import ACCOUNT, TENANT, Rig
+
+MESSAGES = 100_000
+
+HOT = {
+    "intake": ("messages", ("allocate", "existing", "insert", "insert_payload", "insert_event")),
+    "replacing": ("messages", ("replace", "replace_payload")),
+    "claim": ("queue", ("promote", "next_due", "next_expiry", "lanes", "claim")),
+    "content": ("messages", ("payload", "payloads")),
+    "settle": ("queue", ("begin_final", "settle", "renew", "release")),
+    "taking over": ("queue", ("orphans", "reclaim")),
+    "report": ("reports", ("tenants_due", "batch", "acknowledge", "acknowledge_message", "pending")),
+    "reading": ("messages", ("get", "by_id", "by_pk", "events", "page", "page_of_tenant", "waiting")),
+}
+"""The statements that run for each message, or while messages run, by what they are for."""
+
+GROWING = ("messages", "payloads", "events", "send_log")
+_SCAN = re.compile(rf"(?:SCAN|Seq Scan on) ({'|'.join(GROWING)})\b(?! USING)")
+
+_NOW = time.time()
+PARAMETERS: dict[str, object] = {
+    "account_id": ACCOUNT,
+    "active_only": 0,
+    "after": 0,
+    "batch_code": None,
+    "below": 2**62,
+    "count": 1,
+    "deferred_ts": None,
+    "description": "",
+    "envelope_from": None,
+    "error": None,
+    "error_ts": None,
+    "event_data": None,
+    "event_id": 10,
+    "event_ts": _NOW,
+    "event_type": "queued",
+    "id": "old-10",
+    "ids": '["old-10"]',
+    "is_due": 0,
+    "is_pec": 0,
+    "is_unknown": 0,
+    "kind": "fields",
+    "lane": 1,
+    "last_error": None,
+    "limit": 100,
+    "message_id": "<x@bench.test>",
+    "metadata": None,
+    "now": _NOW,
+    "owner": "node",
+    "payload": b"{}",
+    "pk": "pk",
+    "priority": 2,
+    "recipients": "[]",
+    "retry_count": 0,
+    "sent_ts": None,
+    "seq": 10,
+    "seqs": "[10]",
+    "since": 0.0,
+    "size": 2,
+    "status": None,
+    "tenant_id": TENANT,
+    "until": _NOW + 60,
+}
+
+
+def measure(database: str, count: int = MESSAGES) -> Report:
+    """The plans on a database with a past."""
+    report = Report(f"query plans ({database})")
+    with Rig(database) as rig:
+        rig.start()
+        rig.server.stop()
+        target = rig.database_url or rig.sqlite_file
+        report.figure("sent messages in the database", count, "")
+        report.figure("time to write them", fill(target, count), "s")
+        add_plans(report, target)
+    return report
+
+
+def add_plans(report: Report, target: str | Path) -> None:
+    """Explain every hot statement; a bound says that none scans what grows."""
+    scans = []
+    for purpose, plans in explain(target).items():
+        for name, plan in plans.items():
+            report.texts.append((f"{purpose}: {name}", plan))
+            if _SCAN.search(plan):
+                scans.append(name)
+    if scans:
+        report.texts.append(("statements that scan a growing table", ", ".join(scans)))
+    report.at_most("statements that scan a growing table", len(scans), 0)
+
+
+def explain(target: str | Path) -> dict[str, dict[str, str]]:
+    """The plan of each hot statement, by purpose and name; a Path is SQLite."""
+    if isinstance(target, Path):
+        with contextlib.closing(sqlite3.connect(target)) as raw:
+            return {
+                purpose: {query.name: _explain_sqlite(raw, query) for query in queries}
+                for purpose, queries in _hot()
+            }
+    return asyncio.run(_explain_all_postgres(target))
+
+
+def _hot() -> Iterator[tuple[str, list[Query]]]:
+    for purpose, (stem, names) in HOT.items():
+        queries = load(stem)
+        yield purpose, [queries[name] for name in names]
+
+
+def _parameters(query: Query) -> dict[str, object]:
+    missing = set(query.order) - PARAMETERS.keys()
+    if missing:
+        raise KeyError(f"statement {query.name}: give PARAMETERS a plausible {', '.join(sorted(missing))}")
+    given = dict(PARAMETERS)
+    if query.name in ("insert", "replace", "settle", "reclaim"):
+        given["status"] = "pending"
+    return given
+
+
+def _explain_sqlite(raw: sqlite3.Connection, query: Query) -> str:
+    rows = raw.execute(f"EXPLAIN QUERY PLAN {query.sqlite}", _parameters(query)).fetchall()
+    depth = {0: -1}
+    lines = []
+    for identity, parent, _, detail in rows:
+        depth[identity] = depth.get(parent, -1) + 1
+        lines.append("  " * depth[identity] + detail)
+    return "\n".join(lines) or "(no table is read)"
+
+
+async def _explain_all_postgres(dsn: str) -> dict[str, dict[str, str]]:
+    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=60)
+    try:
+        return {
+            purpose: {query.name: await _explain_postgres(connection, query) for query in queries}
+            for purpose, queries in _hot()
+        }
+    finally:
+        await connection.close()
+
+
+async def _explain_postgres(connection: asyncpg.Connection[asyncpg.Record], query: Query) -> str:
+    arguments = query.arguments(_parameters(query))
+    rows = await connection.fetch(f"EXPLAIN (COSTS OFF) {query.postgres}", *arguments)
+    return "\n".join(row[0] for row in rows)
