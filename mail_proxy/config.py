@@ -6,7 +6,6 @@ Read here alone, at start and on SIGHUP, into one frozen `Config`. Documentation
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -341,6 +340,8 @@ def _fault(where: str, message: str) -> InvalidInput:
 
 
 def _unknown(key: str, where: str) -> Fault:
+    import difflib
+
     near = difflib.get_close_matches(key.lower().removeprefix("gmp_"), SETTINGS, n=2)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     return Fault((where,), f"there is no such setting{hint}", "unknown_key")

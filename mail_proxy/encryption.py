@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -200,6 +199,8 @@ def create_key_file(path: Path) -> FoundKey:
 
     If another process was first, its key is returned: the file is never replaced. Raises InstanceError.
     """
+    import tempfile
+
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import stat
-import tempfile
 import tomllib
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
@@ -240,6 +239,8 @@ def _toml(value: object) -> str:
 @contextlib.contextmanager
 def _complete_file(beside: Path, text: str) -> Iterator[Path]:
     """Yield a temporary file that holds all of `text` on the disk, to be put in its place."""
+    import tempfile
+
     descriptor, name = tempfile.mkstemp(prefix=f".{beside.name}.", dir=beside.parent)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
@@ -279,15 +280,19 @@ def _exists(path: Path) -> bool:
 
 
 def _restrict(path: Path, allowed: int) -> str | None:
-    with _reporting(f"cannot correct the permissions of {path}"):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:  # a temporary file that has just been put in its place
-            return None
+    """Narrow the mode of one file; what belongs to another user (a mounted volume) is only warned of."""
+    try:
+        status = path.lstat()
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISLNK(status.st_mode) or mode & ~allowed == 0:
             return None
         path.chmod(mode & allowed)
+    except FileNotFoundError:  # a temporary file that has just been put in its place
+        return None
+    except OSError as error:
+        return (
+            f"{path} may be open to others, and its permissions cannot be changed: {error.strerror or error}"
+        )
     return f"{path} was open to others (mode {mode:04o}); it is now {mode & allowed:04o}"
 
 
