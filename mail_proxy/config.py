@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from mail_proxy.errors import Fault, InvalidConfig, InvalidInput
 from mail_proxy.instance import read_toml, write_toml
-from mail_proxy.model.messages import Priority
 from mail_proxy.model.names import is_instance_name
 from mail_proxy.settings import METADATA, Setting, masked_url, setting
 
@@ -37,7 +36,7 @@ OPTION = "option"
 ENVIRONMENT = "environment"
 
 _SHORTEST = 0.01  # seconds; a wait of nothing would be a busy loop
-_PRIORITIES = tuple(priority.name.lower() for priority in Priority)
+_PRIORITIES = ("immediate", "high", "medium", "low")  # those of model.messages, which is slow to load
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -106,7 +105,7 @@ class Config:
     test_mode: bool = setting(False, "Dispatch and report only on run-now.")
     send_loop_interval: float = _seconds(5, "Time between the dispatcher's back-up polls.")
     default_priority: int = setting(
-        Priority.MEDIUM.value,
+        2,
         "Priority of a message that names none; 0 is the most urgent.",
         minimum=0,
         maximum=3,

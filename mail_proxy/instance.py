@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import secrets
 import stat
-import tomllib
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mail_proxy.encryption import new_token
 from mail_proxy.errors import InstanceError, InvalidConfig, InvalidInput
 from mail_proxy.model.names import is_instance_name
 
@@ -103,7 +99,7 @@ class Instance:
             for directory in (self.directory.parent, self.directory, self.attachments, self.sandbox):
                 directory.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
         if not _exists(self.token_file):
-            create_private(self.token_file, new_token())
+            create_private(self.token_file, _new_token())
 
     def read_token(self) -> str:
         """Return the admin token; InstanceError if it is missing, unreadable or empty."""
@@ -116,7 +112,7 @@ class Instance:
 
     def regenerate_token(self) -> str:
         """Replace the admin token and return the new one."""
-        write_private(self.token_file, token := new_token())
+        write_private(self.token_file, token := _new_token())
         return token
 
     def node_id(self) -> str:
@@ -125,11 +121,11 @@ class Instance:
         It outlives the process, so that a restarted server frees what its predecessor had claimed.
         """
         if not _exists(self.node_file):
-            create_private(self.node_file, secrets.token_hex(_NODE_BYTES))
+            create_private(self.node_file, os.urandom(_NODE_BYTES).hex())
         return _read_line(self.node_file) or self._renewed_node_id()
 
     def _renewed_node_id(self) -> str:
-        write_private(self.node_file, node := secrets.token_hex(_NODE_BYTES))
+        write_private(self.node_file, node := os.urandom(_NODE_BYTES).hex())
         return node
 
     def repair_permissions(self) -> list[str]:
@@ -176,13 +172,17 @@ def read_toml(path: Path) -> dict[str, object]:
     """Return what a TOML file holds, nothing if there is no file; InvalidConfig if it is not TOML."""
     with _reporting(f"cannot read {path}"):
         try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return {}
         except UnicodeDecodeError as error:
             raise InvalidConfig(f"{path} is not text in UTF-8 (byte {error.start})") from error
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise InvalidConfig(f"{path} is not valid TOML: {error}") from error
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidConfig(f"{path} is not valid TOML: {error}") from error
 
 
 def write_toml(path: Path, values: Mapping[str, object]) -> None:
@@ -214,6 +214,8 @@ def _edited_toml(old: str, values: Mapping[str, object]) -> str:
 
 
 def _parsed(text: str) -> dict[str, object] | None:
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -233,6 +235,8 @@ def _toml(value: object) -> str:
         return f"{value:.15g}" if value == int(value) else repr(value)
     if isinstance(value, list):
         return f"[{', '.join(_toml(item) for item in value)}]"
+    import json
+
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -259,6 +263,12 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _new_token() -> str:
+    from mail_proxy.encryption import new_token  # late: listing instances needs no cryptography
+
+    return new_token()
 
 
 def _read_line(path: Path) -> str:

@@ -21,6 +21,7 @@ from mail_proxy.config import (
     save_settings,
 )
 from mail_proxy.errors import InvalidConfig
+from mail_proxy.model.messages import Priority
 
 WITH_PASSWORD = "postgresql://gmp:hunter2@db.example/mail"
 
@@ -135,6 +136,10 @@ class TestValues:
     @pytest.mark.parametrize(("word", "priority"), [("immediate", 0), ("High", 1), ("medium", 2), ("3", 3)])
     def test_priority_is_a_word_or_a_number(self, word: str, priority: int) -> None:
         assert of_environment({"GMP_DEFAULT_PRIORITY": word}).default_priority == priority
+
+    @pytest.mark.parametrize("priority", Priority)
+    def test_every_priority_of_the_model_has_its_word(self, priority: Priority) -> None:
+        assert of_environment({"GMP_DEFAULT_PRIORITY": priority.name}).default_priority == priority
 
     def test_lists_are_separated_by_commas(self) -> None:
         config = of_environment({"GMP_RETRY_DELAYS": "1, 2.5", "GMP_ALLOWED_NETWORKS": "10.0.0.0/8,fd00::/8"})
