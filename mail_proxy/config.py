@@ -323,7 +323,10 @@ def _complete_path(values: dict[str, Any], sources: dict[str, str], directory: P
     path = values.get("db_path")
     if isinstance(path, Path):
         base = directory if directory and sources["db_path"] == CONFIG_FILE else Path()
-        values["db_path"] = (base / path.expanduser()).absolute()
+        try:
+            values["db_path"] = (base / path.expanduser()).absolute()
+        except RuntimeError as error:
+            raise _fault("db_path", f"cannot tell where {path} is: {error}") from error
 
 
 def _as_option(key: str) -> str:

@@ -303,6 +303,11 @@ class TestDatabase:
         monkeypatch.chdir(tmp_path)
         assert of_environment({"GMP_DB_PATH": "other.db"}).db_path == tmp_path / "other.db"
 
+    def test_home_of_nobody_is_one_clear_line(self) -> None:
+        assert refusal_of({"GMP_DB_PATH": "~nobody-of-that-name/x.db"}).startswith(
+            "db_path: cannot tell where"
+        )
+
 
 class TestSecrecy:
     @pytest.mark.parametrize(
