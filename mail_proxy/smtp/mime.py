@@ -1,0 +1,129 @@
+"""Building a message from its fields (RFC 5322, 2045 to 2049).
+
+The standard library's ``EmailMessage`` takes over a millisecond to write a small message; here it is strings
+joined once. What comes out is 7-bit, whatever goes in, but for internationalised addresses (RFC 6532).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mail_proxy.errors import InvalidInput
+from mail_proxy.model.messages import Draft
+from mail_proxy.smtp import addresses, headers, parts
+from mail_proxy.smtp.addresses import Mailbox
+from mail_proxy.smtp.parts import Part
+
+_REFUSED = frozenset(
+    {
+        *("from", "to", "cc", "bcc", "resent-bcc", "subject", "received", "return-path"),
+        headers.TRACKING_FIELD.lower(),
+    }
+)
+_REFUSED_PREFIXES = ("content-", "mime-")
+_NOBODY = "To: undisclosed-recipients:;\r\n"  # some servers mistrust a message without To
+_ADDRESS_FIELDS = frozenset({"sender", "errors-to", "disposition-notification-to", "return-receipt-to"})
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A message with CRLF line ends, the last line ended, not dot-stuffed.
+
+    `needs_smtputf8` speaks of the addresses in the header; those of the envelope are the sender's to check.
+    """
+
+    content: bytes
+    needs_smtputf8: bool
+
+
+def build(draft: Draft, *, message_id: str, date: float, tracking_id: str) -> Built:
+    """Write the message that `draft` describes; `date` is Unix seconds.
+
+    Raise InvalidInput for what cannot stand in a message. Of `draft.headers`, a Date takes the place of ours,
+    and Message-ID and Reply-To yield to `message_id` and `draft.reply_to`.
+    """
+    content = _content(draft)
+    given = draft.headers or {}
+    custom = {name.lower() for name in given}
+    fields = [
+        "" if "date" in custom else headers.date(date),
+        headers.mailboxes("From", _sender(draft.sender)),
+        (_addresses("To", draft.to) + _addresses("Cc", draft.cc)) or _NOBODY,
+        _addresses("Reply-To", [draft.reply_to] if draft.reply_to else []),
+        headers.unstructured("Subject", draft.subject, prose=True),
+        headers.message_id(message_id),
+        headers.tracking_id(tracking_id),
+        *_custom(given, has_reply_to=bool(draft.reply_to)),
+        "MIME-Version: 1.0\r\n",
+        content.header,
+        "\r\n",
+    ]
+    header = "".join(fields)
+    body = content.body
+    last = body[-1] if body else b""
+    ending = b"" if not last or last.endswith(b"\r\n") else b"\r\n"
+    return Built(b"".join([header.encode(), *body, ending]), needs_smtputf8=not header.isascii())
+
+
+def _content(draft: Draft) -> Part:
+    """Nest the parts: mixed(alternative(plain, related(html, inline files)), files), as far as there are."""
+    if draft.content_type not in ("plain", "html"):
+        raise InvalidInput(f"content_type is 'plain' or 'html', not {draft.content_type!r}")
+    token = secrets.token_hex(12) if draft.body_html or draft.attachments else ""
+    subtype = "html" if draft.body_html else draft.content_type
+    part = parts.text(subtype, draft.body_html or draft.body)
+    inline = [parts.attached(file) for file in draft.attachments if parts.is_inline(file)]
+    files = [parts.attached(file) for file in draft.attachments if not parts.is_inline(file)]
+    if inline:
+        part = parts.multipart("related", [part, *inline], token, f'type="text/{subtype}"')
+    if draft.body_html:
+        part = parts.multipart("alternative", [parts.text("plain", draft.body), part], token)
+    return parts.multipart("mixed", [part, *files], token) if files else part
+
+
+def _sender(text: str) -> tuple[Mailbox]:
+    try:
+        return (addresses.parse_one(headers.checked("From", text)),)
+    except InvalidInput as error:
+        raise InvalidInput(f"From: {error}") from None
+
+
+def _addresses(field: str, texts: Sequence[str]) -> str:
+    """Write an address field; nothing if there is no address for it."""
+    boxes = [box for text in texts for box in _mailboxes(field, text)]
+    return headers.mailboxes(field, boxes) if boxes else ""
+
+
+def _mailboxes(field: str, text: str) -> tuple[Mailbox, ...]:
+    """Read one mailbox, or, in case there are more of them, a list."""
+    headers.checked(field, text)
+    try:
+        return (addresses.parse_one(text),)
+    except InvalidInput:
+        pass
+    try:
+        return addresses.parse_list(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{field}: {error}") from None
+
+
+def _custom(given: Mapping[str, str], *, has_reply_to: bool) -> Iterable[str]:
+    for name, value in given.items():
+        key = headers.checked_name(name).lower()
+        if key in _REFUSED or key.startswith(_REFUSED_PREFIXES):
+            raise InvalidInput(f"the header field {name} is not free to be set")
+        if key == "message-id" or (key == "reply-to" and has_reply_to):
+            continue
+        yield _address_field(name, value) if key in _ADDRESS_FIELDS else headers.unstructured(name, value)
+
+
+def _address_field(name: str, value: str) -> str:
+    """Write a field that usually holds addresses, whose names then are encoded apart from them."""
+    headers.checked(name, value)
+    try:
+        boxes = addresses.parse_list(value)
+    except InvalidInput:
+        boxes = ()
+    return headers.mailboxes(name, boxes) if boxes else headers.unstructured(name, value)
