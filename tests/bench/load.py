@@ -68,7 +68,7 @@ async def load(port: int, requests: Sequence[bytes], connections: int) -> Load:
     """Send all requests over so many connections; each connection waits for its answer."""
     result = Load(requests=len(requests))
     queue = iter(requests)
-    callers = [await _Caller.connect(port) for _ in range(connections)]
+    callers = [await Caller.connect(port) for _ in range(connections)]
     begun = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for caller in callers:
@@ -79,7 +79,7 @@ async def load(port: int, requests: Sequence[bytes], connections: int) -> Load:
     return result
 
 
-async def _work(caller: _Caller, queue: Iterator[bytes], result: Load) -> None:
+async def _work(caller: Caller, queue: Iterator[bytes], result: Load) -> None:
     for request in queue:
         begun = time.perf_counter()
         status, body = await caller.call(request)
@@ -89,7 +89,7 @@ async def _work(caller: _Caller, queue: Iterator[bytes], result: Load) -> None:
             result.failures.append(body)
 
 
-class _Caller(asyncio.Protocol):
+class Caller(asyncio.Protocol):
     """One kept connection: a request, then its answer. Small, to leave the processor to the server."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class _Caller(asyncio.Protocol):
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
 
     @classmethod
-    async def connect(cls, port: int) -> _Caller:
+    async def connect(cls, port: int) -> Caller:
         _, caller = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
         return caller
 

@@ -1,0 +1,41 @@
+"""What a killed server leaves behind, and what the next one makes of it; the long runs: tests/chaos."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos import intake_kill, kill9
+from tests.support.postgres import PostgresServer
+
+KILLS, MESSAGES = 3, 200
+
+
+def _postgres(database: str, request: pytest.FixtureRequest) -> PostgresServer | None:
+    """The session's PostgreSQL, asked for only by those that use it."""
+    if database == "sqlite":
+        return None
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_a_kill_while_sending_loses_nothing_and_doubles_only_what_was_in_its_final_step(
+    database: str, request: pytest.FixtureRequest
+) -> None:
+    """Every message arrives, doubled ones are flagged, and the events tell what happened."""
+    outcome = kill9.run(database, kills=KILLS, messages=MESSAGES, postgres=_postgres(database, request))
+
+    assert outcome.broken_promises() == [], str(outcome)
+    assert outcome.kills == KILLS
+    assert len(outcome.copies) == KILLS * MESSAGES
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_a_kill_during_intake_loses_no_message_that_was_answered(
+    database: str, request: pytest.FixtureRequest
+) -> None:
+    """A 200 means that the message is on disk."""
+    outcome = intake_kill.run(database, kills=KILLS, postgres=_postgres(database, request))
+
+    assert outcome.missing == [], str(outcome)
+    assert outcome.answered
