@@ -60,11 +60,12 @@ def _batches(report: Report, rig: Rig, server: Server) -> None:
     same_rows = plain_inserts.message(rig.database_url or rig.sqlite_file, rows, size)
     rate = ours.rate * PER_BATCH
     report.figure("plain inserts of one row, 100 a commit", limit, "rows/s")
-    report.figure("plain inserts of a message's rows", same_rows, "messages/s")
+    report.figure("plain inserts of the same rows", same_rows, "messages/s")
     report.figure("batches of 100", rate, "messages/s")
     report.figure("batches of 100, p99", ours.milliseconds(0.99), "ms")
-    report.figure("batches of 100 / a message's rows, plain", rate / same_rows, "")
-    report.at_least("batches of 100 / plain inserts of one row", rate / limit, SHARE)
+    report.figure("batches of 100 / plain inserts of one row", rate / limit, "")
+    # A message is three rows and seven indexes: only the same rows are a limit of storing it.
+    report.at_least("batches of 100 / plain inserts of the same rows", rate / same_rows, SHARE)
 
 
 def _request(token: str, names: list[str]) -> bytes:
