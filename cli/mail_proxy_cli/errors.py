@@ -26,6 +26,7 @@ from mail_proxy.errors import (
     TooLarge,
     Unauthorized,
 )
+from mail_proxy_cli.nodes import UnknownName
 from mail_proxy_cli.output import one_line
 
 OK = 0
@@ -75,7 +76,7 @@ def describe(error: BaseException) -> tuple[str, int]:
         case KeyboardInterrupt():
             said = "interrupted", INTERRUPTED
         case click.Abort():
-            by_signal = isinstance(error.__cause__, KeyboardInterrupt)
+            by_signal = isinstance(error.__cause__ or error.__context__, KeyboardInterrupt)
             said = ("interrupted", INTERRUPTED) if by_signal else ("nothing was done", FAILED)
         case BrokenPipeError():
             said = "", FAILED
@@ -95,7 +96,7 @@ def _exit_code(error: MailProxyError) -> int:
 
 def _describe_usage(error: click.ClickException) -> str:
     text = one_line(error.format_message())
-    if isinstance(error, click.UsageError) and error.ctx is not None:
+    if isinstance(error, click.UsageError) and not isinstance(error, UnknownName) and error.ctx is not None:
         return f"{text.rstrip('.')} (help: {error.ctx.command_path} --help)"
     return text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from mail_proxy_cli.grammar import existing_instance
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.output import Column, age, confirm, echo_json, echo_record, echo_table
 from mail_proxy_cli.scope import Scope, pass_scope
+
+if TYPE_CHECKING:
+    from mail_proxy.runtime import Runtime
 
 COLUMNS = (
     Column("name"),
@@ -52,13 +56,15 @@ def status(scope: Scope, name: str | None, *, as_json: bool) -> None:
     """Show one server: where it runs, its queue, its last error."""
     instance = chosen_instance(scope, name)
     row = describe(scope, instance)
-    row |= _queue(scope.at(instance))
+    view = {"running": row["state"] == "running", **row, **_queue(scope.at(instance))}
     if as_json:
-        echo_json({"running": row["state"] == "running", **row})
+        echo_json(view)
         return
-    uptime = row.pop("uptime_seconds")
-    row.pop("started_at")
-    echo_record({**row, "uptime": _uptime(uptime)}, color=scope.invocation.color)
+    shown = {name: view[name] for name in ("name", "state", "url", "pid", "database")}
+    shown["uptime"] = _uptime(view["uptime_seconds"])
+    shown["queue"] = view.get("queue")
+    shown["last error"] = view.get("error") or view.get("last_error")
+    echo_record(shown, color=scope.invocation.color)
 
 
 @command("delete")
@@ -133,9 +139,24 @@ def _queue(scope: Scope) -> dict[str, object]:
     from mail_proxy_cli.session import run
 
     try:
-        return run(scope, lambda runtime: runtime.services.instance.stats())
+        return run(scope, _ask)
     except (MailProxyError, OSError) as error:
         return {"error": str(error)}
+
+
+async def _ask(runtime: Runtime) -> dict[str, object]:
+    waiting = await runtime.services.instance.waiting()
+    queue: dict[str, int] = {}
+    for each in waiting:
+        queue[each.status.value] = queue.get(each.status.value, 0) + each.count
+    accounts = await runtime.services.accounts.list()
+    troubles = [f"{each.tenant_id}/{each.id}: {each.last_error}" for each in accounts if each.last_error]
+    return {
+        "active": await runtime.services.instance.is_active(),
+        "queue": queue,
+        "pending_messages": sum(queue.values()),
+        "last_error": "; ".join(troubles) or None,
+    }
 
 
 def _uptime(seconds: object) -> str | None:

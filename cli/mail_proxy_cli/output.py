@@ -146,3 +146,19 @@ def confirm(question: str, *, force: bool) -> None:
         raise click.UsageError(f"{question} There is no terminal to ask on: give --force to go ahead")
     if not click.confirm(question, err=True):
         raise click.Abort
+
+
+def echo_csv(rows: Iterable[Row], fields: Sequence[str]) -> None:
+    """Print CSV with a line of headings, the same names as in JSON; what is nested is JSON."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(fields)
+    for row in rows:
+        writer.writerow([_cell(row.get(field)) for field in fields])
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list | tuple | Mapping):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else value

@@ -38,7 +38,7 @@ async def _run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
 
     instance = scope.instance
     config = load_config(instance.directory, scope.environ)
-    async with open_services(config, instance, bell=SignalBell(instance)) as runtime:
+    async with open_services(config, instance, bell=SignalBell(instance), environ=scope.environ) as runtime:
         if scope.named_tenant is not None:
             await _check_tenant(scope, runtime)
         return await work(runtime)

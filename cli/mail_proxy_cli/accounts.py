@@ -1,0 +1,241 @@
+"""``mail-proxy <instance> <tenant> accounts …``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from mail_proxy.errors import NotFound
+from mail_proxy.model.accounts import SANDBOX_HOST, Account
+from mail_proxy_cli.complete import accounts as complete_accounts
+from mail_proxy_cli.fields import faults_as_options, given, may_prompt, one_id, read_secret_line
+from mail_proxy_cli.nodes import Group, near
+from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table
+from mail_proxy_cli.scope import Scope, pass_scope
+from mail_proxy_cli.session import run
+
+F = TypeVar("F", bound=Callable[..., object])
+
+FIELD_OF_OPTION = {
+    "host": "host",
+    "port": "port",
+    "user": "user",
+    "password": "password",
+    "tls": "tls",
+    "use_tls": "use_tls",
+    "tls_verify": "tls_verify",
+    "tls_ca": "tls_ca",
+    "from_address": "from_address",
+    "batch_size": "batch_size",
+    "max_concurrent": "max_concurrent",
+    "ttl": "ttl",
+    "limit_minute": "limit_per_minute",
+    "limit_hour": "limit_per_hour",
+    "limit_day": "limit_per_day",
+    "limit_behavior": "limit_behavior",
+    "on_unknown": "on_unknown",
+    "pec": "is_pec_account",
+    "imap_host": "imap_host",
+    "imap_port": "imap_port",
+    "imap_user": "imap_user",
+    "imap_password": "imap_password",
+    "imap_folder": "imap_folder",
+}
+
+OPTION_OF_FIELD = {field: "--" + option.replace("_", "-") for option, field in FIELD_OF_OPTION.items()}
+OPTION_OF_FIELD["id"] = "ID"
+
+COLUMNS = (
+    Column("id"),
+    Column("host"),
+    Column("port", right=True),
+    Column("tls"),
+    Column("user"),
+    Column("from_address"),
+    Column("last_error"),
+)
+
+COUNT = click.IntRange(0)
+
+
+def configuration(function: F) -> F:
+    """The options of an account's configuration."""
+    options = (
+        click.option(
+            "--host", help=f"The SMTP server; '{SANDBOX_HOST}' only keeps the mail, to try things out."
+        ),
+        click.option("--port", type=click.IntRange(1, 65535), help="Its port.  [default: 587]"),
+        click.option("--user", "--username", metavar="USER", help="Who logs in."),
+        click.option(
+            "--password", help="The password; others on this machine may see it: rather use the next."
+        ),
+        click.option("--password-stdin", is_flag=True, help="Read the password from standard input."),
+        click.option(
+            "--tls", type=click.Choice(["none", "starttls", "ssl"]), help="How the connection is encrypted."
+        ),
+        click.option(
+            "--use-tls/--no-use-tls", default=None, help="STARTTLS or not, where the port does not tell."
+        ),
+        click.option("--use-ssl", is_flag=True, help="The same as --tls ssl."),
+        click.option(
+            "--tls-verify/--no-tls-verify", default=None, help="Whether its certificate is verified."
+        ),
+        click.option("--tls-ca", metavar="FILE", help="Certificates that sign the server's, in PEM."),
+        click.option("--from-address", metavar="ADDRESS", help="From, for messages that have none."),
+        click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Messages in one turn."),
+        click.option("--max-concurrent", type=click.IntRange(1), metavar="N", help="Connections at a time."),
+        click.option("--ttl", type=COUNT, metavar="S", help="Seconds a connection is kept.  [default: 300]"),
+        click.option("--limit-minute", type=COUNT, metavar="N", help="Messages a minute; 0: any."),
+        click.option(
+            "--limit-hour", "--hourly-limit", type=COUNT, metavar="N", help="Messages an hour; 0: any."
+        ),
+        click.option("--limit-day", "--daily-limit", type=COUNT, metavar="N", help="Messages a day; 0: any."),
+        click.option(
+            "--limit-behavior", type=click.Choice(["defer", "reject"]), help="What is over a limit."
+        ),
+        click.option(
+            "--on-unknown", type=click.Choice(["retry", "hold"]), help="What may have been sent already."
+        ),
+        click.option("--pec/--no-pec", default=None, help="Whether it is a PEC account."),
+        click.option("--imap-host", metavar="HOST", help="Where its receipts arrive."),
+        click.option("--imap-port", type=click.IntRange(1, 65535), metavar="PORT", help="[default: 993]"),
+        click.option("--imap-user", metavar="USER", help="[default: the SMTP user]"),
+        click.option("--imap-password", metavar="PASSWORD"),
+        click.option("--imap-folder", metavar="FOLDER", help="[default: INBOX]"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group(cls=Group)
+def accounts() -> None:
+    """List, show, add, change and delete SMTP accounts."""
+
+
+@accounts.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_scope
+def list_accounts(scope: Scope, *, as_json: bool) -> None:
+    """List the tenant's accounts."""
+    from mail_proxy.services.views import account_view
+
+    found = run(scope, lambda runtime: runtime.services.accounts.list(scope.tenant))
+    rows = [account_view(account) for account in found]
+    if as_json:
+        echo_json(rows)
+    else:
+        empty = "no accounts yet: 'accounts add' makes one"
+        echo_table(rows, COLUMNS, color=scope.invocation.color, empty=empty)
+
+
+@accounts.command("show")
+@click.argument("account_id", metavar="ID", shell_complete=complete_accounts)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_scope
+def show_account(scope: Scope, account_id: str, *, as_json: bool) -> None:
+    """Show one account; never its password."""
+    from mail_proxy.services.views import account_view
+
+    view = account_view(find_account(scope, account_id))
+    if as_json:
+        echo_json(view)
+    else:
+        echo_record(view, color=scope.invocation.color)
+
+
+@accounts.command("add")
+@click.argument("account_id", metavar="[ID]", required=False)
+@click.option("--id", "id_option", metavar="ID", help="The id, in place of the argument.")
+@configuration
+@pass_scope
+def add_account(scope: Scope, /, account_id: str | None, id_option: str | None, **options: object) -> None:
+    """Add an SMTP account.
+
+    Without any option, on a terminal, the fields are asked for.
+    """
+    name = one_id(account_id, id_option)
+    values = fields_of(options)
+    if not values and id_option is None and may_prompt():
+        name, values = _ask(name)
+    if name is None:
+        raise click.UsageError("which id? mail-proxy … accounts add ID --host HOST")
+    fields = {"id": name, **values}
+    with faults_as_options(OPTION_OF_FIELD):
+        run(scope, lambda runtime: runtime.services.accounts.create(scope.tenant, fields))
+    click.echo(f"added account '{name}'")
+
+
+@accounts.command("update")
+@click.argument("account_id", metavar="ID", shell_complete=complete_accounts)
+@configuration
+@pass_scope
+def update_account(scope: Scope, /, account_id: str, **options: object) -> None:
+    """Change what the options name, and nothing else."""
+    values = fields_of(options)
+    if not values:
+        raise click.UsageError("nothing to change: name at least one option")
+    find_account(scope, account_id)
+    with faults_as_options(OPTION_OF_FIELD):
+        run(scope, lambda runtime: runtime.services.accounts.update(scope.tenant, account_id, values))
+    click.echo(f"changed account '{account_id}'")
+
+
+@accounts.command("delete")
+@click.argument("account_id", metavar="ID", shell_complete=complete_accounts)
+@click.option("-f", "--force", is_flag=True, help="Do not ask, and let its queued messages fail.")
+@pass_scope
+def delete_account(scope: Scope, account_id: str, *, force: bool) -> None:
+    """Delete an account.
+
+    While messages are queued for it this is refused; with --force they become errors, and are reported.
+    """
+    find_account(scope, account_id)
+    confirm(f"Delete account '{account_id}' of tenant '{scope.tenant}'?", force=force)
+    failed = run(
+        scope, lambda runtime: runtime.services.accounts.delete(scope.tenant, account_id, force=force)
+    )
+    click.echo(f"deleted account '{account_id}'" + (f"; {failed} queued messages failed" if failed else ""))
+
+
+def find_account(scope: Scope, account_id: str) -> Account:
+    """The tenant's account of that id; an unknown one is told with its like."""
+    found = run(scope, lambda runtime: runtime.services.accounts.list(scope.tenant))
+    by_id = {account.id: account for account in found}
+    if account_id not in by_id:
+        raise NotFound("account", account_id, near(account_id, by_id))
+    return by_id[account_id]
+
+
+def fields_of(options: dict[str, object]) -> dict[str, object]:
+    """Turn the options given into the fields of the service."""
+    values = given(options)
+    if values.pop("use_ssl", False):
+        if values.get("tls", "ssl") != "ssl":
+            raise click.UsageError("--use-ssl and --tls contradict each other")
+        values["tls"] = "ssl"
+    if values.pop("password_stdin", False):
+        if "password" in values:
+            raise click.UsageError("the password is given twice: --password and --password-stdin")
+        values["password"] = read_secret_line()
+    if "tls_ca" in values:
+        values["tls_ca"] = Path(str(values["tls_ca"])).read_text("ascii", errors="replace")
+    return {FIELD_OF_OPTION[name]: value for name, value in values.items()}
+
+
+def _ask(name: str | None) -> tuple[str, dict[str, object]]:
+    """Ask for the fields that most accounts need; an empty answer leaves one out."""
+    account_id = name or click.prompt("id", default="main")
+    values: dict[str, object] = {"host": click.prompt("SMTP server")}
+    if values["host"] == SANDBOX_HOST:
+        return account_id, values
+    values["port"] = click.prompt("port", type=click.IntRange(1, 65535), default=587)
+    if user := click.prompt("user (empty: no login)", default="", show_default=False):
+        values["user"] = user
+        values["password"] = click.prompt("password", hide_input=True)
+    if sender := click.prompt("from address (empty: none)", default="", show_default=False):
+        values["from_address"] = sender
+    return account_id, values

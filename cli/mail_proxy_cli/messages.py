@@ -1,0 +1,193 @@
+"""``mail-proxy <instance> <tenant> messages …``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from mail_proxy.model.messages import Message, Status
+from mail_proxy_cli.complete import accounts as complete_accounts
+from mail_proxy_cli.complete import batches as complete_batches
+from mail_proxy_cli.complete import messages as complete_messages
+from mail_proxy_cli.moments import moment
+from mail_proxy_cli.nodes import Group
+from mail_proxy_cli.output import Column, echo_csv, echo_json, echo_record, echo_table, when
+from mail_proxy_cli.scope import Scope, pass_scope
+from mail_proxy_cli.session import run
+
+if TYPE_CHECKING:
+    from mail_proxy.runtime import Runtime
+    from mail_proxy.store.messages import MessageFilter
+
+View = dict[str, object]
+
+LIMIT = 100
+PAGE = 1000
+
+TIMES = ("created_at", "updated_at", "deferred_ts", "sent_ts", "error_ts", "reported_ts", "bounce_ts")
+
+CSV_FIELDS = (
+    "id",
+    "status",
+    "account_id",
+    "priority",
+    "batch_code",
+    "recipients",
+    *TIMES,
+    "retry_count",
+    "error",
+    "last_error",
+    "bounce_type",
+    "bounce_code",
+    "bounce_reason",
+    "message_id",
+    "pk",
+    "tenant_id",
+    "tenant_name",
+    "is_pec",
+    "metadata",
+)
+
+
+def _addresses(row: Mapping[str, object]) -> str:
+    recipients = row["recipients"]
+    return ", ".join(str(each["address"]) for each in recipients) if isinstance(recipients, list) else ""
+
+
+COLUMNS = (
+    Column("id"),
+    Column("status"),
+    Column("account", lambda row: row["account_id"]),
+    Column("priority", right=True),
+    Column("created", lambda row: when(row["created_at"])),
+    Column("recipients", _addresses),
+    Column("what went wrong", lambda row: row["error"] or row["last_error"]),
+)
+
+EVENT_COLUMNS = (
+    Column("event_id", right=True),
+    Column("time", lambda row: when(row["event_ts"])),
+    Column("event", lambda row: row["event_type"]),
+    Column("description"),
+)
+
+
+@click.group(cls=Group)
+def messages() -> None:
+    """List messages, show one, tell its events."""
+
+
+@messages.command("list")
+@click.option(
+    "--status", type=click.Choice([each.value for each in Status]), help="Only those in this state."
+)
+@click.option("--account", metavar="ID", shell_complete=complete_accounts, help="Only those of this account.")
+@click.option("--batch", metavar="CODE", shell_complete=complete_batches, help="Only those of this batch.")
+@click.option("--since", metavar="WHEN", callback=moment, help="Queued then or later: -2h, a time.")
+@click.option("--until", metavar="WHEN", callback=moment, help="Queued before then.")
+@click.option("--limit", type=click.IntRange(1), default=LIMIT, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@pass_scope
+def list_messages(
+    scope: Scope,
+    *,
+    status: str | None,
+    account: str | None,
+    batch: str | None,
+    since: float | None,
+    until: float | None,
+    limit: int,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """List messages, the newest first."""
+    if as_json and as_csv:
+        raise click.UsageError("--json or --csv, not both")
+    from mail_proxy.store.messages import END_OF_TIME, MessageFilter
+
+    which = MessageFilter(
+        tenant_id=scope.tenant,
+        status=Status(status) if status else None,
+        account_id=account,
+        batch_code=batch,
+        since=since or 0.0,
+        until=END_OF_TIME if until is None else until,
+    )
+    rows = run(scope, lambda runtime: _list(runtime, which, limit))
+    if as_json:
+        echo_json(rows)
+    elif as_csv:
+        echo_csv(({**row, "recipients": _addresses(row)} for row in rows), CSV_FIELDS)
+    else:
+        echo_table(rows, COLUMNS, color=scope.invocation.color, empty="no messages")
+
+
+@messages.command("show")
+@click.argument("message_id", metavar="ID", shell_complete=complete_messages)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_scope
+def show_message(scope: Scope, message_id: str, *, as_json: bool) -> None:
+    """Show one message: its state, its recipients one by one, what it carries."""
+    view = run(scope, lambda runtime: _show(runtime, scope.tenant, message_id))
+    if as_json:
+        echo_json(view)
+        return
+    content = view.pop("message", None)
+    recipients = view.pop("recipients")
+    record = {name: when(value) if name in TIMES else value for name, value in view.items()}
+    if isinstance(content, Mapping):
+        record |= {f"message.{name}": value for name, value in content.items()}
+    echo_record(record, color=scope.invocation.color)
+    click.echo()
+    columns = [Column(name) for name in ("address", "status", "code", "reply")]
+    rows = recipients if isinstance(recipients, list) else []
+    echo_table(rows, columns, color=scope.invocation.color, empty="no recipients")
+
+
+@messages.command("events")
+@click.argument("message_id", metavar="ID", shell_complete=complete_messages)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_scope
+def message_events(scope: Scope, message_id: str, *, as_json: bool) -> None:
+    """Tell what happened to a message, in order."""
+    rows = run(scope, lambda runtime: _events(runtime, scope.tenant, message_id))
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table(rows, EVENT_COLUMNS, color=scope.invocation.color, empty="no events")
+
+
+async def _list(runtime: Runtime, which: MessageFilter, limit: int) -> list[View]:
+    from dataclasses import replace
+
+    from mail_proxy.services.views import message_view
+
+    service = runtime.services.messages
+    name = (await runtime.services.tenants.get(which.tenant_id or "")).name
+    found: list[Message] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        page = await service.list(replace(which, limit=min(PAGE, limit - len(found))), cursor)
+        found += page.messages
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return [message_view(message, tenant_name=name) for message in found]
+
+
+async def _show(runtime: Runtime, tenant_id: str, message_id: str) -> View:
+    from mail_proxy.services.views import message_view
+
+    message = await runtime.services.messages.get(tenant_id, message_id)
+    payload = await runtime.services.messages.payload(message)
+    return message_view(message, payload, (await runtime.services.tenants.get(tenant_id)).name)
+
+
+async def _events(runtime: Runtime, tenant_id: str, message_id: str) -> list[View]:
+    from mail_proxy.services.views import event_view
+
+    message = await runtime.services.messages.get(tenant_id, message_id)
+    return [event_view(event) for event in await runtime.services.messages.events(message)]

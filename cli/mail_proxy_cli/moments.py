@@ -1,0 +1,42 @@
+"""Moments as people type them: ``+2h``, ``-1d``, ``2026-03-01T09:00``, Unix seconds."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+
+import click
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_RELATIVE = re.compile(r"([+-])((?:\d{1,9}[smhdw])+)")
+_PART = re.compile(r"(\d+)([smhdw])")
+_UNIX = re.compile(r"\d{9,12}(\.\d{1,9})?")
+_FAR_FUTURE = 253_402_300_799  # the year 9999
+
+
+def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Turn an option's value into Unix seconds: a callback for Click."""
+    if value is None:
+        return None
+    try:
+        return parse_moment(value, time.time())
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"'{value}' is no time: use +2h, -1d, 2026-03-01T09:00 or Unix seconds", ctx, param
+        ) from None
+
+
+def parse_moment(text: str, now: float) -> float:
+    """Read a moment, local where it names no zone; ValueError for what is none, or not in 1970 to 9999."""
+    text = text.strip()
+    if match := _RELATIVE.fullmatch(text):
+        seconds = sum(int(amount) * _UNITS[unit] for amount, unit in _PART.findall(match[2]))
+        found = now - seconds if match[1] == "-" else now + seconds
+    elif _UNIX.fullmatch(text):
+        found = float(text)
+    else:
+        found = datetime.fromisoformat(text).timestamp()
+    if not 0 <= found <= _FAR_FUTURE:
+        raise ValueError(text)
+    return found

@@ -1,0 +1,198 @@
+"""``mail-proxy <instance> tenants …``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from mail_proxy_cli.complete import tenants as complete_tenants
+from mail_proxy_cli.fields import faults_as_options, given, may_prompt, one_id, refuse_reserved
+from mail_proxy_cli.moments import moment
+from mail_proxy_cli.nodes import Group
+from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, when
+from mail_proxy_cli.scope import Scope, pass_scope
+from mail_proxy_cli.session import check_tenant, run
+from mail_proxy_cli.tenant_fields import OPTION_OF_FIELD, changed_fields, new_fields
+
+if TYPE_CHECKING:
+    from mail_proxy.services.tenants import TenantsService
+
+F = TypeVar("F", bound=Callable[..., object])
+
+TIMES = ("created_at", "updated_at", "api_key_expires_at")
+
+COLUMNS = (
+    Column("id"),
+    Column("name"),
+    Column("client_base_url"),
+    Column("active"),
+    Column("suspended_batches"),
+)
+
+
+def configuration(function: F) -> F:
+    """The options of a tenant's configuration."""
+    options = (
+        click.option("--name", help="Name for people."),
+        click.option("--base-url", metavar="URL", help="Where its application is reached."),
+        click.option("--sync-path", "--sync-url", metavar="PATH", help="Where reports are posted, under it."),
+        click.option(
+            "--attachment-path", "--attachment-url", metavar="PATH", help="Where attachments are fetched."
+        ),
+        click.option(
+            "--auth-method", type=click.Choice(["none", "bearer", "basic"]), help="How we log in there."
+        ),
+        click.option("--auth-token", metavar="TOKEN", help="Token, for bearer."),
+        click.option("--auth-user", metavar="USER", help="User, for basic."),
+        click.option("--auth-password", metavar="PASSWORD", help="Password, for basic."),
+        click.option(
+            "--rate-limit-hourly", type=click.IntRange(0), metavar="N", help="Messages an hour; 0: any."
+        ),
+        click.option(
+            "--rate-limit-daily", type=click.IntRange(0), metavar="N", help="Messages a day; 0: any."
+        ),
+        click.option("--active/--inactive", default=None, help="Whether it may hand in messages."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group(cls=Group)
+def tenants() -> None:
+    """List, show, add, change and delete tenants, and their API keys."""
+
+
+@tenants.command("list")
+@click.option("--active-only", is_flag=True, help="Leave out those that are not active.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_scope
+def list_tenants(scope: Scope, *, active_only: bool, as_json: bool) -> None:
+    """List the tenants."""
+    from mail_proxy.services.views import tenant_view
+
+    found = run(scope, lambda runtime: runtime.services.tenants.list(active_only=active_only))
+    rows = [tenant_view(tenant) for tenant in found]
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table(rows, COLUMNS, color=scope.invocation.color, empty="no tenants")
+
+
+@tenants.command("show")
+@click.argument("tenant_id", metavar="ID", shell_complete=complete_tenants)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_scope
+def show_tenant(scope: Scope, tenant_id: str, *, as_json: bool) -> None:
+    """Show one tenant."""
+    from mail_proxy.services.views import tenant_view
+
+    view = tenant_view(run(known(scope, tenant_id), lambda runtime: runtime.services.tenants.get(tenant_id)))
+    if as_json:
+        echo_json(view)
+    else:
+        shown = {name: when(value) if name in TIMES else value for name, value in view.items()}
+        echo_record(shown, color=scope.invocation.color)
+
+
+@tenants.command("add")
+@click.argument("tenant_id", metavar="[ID]", required=False)
+@click.option("--id", "id_option", metavar="ID", help="The id, in place of the argument.")
+@configuration
+@pass_scope
+def add_tenant(scope: Scope, /, tenant_id: str | None, id_option: str | None, **options: object) -> None:
+    """Add a tenant, and print its API key.
+
+    The key is shown this once. Without any option, on a terminal, the fields are asked for.
+    """
+    name = one_id(tenant_id, id_option)
+    values = given(options)
+    if not values and id_option is None and may_prompt():
+        name, values = _ask(name)
+    if name is None:
+        raise click.UsageError("which id? mail-proxy … tenants add ID")
+    refuse_reserved("tenant", name)
+    with faults_as_options(OPTION_OF_FIELD):
+        fields = {"id": name, **new_fields(values)}
+        _tenant, key = run(scope, lambda runtime: runtime.services.tenants.create(fields))
+    click.echo(f"added tenant '{name}'; its API key, shown this once:", err=True)
+    click.echo(key)
+
+
+@tenants.command("update")
+@click.argument("tenant_id", metavar="ID", shell_complete=complete_tenants)
+@configuration
+@pass_scope
+def update_tenant(scope: Scope, /, tenant_id: str, **options: object) -> None:
+    """Change what the options name, and nothing else."""
+    values = given(options)
+    if not values:
+        raise click.UsageError("nothing to change: name at least one option")
+    with faults_as_options(OPTION_OF_FIELD):
+        run(known(scope, tenant_id), lambda runtime: _update(runtime.services.tenants, tenant_id, values))
+    click.echo(f"changed tenant '{tenant_id}'")
+
+
+@tenants.command("delete")
+@click.argument("tenant_id", metavar="ID", shell_complete=complete_tenants)
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@pass_scope
+def delete_tenant(scope: Scope, tenant_id: str, *, force: bool) -> None:
+    """Delete a tenant with its accounts, messages and events."""
+    target = known(scope, tenant_id)
+    check_tenant(target)
+    confirm(f"Delete tenant '{tenant_id}' with its accounts and messages?", force=force)
+    run(target, lambda runtime: runtime.services.tenants.delete(tenant_id))
+    click.echo(f"deleted tenant '{tenant_id}'")
+
+
+@tenants.command("api-key")
+@click.argument("tenant_id", metavar="TENANT", shell_complete=complete_tenants)
+@click.option("--revoke", is_flag=True, help="Make no new one.")
+@click.option(
+    "--expires-at", metavar="TS", callback=moment, help="When the new one ends: +90d, a time, Unix seconds."
+)
+@pass_scope
+def api_key(scope: Scope, tenant_id: str, *, revoke: bool, expires_at: float | None) -> None:
+    """Make a new API key; the old one is dead at once."""
+    target = known(scope, tenant_id)
+    if revoke and expires_at is not None:
+        raise click.UsageError("--revoke makes no key that could expire")
+    if revoke:
+        run(target, lambda runtime: runtime.services.tenants.revoke_api_key(tenant_id))
+        click.echo(f"tenant '{tenant_id}' has no API key any more")
+    else:
+        key = run(target, lambda runtime: runtime.services.tenants.new_api_key(tenant_id, expires_at))
+        click.echo(f"the new API key of tenant '{tenant_id}', shown this once:", err=True)
+        click.echo(key)
+
+
+def known(scope: Scope, tenant_id: str) -> Scope:
+    """The scope of a tenant named as an argument: an unknown one is told with its like."""
+    return scope.at(scope.instance, tenant_id)
+
+
+async def _update(service: TenantsService, tenant_id: str, values: Mapping[str, object]) -> None:
+    await service.update(tenant_id, changed_fields(values, await service.get(tenant_id)))
+
+
+def _ask(name: str | None) -> tuple[str, dict[str, object]]:
+    """Ask for the fields that most tenants need; an empty answer leaves one out."""
+    tenant_id = name or click.prompt("id")
+    values: dict[str, object] = {"name": click.prompt("name", default=tenant_id)}
+    if base := click.prompt(
+        "base URL of its application (empty: no reports)", default="", show_default=False
+    ):
+        values["base_url"] = base
+        method = click.prompt(
+            "how to log in there", type=click.Choice(["none", "bearer", "basic"]), default="none"
+        )
+        values["auth_method"] = method
+        if method == "bearer":
+            values["auth_token"] = click.prompt("token", hide_input=True)
+        elif method == "basic":
+            values["auth_user"] = click.prompt("user")
+            values["auth_password"] = click.prompt("password", hide_input=True)
+    return tenant_id, values
