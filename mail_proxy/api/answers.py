@@ -1,0 +1,30 @@
+"""Answers: compact JSON in UTF-8."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+JSON = "application/json"
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def encoded(value: object) -> bytes:
+    """Encode as JSON; a lone surrogate, which UTF-8 cannot hold, is escaped instead of failing."""
+    return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
+
+
+def ok(fields: Mapping[str, object] | None = None, /, **more: object) -> Response:
+    """Answer 200 with ``"ok": true`` beside the given fields."""
+    return Response(encoded({"ok": True, **(fields or {}), **more}), media_type=JSON)
+
+
+def failed(
+    status: int, error: str, detail: object = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer an error in one line; `detail` says more where there is more, else the same."""
+    content = encoded({"ok": False, "error": error, "detail": error if detail is None else detail})
+    return Response(content, status, headers, JSON)

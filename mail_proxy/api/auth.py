@@ -1,0 +1,62 @@
+"""Who asks, and which tenant it is about (contract: http-api.md, Authentication)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from starlette.datastructures import Headers
+
+from mail_proxy.errors import Fault, Forbidden, InvalidInput, Unauthorized
+from mail_proxy.services.authentication import AuthenticationService, Principal
+
+HEADER = "X-API-Token"
+
+NOBODY = Principal("")
+"""Who asks at a public endpoint: not the admin, and of no tenant, for none has the empty id."""
+
+
+class Level(StrEnum):
+    """Which token opens an endpoint; the admin's opens all."""
+
+    PUBLIC = "public"
+    TENANT = "tenant"
+    ADMIN = "admin"
+
+
+async def principal_of(level: Level, headers: Headers, tokens: AuthenticationService) -> Principal:
+    """Return who asks; raise `Unauthorized` without a valid token, `Forbidden` for one of too low a level.
+
+    Nothing is cached: a key that was revoked, on whatever node, is dead at once.
+    """
+    if level is Level.PUBLIC:
+        return NOBODY
+    token = headers.get(HEADER)
+    if not token:
+        raise Unauthorized(f"a token is required in {HEADER}")
+    principal = await tokens.identify(_text(token))
+    if level is Level.ADMIN and not principal.is_admin:
+        raise Forbidden("this needs the admin token")
+    return principal
+
+
+def tenant_named(principal: Principal, *names: object) -> str | None:
+    """Return the tenant that a request is about, from wherever it was named; None: the admin named none.
+
+    Raises `Unauthorized` for a tenant that is not the token's own, whether there is such a tenant or not,
+    and `InvalidInput` when two places name different ones.
+    """
+    given = {name for name in names if isinstance(name, str)}
+    if any(name is not None and not isinstance(name, str) for name in names):
+        raise InvalidInput.of([Fault(("tenant_id",), "must be a string", "string_type")])
+    if principal.tenant_id is not None:
+        if given - {principal.tenant_id}:
+            raise Unauthorized("Token not authorized for this tenant")
+        return principal.tenant_id
+    if len(given) > 1:
+        raise InvalidInput.of([Fault(("tenant_id",), "is not the same in the query and in the body")])
+    return given.pop() if given else None
+
+
+def _text(header: str) -> str:
+    """Read a header, which Starlette takes for Latin-1, as the UTF-8 that clients send."""
+    return header.encode("latin-1").decode("utf-8", "surrogateescape")

@@ -1,0 +1,137 @@
+"""Messages: taking them in, and telling what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from starlette.responses import Response, StreamingResponse
+
+from mail_proxy.api.answers import JSON, encoded, failed, ok
+from mail_proxy.api.errors import faults_view
+from mail_proxy.api.requests import ApiRequest
+from mail_proxy.api.schemas import MessagesQuery, SubmissionInput, TenantQuery
+from mail_proxy.errors import NotFound
+from mail_proxy.model.messages import Message
+from mail_proxy.services.inputs import checked
+from mail_proxy.services.intake import Rejection
+from mail_proxy.services.messages import Page
+from mail_proxy.services.views import event_view, message_view
+from mail_proxy.store.messages import MessageFilter
+
+CHUNK = 50
+"""Messages of a list whose contents are in memory at a time."""
+
+ALL_INVALID = "every message was rejected: see 'rejected'"
+
+
+async def add_messages(request: ApiRequest) -> Response:
+    """Queue messages; those that are answered for are on disk.
+
+    200 tells how many were queued, and which were rejected and why. 400 when there were messages and every
+    one was invalid. 413 for more messages than GMP_MAX_ENQUEUE_BATCH; then, and when a tenant's token comes
+    with a message of another tenant (401), nothing is queued.
+    """
+    given = checked(SubmissionInput, await request.body())
+    request.tenant(*(_tenant_of(entry) for entry in given.messages if request.by_tenant))
+    done = await request.services.messages.submit(
+        given.messages,
+        tenant_id=request.principal.tenant_id,
+        default_priority=given.default_priority,
+    )
+    rejected = [_rejection_view(each) for each in done.rejected]
+    if done.is_all_invalid:
+        return failed(400, ALL_INVALID, {"error": ALL_INVALID, "rejected": rejected})
+    fields: dict[str, object] = {"queued": done.queued, "rejected": rejected}
+    if done.warnings:
+        fields["warnings"] = done.warnings
+    return ok(fields)
+
+
+async def list_messages(request: ApiRequest) -> Response:
+    """List messages, newest first; `next_cursor` asks for those after them. Long lists are streamed."""
+    query = request.query(MessagesQuery)
+    which = MessageFilter(
+        tenant_id=request.tenant(query.tenant_id),
+        status=query.status,
+        account_id=query.account_id,
+        batch_code=query.batch_code,
+        since=query.since,
+        until=query.until,
+        active_only=query.active_only,
+        limit=query.limit,
+    )
+    page = await request.services.messages.list(which, query.cursor)
+    shown = _Shown(request, with_events=query.include_history)
+    first = encoded(await shown.views(page.messages[:CHUNK]))
+    return StreamingResponse(_parts(shown, page, first), media_type=JSON)
+
+
+async def get_message(request: ApiRequest) -> Response:
+    """Show one message."""
+    message = await _found(request)
+    [view] = await _Shown(request).views([message])
+    return ok(view)
+
+
+async def list_events(request: ApiRequest) -> Response:
+    """List what happened to a message, in order."""
+    message = await _found(request)
+    events = await request.services.messages.events(message)
+    return ok(events=[event_view(event) for event in events])
+
+
+async def _found(request: ApiRequest) -> Message:
+    tenant_id = request.tenant(request.query(TenantQuery).tenant_id)
+    return await request.services.messages.find(request.path("id"), tenant_id)
+
+
+class _Shown:
+    """Messages as answers show them, with their contents; a tenant's name is looked up once."""
+
+    def __init__(self, request: ApiRequest, *, with_events: bool = False) -> None:
+        self._services = request.services
+        self._with_events = with_events
+        self._names: dict[str, str | None] = {}
+
+    async def views(self, messages: Sequence[Message]) -> list[Mapping[str, object]]:
+        if not messages:
+            return []
+        payloads = await self._services.messages.payloads(messages)
+        return [
+            message_view(each, payloads.get(each.seq), await self._name(each.tenant_id))
+            | await self._events(each)
+            for each in messages
+        ]
+
+    async def _events(self, message: Message) -> dict[str, object]:
+        if not self._with_events:
+            return {}
+        return {"events": [event_view(event) for event in await self._services.messages.events(message)]}
+
+    async def _name(self, tenant_id: str) -> str | None:
+        if tenant_id not in self._names:
+            try:
+                self._names[tenant_id] = (await self._services.tenants.get(tenant_id)).name
+            except NotFound:  # deleted meanwhile
+                self._names[tenant_id] = None
+        return self._names[tenant_id]
+
+
+async def _parts(shown: _Shown, page: Page, first: bytes) -> AsyncIterator[bytes]:
+    """The answer piece by piece, so that neither contents nor JSON of a whole page are ever in memory."""
+    yield b'{"ok":true,"messages":' + first[:-1]
+    for start in range(CHUNK, len(page.messages), CHUNK):
+        yield b"," + encoded(await shown.views(page.messages[start : start + CHUNK]))[1:-1]
+    yield b'],"next_cursor":' + encoded(page.next_cursor) + b"}"
+
+
+def _tenant_of(entry: object) -> object:
+    named = entry.get("tenant_id") if isinstance(entry, Mapping) else None
+    return named if isinstance(named, str) else None  # what is no name at all is a fault of its message
+
+
+def _rejection_view(rejection: Rejection) -> dict[str, object]:
+    view: dict[str, object] = {"id": rejection.id, "reason": rejection.reason}
+    if rejection.errors:
+        view["errors"] = faults_view(rejection.errors)
+    return view

@@ -1,0 +1,71 @@
+"""A request as the handlers see it: who asks, what is asked, and what to ask it of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from mail_proxy.api.auth import tenant_named
+from mail_proxy.api.body import read_object
+from mail_proxy.api.vitals import Vitals
+from mail_proxy.errors import Fault, InvalidInput
+from mail_proxy.metrics import Metrics
+from mail_proxy.runtime import Runtime
+from mail_proxy.services.authentication import Principal
+from mail_proxy.services.inputs import checked
+from mail_proxy.services.services import Services
+
+Model = TypeVar("Model", bound=BaseModel)
+
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """This process, as the handlers know it."""
+
+    runtime: Runtime
+    metrics: Metrics
+    vitals: Vitals
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    http: Request
+    node: Node
+    principal: Principal
+
+    @property
+    def services(self) -> Services:
+        return self.node.runtime.services
+
+    @property
+    def by_tenant(self) -> bool:
+        """Whether a tenant's token was shown, so that what it gives is not to be trusted."""
+        return not self.principal.is_admin
+
+    def path(self, name: str) -> str:
+        """Return a part of the path, decoded."""
+        value: str = self.http.path_params[name]
+        return value
+
+    def query(self, model: type[Model]) -> Model:
+        """Validate the query string; raise `InvalidInput` naming every fault."""
+        items = self.http.query_params.multi_items()
+        given: dict[str, object] = dict(items)
+        if len(given) != len(items):
+            twice = sorted(name for name in given if len(self.http.query_params.getlist(name)) > 1)
+            raise InvalidInput.of([Fault((name,), "is given twice", "duplicate_key") for name in twice])
+        return checked(model, given)
+
+    async def body(self, *, optional: bool = False) -> dict[str, object]:
+        """Read the JSON object that came; see `read_object`."""
+        limit = self.node.runtime.config.max_body_mb * MEGABYTE
+        return await read_object(self.http, limit, optional=optional)
+
+    def tenant(self, *names: object) -> str | None:
+        """Return the tenant that this is about; see `tenant_named`."""
+        return tenant_named(self.principal, *names)

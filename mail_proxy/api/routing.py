@@ -1,0 +1,86 @@
+"""From a table of endpoints to what Starlette serves."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
+
+from mail_proxy.api.auth import Level, principal_of
+from mail_proxy.api.errors import answer_to
+from mail_proxy.api.requests import ApiRequest, Node
+
+Handler = Callable[[ApiRequest], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of the contract's table of endpoints; what it does is the docstring of its handler."""
+
+    method: str
+    path: str
+    level: Level
+    handler: Handler
+
+
+def routes_of(endpoints: Iterable[Endpoint], node: Node) -> list[Route]:
+    """Make one route for each path, in the order of the table: the first that fits is taken."""
+    by_path: dict[str, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    return [ExactRoute(path, Resource(found, node)) for path, found in by_path.items()]
+
+
+class Resource:
+    """What one path offers, as an ASGI application: every failure inside becomes an answer here."""
+
+    def __init__(self, endpoints: Iterable[Endpoint], node: Node) -> None:
+        self._endpoints = {endpoint.method: endpoint for endpoint in endpoints}
+        if "GET" in self._endpoints:
+            self._endpoints["HEAD"] = self._endpoints["GET"]
+        self._node = node
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._response(request)
+        except Exception as error:  # noqa: BLE001 - a client is owed an answer, whatever happened
+            response = answer_to(error, request)
+        with suppress(ClientDisconnect):  # of a long answer's reader: nobody is left to be told
+            await response(scope, receive, send)
+
+    async def _response(self, request: Request) -> Response:
+        endpoint = self._endpoints.get(request.method)
+        if endpoint is None:
+            allowed = ", ".join(sorted(self._endpoints))
+            raise HTTPException(405, f"use one of {allowed} here", {"Allow": allowed})
+        tokens = self._node.runtime.services.authentication
+        principal = await principal_of(endpoint.level, request.headers, tokens)
+        return await endpoint.handler(ApiRequest(request, self._node, principal))
+
+
+class ExactRoute(Route):
+    """Matches the path as it came over the wire, so that an id may hold an encoded ``/``."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        found = self.path_regex.match(_path_on_the_wire(scope))
+        if found is None:
+            return Match.NONE, {}
+        params = {name: unquote(value) for name, value in found.groupdict().items()}
+        if any("\0" in value for value in params.values()):  # no database can even be asked for it
+            return Match.NONE, {}
+        return Match.FULL, {"endpoint": self.endpoint, "path_params": params}
+
+
+def _path_on_the_wire(scope: Scope) -> str:
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if raw is None else raw.decode("latin-1")
