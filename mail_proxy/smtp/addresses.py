@@ -25,7 +25,6 @@ _ADDRESS = re.compile(
     rf"@(?P<domain>{_LABEL}+(?:\.{_LABEL}+)*|\[[^\s\[\]\\{_NEVER}]+\])"
 )
 _NAME_SPECIAL = re.compile(r'["()<>,;:\[\]\\@]')
-_NAME_AMBIGUOUS = re.compile(r'[<>"@]')
 _TOKEN = re.compile(
     r"""
       (?P<word> =\?[^?\s]+\?[bBqQ]\?[^?\s]*\?=  # an encoded word, whose commas are not ours
@@ -75,7 +74,7 @@ class _Token:
 def parse_one(text: str) -> Mailbox:
     """Read exactly one mailbox; raise InvalidInput.
 
-    An unquoted name may hold commas and such: nothing else can be meant by ``Rossi, Mario <m@x.it>``.
+    A name may hold commas, a lone quote and such: nothing else can be meant by ``Rossi, Mario <m@x.it>``.
     """
     text = text.strip()
     name, spec = "", text
@@ -87,7 +86,7 @@ def parse_one(text: str) -> Mailbox:
     try:
         found = parse_list(text)
     except InvalidInput:
-        if match and not _NAME_AMBIGUOUS.search(name):
+        if match and "<" not in name and ">" not in name:
             return _checked(name.strip(), match, text)
         raise _refusal(text) from None
     if len(found) != 1:

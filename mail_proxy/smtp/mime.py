@@ -6,7 +6,8 @@ joined once. What comes out is 7-bit, whatever goes in, but for internationalise
 
 from __future__ import annotations
 
-import secrets
+import contextlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def build(draft: Draft, *, message_id: str, date: float, tracking_id: str) -> Bu
     custom = {name.lower() for name in given}
     fields = [
         "" if "date" in custom else headers.date(date),
-        headers.mailboxes("From", _sender(draft.sender)),
+        headers.mailboxes("From", [_mailbox("From", draft.sender)]),
         (_addresses("To", draft.to) + _addresses("Cc", draft.cc)) or _NOBODY,
         _addresses("Reply-To", [draft.reply_to] if draft.reply_to else []),
         headers.unstructured("Subject", draft.subject, prose=True),
@@ -71,7 +72,7 @@ def _content(draft: Draft) -> Part:
     """Nest the parts: mixed(alternative(plain, related(html, inline files)), files), as far as there are."""
     if draft.content_type not in ("plain", "html"):
         raise InvalidInput(f"content_type is 'plain' or 'html', not {draft.content_type!r}")
-    token = secrets.token_hex(12) if draft.body_html or draft.attachments else ""
+    token = os.urandom(12).hex() if draft.body_html or draft.attachments else ""
     subtype = "html" if draft.body_html else draft.content_type
     part = parts.text(subtype, draft.body_html or draft.body)
     inline = [parts.attached(file) for file in draft.attachments if parts.is_inline(file)]
@@ -83,11 +84,11 @@ def _content(draft: Draft) -> Part:
     return parts.multipart("mixed", [part, *files], token) if files else part
 
 
-def _sender(text: str) -> tuple[Mailbox]:
+def _mailbox(field: str, text: str) -> Mailbox:
     try:
-        return (addresses.parse_one(headers.checked("From", text)),)
+        return addresses.parse_one(headers.checked(field, text))
     except InvalidInput as error:
-        raise InvalidInput(f"From: {error}") from None
+        raise InvalidInput(f"{field}: {error}") from None
 
 
 def _addresses(field: str, texts: Sequence[str]) -> str:
@@ -97,16 +98,11 @@ def _addresses(field: str, texts: Sequence[str]) -> str:
 
 
 def _mailboxes(field: str, text: str) -> tuple[Mailbox, ...]:
-    """Read one mailbox, or, in case there are more of them, a list."""
+    """Read a list, or one mailbox with a name that separates nothing."""
     headers.checked(field, text)
-    try:
-        return (addresses.parse_one(text),)
-    except InvalidInput:
-        pass
-    try:
+    with contextlib.suppress(InvalidInput):
         return addresses.parse_list(text)
-    except InvalidInput as error:
-        raise InvalidInput(f"{field}: {error}") from None
+    return (_mailbox(field, text),)
 
 
 def _custom(given: Mapping[str, str], *, has_reply_to: bool) -> Iterable[str]:
@@ -122,8 +118,7 @@ def _custom(given: Mapping[str, str], *, has_reply_to: bool) -> Iterable[str]:
 def _address_field(name: str, value: str) -> str:
     """Write a field that usually holds addresses, whose names then are encoded apart from them."""
     headers.checked(name, value)
-    try:
+    boxes: Sequence[Mailbox] = ()
+    with contextlib.suppress(InvalidInput):
         boxes = addresses.parse_list(value)
-    except InvalidInput:
-        boxes = ()
     return headers.mailboxes(name, boxes) if boxes else headers.unstructured(name, value)

