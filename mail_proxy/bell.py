@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
+
+from mail_proxy.errors import DatabaseError
 
 
 class Bell(Protocol):
@@ -46,15 +49,16 @@ class LocalBell:
     def __init__(self) -> None:
         self._wakes: list[Wake] = []
 
-    def listen(self) -> Wake:
-        """Return an ear that hears every ring from now on."""
-        wake = Wake()
+    def add(self, wake: Wake) -> None:
+        """Let `wake` hear every ring from now on."""
         self._wakes.append(wake)
-        return wake
 
-    async def ring(self, *, run_now: bool = False) -> None:
+    def ring_now(self, *, run_now: bool = False) -> None:
         for wake in self._wakes:
             wake.set(run_now=run_now)
+
+    async def ring(self, *, run_now: bool = False) -> None:
+        self.ring_now(run_now=run_now)
 
 
 class SilentBell:
@@ -62,6 +66,39 @@ class SilentBell:
 
     async def ring(self, *, run_now: bool = False) -> None:  # noqa: ARG002 - the protocol's signature
         return
+
+
+class DatabaseBell:
+    """Rings for the other nodes on the database; while one ring is on its way, further ones become one.
+
+    `notify` hands a text to every node and may raise `DatabaseError`; `sender` is this process.
+    """
+
+    def __init__(self, notify: Callable[[str], Awaitable[None]], sender: str) -> None:
+        self._notify = notify
+        self._sender = sender
+        self._is_ringing = False
+        self._again: set[bool] = set()
+
+    async def ring(self, *, run_now: bool = False) -> None:
+        self._again.add(run_now)
+        if self._is_ringing:
+            return
+        self._is_ringing = True
+        try:
+            while self._again:
+                asked = True in self._again
+                self._again.clear()
+                await self._notify(f"{self._sender} {'run-now' if asked else 'work'}")
+        except DatabaseError:
+            self._again.clear()  # the others' back-up poll finds the work
+        finally:
+            self._is_ringing = False
+
+    def heard(self, text: str) -> bool | None:
+        """Read what another node rang: whether a run was asked for; None for this process's own ring."""
+        sender, _, kind = text.partition(" ")
+        return None if sender == self._sender else kind == "run-now"
 
 
 class Chime:

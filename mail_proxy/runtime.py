@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mail_proxy.bell import Bell, SilentBell
+from mail_proxy.bell import Bell, Chime, DatabaseBell, SilentBell
 from mail_proxy.clock import Clock, SystemClock
 from mail_proxy.config import Config, masked_url
 from mail_proxy.encryption import FoundKey, Tracking, Vault, create_key_file, find_key
@@ -34,6 +34,7 @@ class Runtime:
     instance: Instance | None
     clock: Clock
     bell: Bell
+    neighbours: DatabaseBell
     store: Store
     services: Services
     tracking: Tracking
@@ -57,10 +58,11 @@ async def open_services(
     """
     environ = os.environ if environ is None else environ
     clock = clock or SystemClock()
-    bell = bell or SilentBell()
     target, where = _target(config, instance)
     async with open_database(target, where) as database:
         await database.migrate()
+        neighbours = DatabaseBell(database.notify, secrets.token_hex(8))
+        bell = Chime(bell or SilentBell(), neighbours)
         settings = Settings(database)
         vault = await _vault(settings, database, instance, environ, where)
         store = Store.over(database, vault)
@@ -81,6 +83,7 @@ async def open_services(
             instance=instance,
             clock=clock,
             bell=bell,
+            neighbours=neighbours,
             store=store,
             services=services,
             tracking=tracking,

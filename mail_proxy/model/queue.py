@@ -18,6 +18,19 @@ class ReadyLane:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What the queue holds for a dispatcher: lanes with work, and when more comes (Unix seconds).
+
+    `active` is what the last activate or suspend of the instance decided; None before there was one.
+    """
+
+    lanes: tuple[ReadyLane, ...]
+    next_due: float | None
+    next_expiry: float | None
+    active: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     """A message under this node's lease. `payload` is None when it is too large to have been read along."""
 

@@ -8,8 +8,8 @@ from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.model.queue import NodeInfo, Waiting
 from mail_proxy.store import Store
+from mail_proxy.store.settings import ACTIVE
 
-ACTIVE = "active"
 NODE_TIMEOUT = 30.0
 """Seconds after which a node that was not heard of counts as gone."""
 

@@ -80,10 +80,10 @@ class PostgresDatabase:
         async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
             return await migration.migrate_postgres(connection, self._where)
 
-    async def notify(self, payload: str) -> None:
+    async def notify(self, text: str) -> None:
         """Tell the nodes on this database something; see `listen`."""
         async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
-            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, text)
 
     async def listen(self, heard: Callable[[str], None]) -> None:
         """Call `heard` with each notification's payload; returns when the line is lost."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 from mail_proxy.model.accounts import OnUnknown
 from mail_proxy.model.messages import EventType, Status
-from mail_proxy.model.queue import Claimed, NewEvent, Orphan, ReadyLane, Settlement
+from mail_proxy.model.queue import Claimed, NewEvent, Orphan, Outlook, ReadyLane, Settlement
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Many, Work
 from mail_proxy.store.messages import read_payloads
 from mail_proxy.store.queries import load
+from mail_proxy.store.settings import ACTIVE
 
 SQL = load("queue")
+SETTINGS = load("settings")
 MESSAGES = load("messages")
 
 READ_ALONG = 256 * 1024
@@ -35,13 +38,9 @@ class Queue:
         """Let scheduled messages whose time has come join the queue; return how many (at most `CHUNK`)."""
         return await self._database.write(self._promote, now)
 
-    async def next_due(self) -> float | None:
-        """When the next scheduled message is due, or the next lease runs out."""
-        return await self._database.read(self._next_due)
-
-    async def lanes(self) -> list[ReadyLane]:
-        """The accounts with messages ready; suspended and inactive tenants are left out."""
-        return await self._database.read(self._lanes)
+    async def look(self) -> Outlook:
+        """See what there is to do; accounts of suspended and inactive tenants are left out."""
+        return await self._database.read(self._look)
 
     async def claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> list[Claimed]:
         """Take up to `limit` messages of a lane, best first, leased until `until`."""
@@ -55,38 +54,38 @@ class Queue:
         """Record an outcome with its events; False when another node has taken the message over."""
         return await self._database.write(self._settle, settlement, owner, now)
 
-    async def renew(self, owner: str, until: float) -> int:
-        """Prolong all of this node's leases; return how many there are."""
-        return await self._database.write(self._renew, owner, until)
+    async def renew(self, seqs: Sequence[int], owner: str, until: float) -> None:
+        """Prolong the leases of what is under way; those lost to another node stay lost."""
+        await self._database.write(self._renew, seqs, owner, until)
 
     async def release(self, seqs: Sequence[int], owner: str, now: float) -> None:
         """Give back what was claimed and not begun."""
         await self._database.write(self._release, seqs, owner, now)
 
-    async def take_over(self, now: float, owner: str, retry_at: float) -> list[Orphan]:
-        """Put back what dead nodes left, `owner`'s own former life included (at most `CHUNK`).
+    async def take_over(
+        self, now: float, retry_at: float, *, owner: str, is_start: bool = False
+    ) -> list[Orphan]:
+        """Put back what dead nodes left (at most `CHUNK`); at start also what `owner` left in a former life.
 
         What was claimed only returns to the queue. What may have been transmitted has an unknown outcome:
         it is tried again at `retry_at`, or held, as its account's `on_unknown` says.
         """
-        return await self._database.write(self._take_over, now, owner, retry_at)
+        return await self._database.write(self._take_over, now, retry_at, owner, is_start)
 
     def _promote(self, now: float) -> Work[int]:
         return len((yield Call(SQL["promote"], {"now": now, "limit": CHUNK})))
 
-    def _next_due(self) -> Work[float | None]:
-        scheduled = (yield Call(SQL["next_due"], {}))[0]["due"]
-        expiry = (yield Call(SQL["next_expiry"], {}))[0]["due"]
-        times = [time for time in (scheduled, expiry) if time is not None]
-        return min(times) if times else None
-
-    def _lanes(self) -> Work[list[ReadyLane]]:
+    def _look(self) -> Work[Outlook]:
         rows = yield Call(SQL["lanes"], {})
-        return [
-            ReadyLane(lane=row["lane"], priority=row["priority"])
-            for row in rows
-            if row["priority"] is not None
-        ]
+        due = (yield Call(SQL["next_due"], {}))[0]["due"]
+        expiry = (yield Call(SQL["next_expiry"], {}))[0]["due"]
+        active = yield Call(SETTINGS["get"], {"key": ACTIVE})
+        return Outlook(
+            lanes=tuple(ReadyLane(lane=row["lane"], priority=row["priority"]) for row in rows),
+            next_due=due,
+            next_expiry=expiry,
+            active=bool(json.loads(active[0]["value"])) if active else None,
+        )
 
     def _claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[list[Claimed]]:
         rows = yield Call(
@@ -133,14 +132,16 @@ class Queue:
             )
         return True
 
-    def _renew(self, owner: str, until: float) -> Work[int]:
-        return len((yield Call(SQL["renew"], {"owner": owner, "until": until})))
+    def _renew(self, seqs: Sequence[int], owner: str, until: float) -> Work[None]:
+        yield Many(SQL["renew"], [{"seq": seq, "owner": owner, "until": until} for seq in seqs])
 
     def _release(self, seqs: Sequence[int], owner: str, now: float) -> Work[None]:
         yield Many(SQL["release"], [{"seq": seq, "owner": owner, "now": now} for seq in seqs])
 
-    def _take_over(self, now: float, owner: str, retry_at: float) -> Work[list[Orphan]]:
-        rows = yield Call(SQL["orphans"], {"now": now, "owner": owner, "limit": CHUNK})
+    def _take_over(self, now: float, retry_at: float, owner: str, is_start: bool) -> Work[list[Orphan]]:
+        rows = yield Call(
+            SQL["orphans_at_start" if is_start else "orphans"], {"now": now, "owner": owner, "limit": CHUNK}
+        )
         orphans = [
             Orphan(
                 seq=row["seq"],

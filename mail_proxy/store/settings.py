@@ -11,6 +11,9 @@ from mail_proxy.store.queries import load
 
 SQL = load("settings")
 
+ACTIVE = "active"
+"""Whether the instance dispatches, as activate and suspend decided."""
+
 
 class Settings:
     """Values are JSON."""

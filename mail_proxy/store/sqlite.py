@@ -114,6 +114,13 @@ class SqliteDatabase:
         with self._translated():
             return await self._writer.run(lambda raw: migration.migrate_sqlite(raw, str(self._path)))
 
+    async def notify(self, text: str) -> None:
+        """There is one server to a file: nobody else listens."""
+
+    async def listen(self, heard: Callable[[str], None]) -> None:  # noqa: ARG002 - there is nothing to hear
+        """Wait, for ever."""
+        await asyncio.Event().wait()
+
     async def backup(self, target: Path) -> None:
         """Write a consistent copy while others go on reading and writing."""
 

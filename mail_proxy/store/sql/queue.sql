@@ -60,28 +60,42 @@ RETURNING seq;
 
 -- settle: the outcome of an attempt, if the lease is still ours
 UPDATE messages SET status = :status, recipients = :recipients, retry_count = :retry_count,
-    deferred_ts = :deferred_ts, sent_ts = :sent_ts, error_ts = :error_ts, error = :error,
+    deferred_ts = :deferred_ts, sent_ts = COALESCE(CAST(:sent_ts AS DOUBLE PRECISION), sent_ts), error_ts = :error_ts,
+    error = :error,
     last_error = :last_error, is_unknown = :is_unknown, lease_owner = NULL, lease_until = NULL,
     final_at = NULL, updated_at = :now
 WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner
 RETURNING seq;
 
 -- renew: keep what this node is sending
-UPDATE messages SET lease_until = :until WHERE status = 'sending' AND lease_owner = :owner RETURNING seq;
+UPDATE messages SET lease_until = :until WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner;
 
 -- release: claimed but not begun, back to its place
 UPDATE messages SET status = 'pending', lease_owner = NULL, lease_until = NULL, updated_at = :now
 WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner AND final_at IS NULL
 RETURNING seq;
 
--- orphans: what a dead node left: its lease has run out, or it was this node before a crash
-SELECT m.seq, m.tenant_id, m.lane, m.recipients, m.final_at, m.lease_owner, m.retry_count, a.on_unknown
+-- orphans: what dead nodes left: their leases have run out
+SELECT m.seq, m.tenant_id, m.final_at, a.on_unknown
+FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
+WHERE m.status = 'sending' AND m.lease_until <= :now
+ORDER BY m.lease_until LIMIT :limit;
+
+-- orphans @postgres: what dead nodes left: their leases have run out
+SELECT m.seq, m.tenant_id, m.final_at, a.on_unknown
+FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
+WHERE m.status = 'sending' AND m.lease_until <= :now
+ORDER BY m.lease_until LIMIT :limit
+FOR UPDATE OF m SKIP LOCKED;
+
+-- orphans_at_start: the same when a node starts, and what it held itself before it died
+SELECT m.seq, m.tenant_id, m.final_at, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND (m.lease_until <= :now OR m.lease_owner = :owner)
 ORDER BY m.lease_until LIMIT :limit;
 
--- orphans @postgres: what a dead node left: its lease has run out, or it was this node before a crash
-SELECT m.seq, m.tenant_id, m.lane, m.recipients, m.final_at, m.lease_owner, m.retry_count, a.on_unknown
+-- orphans_at_start @postgres: the same when a node starts, and what it held itself before it died
+SELECT m.seq, m.tenant_id, m.final_at, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND (m.lease_until <= :now OR m.lease_owner = :owner)
 ORDER BY m.lease_until LIMIT :limit

@@ -1,0 +1,171 @@
+"""The composition of a server process: what the configuration says, made into one `Server`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from mail_proxy import __version__
+from mail_proxy.addresses import AddressPolicy
+from mail_proxy.api.app import create_app
+from mail_proxy.api.vitals import Vitals
+from mail_proxy.bell import LocalBell
+from mail_proxy.callbacks.poster import Poster
+from mail_proxy.config import Config, load_config, reload_config
+from mail_proxy.daemon.dispatcher import Dispatcher
+from mail_proxy.daemon.housekeeping import Housekeeping
+from mail_proxy.daemon.http import HttpServer, listening
+from mail_proxy.daemon.preparation import Preparer
+from mail_proxy.daemon.process import ServerLock
+from mail_proxy.daemon.reporter import Reporter
+from mail_proxy.daemon.server import Server
+from mail_proxy.errors import InvalidConfig
+from mail_proxy.instance import Instance
+from mail_proxy.logging import LogFile, setup
+from mail_proxy.metrics import Metrics
+from mail_proxy.net import open_client
+from mail_proxy.runtime import Runtime, open_services
+from mail_proxy.smtp.agent import DeliveryAgent
+from mail_proxy.smtp.transport import Timeouts
+
+log = logging.getLogger(__name__)
+
+MEGABYTE = 1024 * 1024
+
+
+async def serve(
+    config: Config,
+    instance: Instance | None,
+    lock: ServerLock | None,
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> None:
+    """Be the server of an instance until SIGTERM or SIGINT; then drain and return.
+
+    Raises `InstanceError` when the address cannot be listened on, and what `open_services` raises.
+    """
+    environ = os.environ if environ is None else environ
+    log_file = _start_logging(config, instance)
+    for warning in instance.repair_permissions() if instance else ():
+        log.warning("%s", warning)
+    bell = LocalBell()
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(listening(config.host, config.port))
+        runtime = await stack.enter_async_context(open_services(config, instance, bell=bell, environ=environ))
+        client = await stack.enter_async_context(open_client(config.allowed_networks))
+        agent = _agent(runtime)
+        stack.push_async_callback(agent.close)
+        metrics, vitals = Metrics(), Vitals(started_at=runtime.clock.now())
+        reporter = Reporter(store=runtime.store, clock=runtime.clock, config=config, poster=Poster(client))
+        dispatcher = _dispatcher(runtime, agent, metrics, reporter)
+        bell.add(dispatcher.wake)
+        bell.add(reporter.wake)
+        host, port = listener.getsockname()[:2]
+
+        def up() -> None:
+            log.info(
+                "mail-proxy %s answers on %s port %d, database %s", __version__, host, port, runtime.where
+            )
+            if lock is not None:
+                lock.announce(host, port)
+
+        server = Server(
+            http=HttpServer(create_app(runtime, metrics=metrics, vitals=vitals), listener),
+            dispatcher=dispatcher,
+            reporter=reporter,
+            housekeeping=Housekeeping(runtime, agent, lambda asked: bell.ring_now(run_now=asked)),
+            vitals=vitals,
+            bell=bell,
+            on_up=up,
+            on_hangup=_Rereading(config, instance, environ, log_file, dispatcher, reporter),
+        )
+        await server.run()
+
+
+def _start_logging(config: Config, instance: Instance | None) -> LogFile | None:
+    """Log to standard error; when that is the instance's server.log already, rotate it."""
+    handler = LogFile(instance.log_file, owned=(1, 2)) if instance and _is_our_stderr(instance) else None
+    setup(config.log_level, config.log_format, handler=handler)
+    return handler
+
+
+def _is_our_stderr(instance: Instance) -> bool:
+    try:
+        ours, theirs = os.fstat(sys.stderr.fileno()), instance.log_file.stat()
+    except (OSError, ValueError):
+        return False
+    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
+
+
+def _agent(runtime: Runtime) -> DeliveryAgent:
+    config = runtime.config
+    return DeliveryAgent(
+        timeouts=Timeouts(
+            connect=config.smtp_connect_timeout,
+            command=config.smtp_command_timeout,
+            data=config.smtp_data_timeout,
+            final=config.smtp_final_timeout,
+        ),
+        max_concurrent_per_account=config.max_concurrent_per_account,
+        sandbox_dir=runtime.instance.sandbox if runtime.instance else None,
+        clock=runtime.clock,
+        policy=AddressPolicy.of(config.allowed_networks),
+    )
+
+
+def _dispatcher(runtime: Runtime, agent: DeliveryAgent, metrics: Metrics, reporter: Reporter) -> Dispatcher:
+    preparer = Preparer(
+        runtime.store, runtime.clock, runtime.tracking, runtime.config.max_inflight_mb * MEGABYTE
+    )
+    return Dispatcher(
+        store=runtime.store,
+        clock=runtime.clock,
+        config=runtime.config,
+        agent=agent,
+        preparer=preparer,
+        metrics=metrics,
+        owner=runtime.node_id,
+        told=reporter.wake.set,
+    )
+
+
+class _Rereading:
+    """SIGHUP: reopen the log, and take from the configuration what can change without a restart."""
+
+    def __init__(
+        self,
+        config: Config,
+        instance: Instance | None,
+        environ: Mapping[str, str],
+        log_file: LogFile | None,
+        dispatcher: Dispatcher,
+        reporter: Reporter,
+    ) -> None:
+        self._config = config
+        self._instance = instance
+        self._environ = environ
+        self._log_file = log_file
+        self._loops = (dispatcher, reporter)
+
+    def __call__(self) -> None:
+        if self._log_file is not None:
+            self._log_file.reopen()
+        directory = self._instance.directory if self._instance else None
+        options = {
+            key: getattr(self._config, key) for key, why in self._config.sources.items() if why == "option"
+        }
+        try:
+            fresh = load_config(directory, self._environ, options)
+        except InvalidConfig as error:
+            log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - no traceback for a typo
+            return
+        self._config, needing_restart = reload_config(self._config, fresh)
+        setup(self._config.log_level, self._config.log_format, handler=self._log_file)
+        for loop in self._loops:
+            loop.reconfigure(self._config)
+        log.info("configuration read anew")
+        if needing_restart:
+            log.warning("changed, but only a restart applies it: %s", ", ".join(needing_restart))

@@ -1,0 +1,76 @@
+"""What a node does besides its work: says that it lives, hears its neighbours, closes idle connections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+from mail_proxy import __version__
+from mail_proxy.errors import DatabaseError
+from mail_proxy.model.queue import NodeInfo
+from mail_proxy.runtime import Runtime
+from mail_proxy.smtp.agent import DeliveryAgent
+
+log = logging.getLogger(__name__)
+
+BEAT = 10.0
+"""Seconds between signs of life."""
+
+FORGET_NODES = 86_400.0
+RECONNECT = 2.0
+
+
+class Housekeeping:
+    def __init__(self, runtime: Runtime, agent: DeliveryAgent, heard: Callable[[bool], None]) -> None:
+        self._runtime = runtime
+        self._agent = agent
+        self._heard = heard
+        name = runtime.instance.name if runtime.instance else "mail-proxy"
+        self._node = NodeInfo(
+            node_id=runtime.node_id,
+            name=f"{name}@{socket.gethostname()}",
+            pid=os.getpid(),
+            version=__version__,
+            started_at=runtime.clock.now(),
+            seen_at=0.0,
+        )
+
+    async def beat(self) -> None:
+        """Say that this node lives, and tidy up, now and then."""
+        while True:
+            try:
+                await self.step()
+            except DatabaseError as error:
+                log.warning("cannot say that this node lives: %s", error)
+            await self._runtime.clock.sleep(BEAT)
+
+    async def step(self) -> None:
+        now = self._runtime.clock.now()
+        node = replace(self._node, seen_at=now)
+        await self._runtime.store.nodes.seen(node, forget_before=now - FORGET_NODES)
+        await self._agent.cleanup()
+
+    async def listen(self) -> None:
+        """Hear what other nodes ring; when the line breaks, take it up again."""
+        while True:
+            try:
+                await self._runtime.store.database.listen(self._relay)
+            except DatabaseError as error:
+                log.warning("cannot hear the other nodes: %s", error)
+            await asyncio.sleep(RECONNECT)
+
+    async def leave(self) -> None:
+        """Take leave of the other nodes."""
+        try:
+            await self._runtime.store.nodes.gone(self._node.node_id)
+        except DatabaseError as error:
+            log.warning("cannot take leave: %s", error)
+
+    def _relay(self, text: str) -> None:
+        asked = self._runtime.neighbours.heard(text)
+        if asked is not None:
+            self._heard(asked)
