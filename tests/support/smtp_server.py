@@ -1,8 +1,7 @@
-"""SMTP servers for tests, in the test's own loop.
+"""An SMTP server for tests, in the test's own loop: aiosmtpd, which can be told to misbehave.
 
-`SmtpServer` is aiosmtpd: it takes real mail, refuses the recipients its table names, and does at a
-stage of the conversation what `server.at[stage]` says. `ScriptedServer` says what it is told, for what
-no decent library would do (no EHLO, garbage, silence).
+It takes real mail, refuses the recipients its table names, and does at a stage of the conversation what
+`server.at[stage]` says. For what no decent library would do (no EHLO, garbage) there is `ScriptedServer`.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Literal, cast
 
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-HOST = "127.0.0.1"
+from mail_proxy.model.accounts import Account, TlsMode
+from tests.support.scripted_server import DROP, HOST, Fault, ScriptedServer
 
 REFUSALS: Mapping[str, str] = {
     "nouser": "550 5.1.1 no such user",
@@ -46,15 +46,6 @@ class Stage(StrEnum):
     RSET = "rset"
     NOOP = "noop"
 
-
-class Fault(Enum):
-    """What a server can do instead of replying."""
-
-    DROP = "drop the connection"
-    HANG = "say nothing"
-
-
-DROP, HANG = Fault.DROP, Fault.HANG
 
 Action = Fault | str | asyncio.Event
 """A fault, a reply to give instead, or an event to wait for before going on as usual."""
@@ -101,7 +92,12 @@ class _Conversation(SMTP):
         super().connection_lost(error)
 
     async def _handle_client(self) -> None:
-        if await self.scripted.act(self, Stage.CONNECT):
+        try:
+            proceeds = await self.scripted.act(self, Stage.CONNECT)
+        except asyncio.CancelledError:
+            cast("asyncio.WriteTransport", self.transport).abort()
+            raise
+        if proceeds:
             await super()._handle_client()
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
@@ -138,6 +134,7 @@ class SmtpServer:
     port: int = 0
     received: list[Received] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    reached: list[Stage] = field(default_factory=list)
     connections: int = 0
     most_open: int = 0
     ca_pem: str = ""
@@ -153,6 +150,10 @@ class SmtpServer:
     async def wait_closed(self) -> None:
         """Wait until no client is connected (10 s at most)."""
         await self.until(lambda: not self._open)
+
+    async def wait_at(self, stage: Stage) -> None:
+        """Wait until a conversation has come to what `at` says for `stage` (10 s at most)."""
+        await self.until(lambda: stage in self.reached)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds; looks after each command, mail and lost connection (10 s at most)."""
@@ -183,6 +184,9 @@ class SmtpServer:
         action = self.at.get(stage)
         if isinstance(action, list):
             action = action.pop(0) if action else None
+        if action is not None:
+            self.reached.append(stage)
+            self._announce()
         if isinstance(action, Fault):
             if action is DROP:
                 cast("asyncio.WriteTransport", conversation.transport).abort()
@@ -245,7 +249,7 @@ class SmtpServer:
             )
             cast("asyncio.Transport", server.transport).close()
             await asyncio.Event().wait()  # ended by the connection's end
-        envelope.mail_from = address
+        envelope.mail_from = address or "<>"  # an empty one is none to aiosmtpd
         envelope.mail_options.extend(options)
         return "250 2.1.0 sender ok"
 
@@ -280,7 +284,7 @@ class SmtpServer:
             self._open[server] += 1
         self.received.append(
             Received(
-                mail_from=envelope.mail_from or "",
+                mail_from=(envelope.mail_from or "").removeprefix("<>"),
                 rcpt_tos=tuple(envelope.rcpt_tos),
                 mail_options=tuple(envelope.mail_options),
                 content=bytes(envelope.original_content),
@@ -335,69 +339,9 @@ class SmtpServer:
             await listener.wait_closed()
 
 
-Step = tuple[str, str | Fault]
-"""What the client's line must begin with ("" before the greeting, "." for content), and what to answer."""
-
-
-@dataclass(eq=False)
-class ScriptedServer:
-    """A server that only follows its script, each connection from the start; unmet expectations drop it.
-
-    Answers are sent as they are, lines parted by CRLF, the last CRLF added. `lines` are the client's.
-    """
-
-    steps: Sequence[Step]
-    host: str = HOST
-    port: int = 0
-    lines: list[str] = field(default_factory=list)
-    contents: list[bytes] = field(default_factory=list)
-    connections: int = 0
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            for expected, answer in self.steps:
-                if not await self._meets(reader, expected):
-                    return
-                if answer is DROP:
-                    return
-                if answer is HANG:
-                    await reader.read()  # until the client gives up
-                    return
-                writer.write(f"{answer}\r\n".encode("utf-8", "surrogateescape"))
-                await writer.drain()
-            await reader.read()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            return
-        finally:
-            writer.transport.abort()
-
-    async def _meets(self, reader: asyncio.StreamReader, expected: str) -> bool:
-        if expected == "":
-            return True
-        if expected == ".":
-            self.contents.append(await reader.readuntil(b"\r\n.\r\n"))
-            return True
-        line = (await reader.readline()).decode("utf-8", "replace").rstrip("\r\n")
-        self.lines.append(line)
-        return line.startswith(expected)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[ScriptedServer]:
-        """Listen on a port of the system's choice until the block ends."""
-        listener = await asyncio.start_server(self._accept, self.host, self.port)
-        self.port = listener.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            listener.close()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await listener.wait_closed()
+def account_for(server: SmtpServer | ScriptedServer) -> Account:
+    """Make an account that speaks to the server as it wants, without a login."""
+    account = Account(tenant_id="acme", id="main", host=server.host, port=server.port, tls=TlsMode.NONE)
+    if isinstance(server, SmtpServer) and server.tls is not None:
+        return replace(account, tls=TlsMode(server.tls), tls_ca=server.ca_pem)
+    return account

@@ -1,0 +1,139 @@
+"""Reaching an account's server: its addresses, which of them are permitted, and TLS.
+
+What cannot be reached is told by `verdict.Broken`, never by an exception of the system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TypeVar
+
+from mail_proxy.addresses import AddressPolicy
+from mail_proxy.model.accounts import Account, TlsMode
+from mail_proxy.net import ADDRESSES_TRIED, Resolver
+from mail_proxy.smtp.verdict import Broken, Failure, Phase, Trouble
+
+PEM_MARK = "-----BEGIN"
+MAX_CA_BYTES = 1024 * 1024
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+
+
+async def dial(
+    account: Account,
+    make_protocol: Callable[[], ProtocolT],
+    *,
+    tls: ssl.SSLContext | None,
+    policy: AddressPolicy,
+    resolve: Resolver,
+    wait: float,
+) -> tuple[asyncio.Transport, ProtocolT]:
+    """Connect to the first of the host's addresses that answers, within `wait` seconds, over TLS if given.
+
+    The addresses of a host that a tenant gave must be admitted by the policy.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + wait
+    broken = Broken(Phase.CONNECT, Failure(Trouble.UNREACHABLE, f"{account.host} has no address"))
+    addresses = await _addresses(account, policy, resolve, wait)
+    for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        # An address that swallows packets may use up its share of the time, not that of the next.
+        share = max(end - loop.time(), 0.0) / left
+        try:
+            async with asyncio.timeout(share):
+                return await loop.create_connection(
+                    make_protocol,
+                    address,
+                    account.port,
+                    ssl=tls,
+                    server_hostname=server_name(account) if tls else None,
+                    ssl_handshake_timeout=2 * wait if tls else None,  # never before ours
+                )
+        except (OSError, ValueError) as error:
+            broken = Broken(Phase.CONNECT, failure_of(error, f"{account.host}:{account.port}"))
+    raise broken
+
+
+def may_say_password(account: Account, peer: str, *, is_encrypted: bool) -> bool:
+    """Tell whether the password may go to the IP address `peer` (contract: delivery.md, TLS)."""
+    return is_encrypted or account.tls is TlsMode.NONE or ip_address(peer).is_loopback
+
+
+def server_name(account: Account) -> str:
+    """Give the name that the server's certificate must bear."""
+    return account.host.rstrip(".")
+
+
+def failure_of(error: Exception, where: str = "") -> Failure:
+    """Map an exception of the system, while connecting or shaking hands, to a failure."""
+    prefix = f"{where}: " if where else ""
+    if isinstance(error, TimeoutError):
+        return Failure(Trouble.TIMEOUT, where)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure(Trouble.CERTIFICATE, prefix + error.verify_message)
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return Failure(Trouble.LOST, where)
+    if isinstance(error, ssl.SSLError):
+        return Failure(Trouble.TLS, prefix + (error.reason or str(error)))
+    if isinstance(error, OSError):
+        return Failure(Trouble.UNREACHABLE, prefix + (error.strerror or str(error)))
+    return Failure(Trouble.SETTINGS, prefix + str(error))
+
+
+async def tls_context(account: Account) -> ssl.SSLContext | None:
+    """Build what the account's TLS mode asks for; None for a plain connection."""
+    if account.effective_tls is TlsMode.NONE:
+        return None
+    try:
+        return await asyncio.to_thread(_context, account.tls_verify, account.tls_ca or None)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, f"tls_ca: {reason}")) from error
+
+
+async def _addresses(account: Account, policy: AddressPolicy, resolve: Resolver, wait: float) -> list[str]:
+    try:
+        async with asyncio.timeout(wait):
+            addresses = list(await resolve(account.host, account.port))
+    except (OSError, ValueError) as error:
+        raise Broken(Phase.CONNECT, failure_of(error, account.host)) from error
+    if account.by_tenant:
+        addresses = policy.admitted(addresses)
+        if not addresses:
+            # Which address it is would tell a tenant about networks that are none of its business.
+            text = f"{account.host} is not a public address; GMP_ALLOWED_NETWORKS can permit private networks"
+            raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, text))
+    return addresses[:ADDRESSES_TRIED]
+
+
+def _context(verify: bool, authorities: str | None) -> ssl.SSLContext:
+    if authorities is not None and PEM_MARK not in authorities:
+        authorities = _read_authorities(Path(authorities))
+    if authorities is not None and PEM_MARK not in authorities:
+        raise ValueError("it holds no certificate")
+    return _cached_context(verify, authorities)
+
+
+def _read_authorities(path: Path) -> str:
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    with path.open("rb") as file:
+        content = file.read(MAX_CA_BYTES + 1)
+    if len(content) > MAX_CA_BYTES:
+        raise ValueError(f"{path} has more than {MAX_CA_BYTES} bytes")
+    return content.decode("ascii", "ignore")
+
+
+@lru_cache(maxsize=64)
+def _cached_context(verify: bool, authorities: str | None) -> ssl.SSLContext:
+    """Loading the system's authorities takes tens of milliseconds: once is enough."""
+    context = ssl.create_default_context(cadata=authorities)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,149 @@
+"""What each misfortune on the wire comes to: the right verdict, and nothing taken for sent that was not."""
+
+from __future__ import annotations
+
+import pytest
+
+from mail_proxy.model.verdicts import Bounced, Deferred, Scope
+from tests.support.delivery import HASTY, deliver, envelope
+from tests.support.scripted_server import DROP, HANG, Fault, ScriptedServer, Step
+from tests.support.smtp_server import Action, SmtpServer, Stage
+
+
+@pytest.mark.parametrize(
+    ("stage", "scope"),
+    [
+        (Stage.CONNECT, Scope.CONNECTION),
+        (Stage.EHLO, Scope.CONNECTION),
+        (Stage.MAIL, Scope.CONNECTION),
+        (Stage.RCPT, Scope.CONNECTION),
+        (Stage.DATA, Scope.CONNECTION),
+        (Stage.DOT, Scope.CONNECTION),
+        (Stage.ACCEPTED, Scope.CONNECTION),
+    ],
+)
+@pytest.mark.parametrize("fault", [DROP, HANG])
+async def test_silence_and_loss_are_deferred_and_unknown_only_after_the_dot(
+    stage: Stage, scope: Scope, fault: Fault
+) -> None:
+    async with SmtpServer(at={stage: fault}).running() as server:
+        outcome = await deliver(server, envelope("ann", "bob"), timeouts=HASTY)
+    for verdict in outcome.verdicts.values():
+        assert isinstance(verdict, Deferred)
+        assert verdict.scope is scope
+        assert verdict.unknown is (stage in (Stage.DOT, Stage.ACCEPTED))
+        assert verdict.reply.startswith("timed out" if fault is HANG else "connection lost")
+    assert len(outcome.verdicts) == 2
+    assert len(server.received) == (1 if stage is Stage.ACCEPTED else 0)
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "verdict", "scope"),
+    [
+        (Stage.CONNECT, "554 5.7.1 go away", Deferred, Scope.CONNECTION),
+        (Stage.CONNECT, "421 4.3.2 busy", Deferred, Scope.CONNECTION),
+        (Stage.EHLO, "421 4.3.2 busy", Deferred, Scope.CONNECTION),
+        (Stage.EHLO, "451 4.3.0 later", Deferred, Scope.CONNECTION),
+        (Stage.MAIL, "451 4.3.0 later", Deferred, Scope.MESSAGE),
+        (Stage.MAIL, "550 5.7.1 not you", Bounced, Scope.MESSAGE),
+        (Stage.MAIL, "421 4.7.0 slow down", Deferred, Scope.CONNECTION),
+        (Stage.RCPT, "450 4.2.1 later", Deferred, Scope.RECIPIENT),
+        (Stage.RCPT, "550 5.1.1 no", Bounced, Scope.RECIPIENT),
+        (Stage.RCPT, "421 4.7.0 slow down", Deferred, Scope.CONNECTION),
+        (Stage.DATA, "451 4.3.0 later", Deferred, Scope.MESSAGE),
+        (Stage.DATA, "554 5.7.1 no", Bounced, Scope.MESSAGE),
+        (Stage.DATA, "421 4.3.2 closing", Deferred, Scope.CONNECTION),
+        (Stage.DATA, "250 2.0.0 what content?", Deferred, Scope.CONNECTION),
+        (Stage.DOT, "451 4.3.0 later", Deferred, Scope.MESSAGE),
+        (Stage.DOT, "554 5.7.1 spam", Bounced, Scope.MESSAGE),
+        (Stage.DOT, "421 4.3.2 closing", Deferred, Scope.CONNECTION),
+    ],
+)
+async def test_a_refusal_at_any_stage_gets_its_verdict_in_the_servers_words(
+    stage: Stage, reply: str, verdict: type[Bounced | Deferred], scope: Scope
+) -> None:
+    async with SmtpServer(at={stage: reply}).running() as server:
+        outcome = await deliver(server, envelope("ann", "bob"))
+    for told in outcome.verdicts.values():
+        assert isinstance(told, verdict)
+        assert told.scope is scope
+        assert reply in told.reply
+        assert getattr(told, "unknown", False) is False
+    assert len(outcome.verdicts) == 2
+    assert server.received == []
+
+
+async def test_what_is_known_of_some_recipients_survives_the_loss_of_the_connection() -> None:
+    actions: list[Action] = ["550 5.1.1 no such user", DROP]
+    async with SmtpServer(at={Stage.RCPT: actions}).running() as server:
+        outcome = await deliver(server, envelope("ann", "bob", "eve"))
+    ann, bob, eve = outcome.verdicts.values()
+    assert ann == Bounced(code="5.1.1", reply="550 5.1.1 no such user")
+    assert isinstance(bob, Deferred)
+    assert bob == eve
+
+
+GREETED: list[Step] = [("", "220 hello"), ("EHLO", "250 mx.test")]
+READY: list[Step] = [*GREETED, ("MAIL", "250 ok"), ("RCPT", "250 ok"), ("DATA", "354 go")]
+
+
+@pytest.mark.parametrize(
+    ("steps", "scope", "unknown"),
+    [
+        ([("", "HTTP/1.1 400 Bad Request")], Scope.CONNECTION, False),
+        ([("", "\x00\x01\x02")], Scope.CONNECTION, False),
+        ([("", "99 bottles")], Scope.CONNECTION, False),
+        ([("", "x" * 100_000)], Scope.CONNECTION, False),
+        ([("", "220-more\r\n" * 10_000)], Scope.CONNECTION, False),
+        ([*GREETED, ("MAIL", "what?")], Scope.CONNECTION, False),
+        ([*GREETED, ("MAIL", "354 go")], Scope.CONNECTION, False),
+        ([*READY, (".", "354 go on")], Scope.CONNECTION, True),
+        ([*READY, (".", "thank you")], Scope.CONNECTION, True),
+        ([*READY, ("+", DROP)], Scope.CONNECTION, True),
+    ],
+)
+async def test_what_is_not_smtp_is_deferred(steps: list[Step], scope: Scope, unknown: bool) -> None:
+    async with ScriptedServer(steps).running() as server:
+        outcome = await deliver(server, envelope("ann"), timeouts=HASTY)
+    (verdict,) = outcome.verdicts.values()
+    assert isinstance(verdict, Deferred)
+    assert (verdict.scope, verdict.unknown) == (scope, unknown)
+
+
+BIG = b"Subject: big\r\n\r\n" + b"0123456789abcdef" * 4 * 200_000 + b"\r\n"
+"""More than the buffers of both ends of a connection hold."""
+
+
+async def test_a_server_that_stops_reading_has_not_got_the_dot() -> None:
+    async with ScriptedServer([*READY, ("+", HANG)]).running() as server:
+        outcome = await deliver(server, envelope("ann"), BIG, timeouts=HASTY)
+    assert outcome.verdicts["ann@there.test"] == Deferred(
+        reply="timed out (sending the message)", scope=Scope.CONNECTION, unknown=False
+    )
+
+
+async def test_a_connection_lost_amid_the_content_has_not_got_the_dot() -> None:
+    async with ScriptedServer([*READY, ("+", DROP)]).running() as server:
+        outcome = await deliver(server, envelope("ann"), BIG)
+    verdict = outcome.verdicts["ann@there.test"]
+    assert isinstance(verdict, Deferred)
+    assert not verdict.unknown
+
+
+async def test_a_refusal_amid_the_content_counts_although_the_content_was_not_all_sent() -> None:
+    steps: list[Step] = [*READY, ("+", "552 5.3.4 too big for me"), ("", HANG)]
+    async with ScriptedServer(steps).running() as server:
+        outcome = await deliver(server, envelope("ann"), BIG, timeouts=HASTY)
+    assert outcome.verdicts["ann@there.test"] == Bounced(
+        code="5.3.4", reply="552 5.3.4 too big for me", scope=Scope.MESSAGE
+    )
+
+
+async def test_a_closed_port_is_deferred() -> None:
+    async with SmtpServer().running() as server:
+        pass
+    outcome = await deliver(server, envelope("ann"))
+    verdict = outcome.verdicts["ann@there.test"]
+    assert isinstance(verdict, Deferred)
+    assert verdict.scope is Scope.CONNECTION
+    assert verdict.reply.startswith(f"cannot connect: 127.0.0.1:{server.port}: ")

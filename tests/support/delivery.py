@@ -1,0 +1,64 @@
+"""Delivering one message with an agent of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mail_proxy.clock import SystemClock
+from mail_proxy.model.verdicts import Outcome
+from mail_proxy.smtp.agent import DeliveryAgent, Envelope
+from mail_proxy.smtp.transport import Timeouts
+from tests.support.scripted_server import ScriptedServer
+from tests.support.smtp_server import SmtpServer, account_for
+
+CONTENT = b"Subject: hello\r\n\r\nGood day.\r\n"
+PATIENT = Timeouts()
+HASTY = Timeouts(connect=5, command=0.3, data=0.3, final=0.3)
+
+
+class Gate:
+    """What the dispatcher does right before DATA: counted, and failing if told so."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.passed = 0
+        self.error = error
+
+    async def __call__(self) -> None:
+        self.passed += 1
+        if self.error is not None:
+            raise self.error
+
+
+@asynccontextmanager
+async def running_agent(timeouts: Timeouts = PATIENT) -> AsyncIterator[DeliveryAgent]:
+    """Give an agent, closed at the end of the block."""
+    agent = DeliveryAgent(
+        timeouts=timeouts,
+        max_concurrent_per_account=10,
+        sandbox_dir=None,
+        clock=SystemClock(),
+        hostname="client.test",
+    )
+    try:
+        yield agent
+    finally:
+        await agent.close()
+
+
+def envelope(*local_parts: str, sender: str = "me@here.test") -> Envelope:
+    """Address a message to these people at there.test."""
+    return Envelope(sender=sender, recipients=tuple(f"{local}@there.test" for local in local_parts))
+
+
+async def deliver(
+    server: SmtpServer | ScriptedServer,
+    to: Envelope,
+    content: bytes = CONTENT,
+    *,
+    timeouts: Timeouts = PATIENT,
+    gate: Gate | None = None,
+) -> Outcome:
+    """Deliver once, over a connection that is closed afterwards."""
+    async with running_agent(timeouts) as agent:
+        return await agent.deliver(account_for(server), to, content, before_data=gate or Gate())
