@@ -101,10 +101,12 @@ def configuration(function: F) -> F:
         ),
         click.option("--pec/--no-pec", default=None, help="Whether it is a PEC account."),
         click.option("--imap-host", metavar="HOST", help="Where its receipts arrive."),
-        click.option("--imap-port", type=click.IntRange(1, 65535), metavar="PORT", help="[default: 993]"),
-        click.option("--imap-user", metavar="USER", help="[default: the SMTP user]"),
-        click.option("--imap-password", metavar="PASSWORD"),
-        click.option("--imap-folder", metavar="FOLDER", help="[default: INBOX]"),
+        click.option(
+            "--imap-port", type=click.IntRange(1, 65535), metavar="PORT", help="Its port.  [default: 993]"
+        ),
+        click.option("--imap-user", metavar="USER", help="Who logs in.  [default: the SMTP user]"),
+        click.option("--imap-password", metavar="PASSWORD", help="The password there."),
+        click.option("--imap-folder", metavar="FOLDER", help="Which folder.  [default: INBOX]"),
     )
     for option in reversed(options):
         function = option(function)

@@ -17,6 +17,7 @@ from mail_proxy_cli.scope import Invocation, Scope
 
 def main() -> NoReturn:
     """Run ``mail-proxy`` with the arguments of the process."""
+    os.umask(0o077)  # whatever is written here is the user's own business (contract: security.md, Files)
     for stream in (sys.stdout, sys.stderr):
         # An address or a subject that the locale cannot show must not end the command.
         with contextlib.suppress(AttributeError):

@@ -12,6 +12,9 @@ from click.shell_completion import CompletionItem
 from mail_proxy_cli.registry import Entry, by_name
 from mail_proxy_cli.scope import Scope
 
+LEAST_LIKENESS = 0.6
+ABOUT_AS_GOOD = 0.08
+
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -140,11 +143,13 @@ class UnknownName(click.UsageError):
 
 
 def near(word: str, names: Iterable[str]) -> list[str]:
-    """The names most like `word`, best first, at most three."""
-    import difflib
+    """The names most like `word`, best first, at most three: the best one, and those about as good."""
+    from difflib import SequenceMatcher
 
-    known = {name.lower(): name for name in names}
-    return [known[match] for match in difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.6)]
+    likeness = {name: SequenceMatcher(None, word.lower(), name.lower()).ratio() for name in names}
+    least = max(LEAST_LIKENESS, max(likeness.values(), default=0.0) - ABOUT_AS_GOOD)
+    found = [name for name, ratio in likeness.items() if ratio >= least]
+    return sorted(found, key=lambda name: (-likeness[name], name))[:3]
 
 
 def load(entry: Entry) -> click.Command:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mail_proxy.config import Config, load_config, save_settings
+from mail_proxy.config import SETTINGS, Config, load_config, save_settings
 from mail_proxy.daemon.process import ServerInfo, hold, is_locked, last_port, running
 from mail_proxy.daemon.process import stop as stop_server
 from mail_proxy.errors import InstanceError, InvalidInput, MailProxyError, NotRunning, StartFailed
@@ -76,6 +76,7 @@ def prepare(instance: Instance, settings: Mapping[str, object]) -> None:
         kept["db_path"] = None
     elif "db_path" in kept:
         kept["database_url"] = None
+    _refuse_secrets(kept)
     is_new = not instance.exists()
     instance.create()
     save_settings(instance.config_file, kept)
@@ -83,6 +84,16 @@ def prepare(instance: Instance, settings: Mapping[str, object]) -> None:
         write_private(instance.token_file, str(settings["api_token"]))
     if is_new:
         click.echo(f"made instance '{instance.name}' in {instance.directory}")
+
+
+def _refuse_secrets(kept: Mapping[str, object]) -> None:
+    for key, value in kept.items():
+        if value is not None and SETTINGS[key].holds_secret(value):
+            name = SETTINGS[key].env[0]
+            raise InvalidInput(
+                f"--{key.replace('_', '-')} holds a password, and config.toml keeps none: give it as {name}, "
+                f"or the name of a file that holds it as {name}_FILE"
+            )
 
 
 def start_background(scope: Scope, instance: Instance, host: str, port: int, timeout: float) -> ServerInfo:
@@ -93,7 +104,7 @@ def start_background(scope: Scope, instance: Instance, host: str, port: int, tim
         arguments = ["--host", host, "--port", str(port)]
         return start_detached(instance, arguments, scope.environ, timeout)
     except StartFailed:
-        info = running(instance)
+        info = wait_if_served(instance, timeout)
         if info is None:
             raise
         return info
@@ -106,10 +117,16 @@ def serve_here(
     import asyncio
 
     from mail_proxy.daemon.app import serve
+    from mail_proxy.daemon.server import StoppedAtOnce
 
     config = load_config(instance.directory, scope.environ, settings)
     with hold(instance, ready_fd) as lock:
-        asyncio.run(serve(config, instance, lock))
+        try:
+            asyncio.run(serve(config, instance, lock, environ=scope.environ))
+        except* StoppedAtOnce:
+            raise InstanceError(
+                f"'{instance.name}' was told twice to stop: what it was sending may be sent again"
+            ) from None
 
 
 def end(instance: Instance, timeout: float, *, force: bool) -> ServerInfo | None:

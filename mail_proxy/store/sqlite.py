@@ -62,6 +62,10 @@ class _Connection(aiosqlite.Connection):
         result: T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
         return result
 
+    async def join(self) -> None:
+        """Wait for the thread of a connection that failed to open: it would miss the loop if that closed."""
+        await asyncio.to_thread(self._thread.join)
+
 
 class SqliteDatabase:
     """See `Database`. Open with `SqliteDatabase.open`; always close."""
@@ -146,8 +150,12 @@ class SqliteDatabase:
 
     async def _connect(self) -> _Connection:
         connection = _Connection(lambda: _configured(self._path), iter_chunk_size=64)
-        with self._translated():
-            await connection
+        try:
+            with self._translated():
+                await connection
+        except BaseException:
+            await connection.join()
+            raise
         self._all.append(connection)
         return connection
 

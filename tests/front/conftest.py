@@ -1,0 +1,18 @@
+"""The program under test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    """The program in a home of its own; servers it started are ended."""
+    program = Cli(tmp_path)
+    yield program
+    program.end_servers()

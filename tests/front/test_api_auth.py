@@ -1,0 +1,207 @@
+"""Which token opens what (contract: http-api.md, Authentication)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mail_proxy.api.app import ENDPOINTS
+from mail_proxy.api.auth import Level
+from mail_proxy.api.routing import Endpoint
+from mail_proxy.encryption import hash_token
+from tests.support.api import ADMIN, Api, Json, message, open_api
+
+NOT_YOURS = "Token not authorized for this tenant"
+
+PROTECTED = [endpoint for endpoint in ENDPOINTS if endpoint.level is not Level.PUBLIC]
+PUBLIC = [endpoint for endpoint in ENDPOINTS if endpoint.level is Level.PUBLIC]
+FOR_ADMIN = [endpoint for endpoint in ENDPOINTS if endpoint.level is Level.ADMIN]
+NAMING_A_TENANT = [
+    endpoint for endpoint in ENDPOINTS if endpoint.level is Level.TENANT and endpoint.path != "/status"
+]
+
+
+def named(endpoint: Endpoint) -> str:
+    return f"{endpoint.method} {endpoint.path}"
+
+
+@pytest.fixture
+async def api(database_url: str) -> AsyncIterator[Api]:
+    async with open_api(database_url) as api:
+        yield api
+
+
+@pytest.fixture
+async def sqlite_api(sqlite_url: str) -> AsyncIterator[Api]:
+    """For what the database has no part in."""
+    async with open_api(sqlite_url) as api:
+        yield api
+
+
+@pytest.mark.parametrize("endpoint", PUBLIC, ids=named)
+async def test_public_endpoints_need_no_token(sqlite_api: Api, endpoint: Endpoint) -> None:
+    assert (await sqlite_api.call(endpoint.method, endpoint.path, token=None)).status == 200
+
+
+@pytest.mark.parametrize("endpoint", PROTECTED, ids=named)
+@pytest.mark.parametrize("token", [None, "", "wrong", "wröng", "x" * 5000])
+async def test_without_a_valid_token_everything_else_is_401(
+    sqlite_api: Api, endpoint: Endpoint, token: str | None
+) -> None:
+    path = endpoint.path.format(id="default")
+    answer = await sqlite_api.call(endpoint.method, path, token=token)
+    assert (answer.status, answer.body["ok"]) == (401, False)
+    assert "www-authenticate" in answer.headers
+
+
+@pytest.mark.parametrize("endpoint", FOR_ADMIN, ids=named)
+async def test_admin_endpoints_are_403_for_tenants(sqlite_api: Api, endpoint: Endpoint) -> None:
+    key = await sqlite_api.add_tenant("acme")
+    answer = await sqlite_api.call(endpoint.method, endpoint.path.format(id="acme"), token=key)
+    assert answer.status == 403
+
+
+@pytest.mark.parametrize("endpoint", NAMING_A_TENANT, ids=named)
+@pytest.mark.parametrize("other", ["other", "absent"])
+async def test_another_tenant_is_401_whether_it_exists_or_not(
+    sqlite_api: Api, endpoint: Endpoint, other: str
+) -> None:
+    key = await sqlite_api.add_tenant("acme", "main")
+    await sqlite_api.add_tenant("other", "main")
+    body: Json | None = None
+    path = endpoint.path.format(id=other if endpoint.path.startswith("/tenant/") else "main")
+    if endpoint.method in ("POST", "PUT"):
+        body = {"id": "main", "tenant_id": other, "host": "sandbox"}
+    if endpoint.path == "/commands/add-messages":
+        body = {"messages": [message("fine"), message("other", tenant_id=other)]}
+    elif not endpoint.path.startswith("/tenant/"):
+        path += f"?tenant_id={other}"
+    answer = await sqlite_api.call(endpoint.method, path, body, token=key)
+    assert (answer.status, answer.body) == (401, {"ok": False, "error": NOT_YOURS, "detail": NOT_YOURS})
+
+
+async def test_a_message_of_another_tenant_refuses_the_whole_request(api: Api) -> None:
+    """Nothing of a request is queued when its token may not make all of it."""
+    key = await api.add_tenant("acme", "main")
+    answer = await api.submit(message("mine"), message("theirs", tenant_id="default"), token=key)
+    assert answer.status == 401
+    assert (await api.get("/messages")).body["messages"] == []
+
+
+async def test_a_tenants_token_stands_for_its_tenant(api: Api) -> None:
+    """With it, tenant_id may be left out everywhere."""
+    key = await api.add_tenant("acme")
+    assert (await api.post("/account", {"id": "main", "host": "sandbox"}, token=key)).status == 200
+    assert (await api.submit(message("m1"), token=key)).body["queued"] == 1
+    assert (await api.get("/account/main", token=key)).body["tenant_id"] == "acme"
+    assert (await api.get("/messages/m1", token=key)).body["tenant_id"] == "acme"
+    assert [each["id"] for each in (await api.get("/accounts", token=key)).body["accounts"]] == ["main"]
+    assert (await api.put("/account/main", {"ttl": 60}, token=key)).body["ttl"] == 60
+    assert (await api.get("/messages/m1/events", token=key)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/account/{}", "/messages/{}", "/messages/{}/events"])
+async def test_foreign_ids_look_like_ids_that_are_not_there(api: Api, path: str) -> None:
+    """A tenant's token learns nothing of what others have."""
+    key = await api.add_tenant("acme", "mine")
+    await api.add_tenant("other", "theirs")
+    await api.queue("other", ["theirs"], account_id="theirs")
+    foreign = await api.get(path.format("theirs"), token=key)
+    absent = await api.get(path.format("absent"), token=key)
+    assert foreign.status == absent.status == 404
+    assert foreign.text.replace("theirs", "absent") == absent.text
+
+
+async def test_foreign_accounts_cannot_be_changed_deleted_or_used(api: Api) -> None:
+    key = await api.add_tenant("acme", "mine")
+    await api.add_tenant("other", "theirs")
+    assert (await api.put("/account/theirs", {"ttl": 1}, token=key)).status == 404
+    assert (await api.delete("/account/theirs", token=key)).status == 404
+    answer = await api.submit(message(account_id="theirs"), token=key)
+    assert answer.status == 400
+    absent = await api.submit(message(account_id="absent"), token=key)
+    assert answer.text.replace("theirs", "absent") == absent.text
+
+
+async def test_lists_of_a_tenants_token_hold_its_own_only(api: Api) -> None:
+    key = await api.add_tenant("acme", "mine")
+    await api.add_tenant("other", "theirs")
+    await api.queue("acme", ["a"])
+    await api.queue("other", ["b"])
+    assert [each["id"] for each in (await api.get("/accounts", token=key)).body["accounts"]] == ["mine"]
+    assert [each["id"] for each in (await api.get("/messages", token=key)).body["messages"]] == ["a"]
+    assert (await api.get("/status", token=key)).body["pending_messages"] == 1
+
+
+async def test_the_admins_lists_hold_all_tenants_or_the_one_named(api: Api) -> None:
+    await api.add_tenant("acme", "mine")
+    await api.add_tenant("other", "theirs")
+    everything = (await api.get("/accounts")).body["accounts"]
+    assert {each["tenant_id"] for each in everything} == {"acme", "other"}
+    of_one = (await api.get("/accounts?tenant_id=other")).body["accounts"]
+    assert [each["id"] for each in of_one] == ["theirs"]
+
+
+async def test_a_key_ends_when_it_expires(api: Api) -> None:
+    await api.add_tenant("acme")
+    expires_at = int(api.clock.now()) + 100
+    key = (await api.post("/tenant/acme/api-key", {"expires_at": expires_at})).body["api_key"]
+    assert (await api.get("/tenant/acme", token=key)).body["api_key_expires_at"] == expires_at
+    api.clock.ahead = 101
+    assert (await api.get("/tenant/acme", token=key)).status == 401
+
+
+async def test_a_new_key_ends_the_old_one_at_once(api: Api) -> None:
+    old = await api.add_tenant("acme")
+    new = (await api.post("/tenant/acme/api-key")).body["api_key"]
+    assert len(new) == 43
+    assert [(await api.get("/status", token=key)).status for key in (old, new)] == [401, 200]
+
+
+async def test_a_revoked_key_is_dead_at_once(api: Api) -> None:
+    key = await api.add_tenant("acme")
+    assert (await api.get("/status", token=key)).status == 200
+    assert (await api.delete("/tenant/acme/api-key")).body == {"ok": True}
+    assert (await api.get("/status", token=key)).status == 401
+
+
+async def test_keys_are_kept_as_their_hash_only(api: Api) -> None:
+    """Neither the key nor its hash opens anything but through the key itself."""
+    key = await api.add_tenant("acme")
+    assert (await api.get("/status", token=hash_token(key))).status == 401
+
+
+async def test_an_inactive_tenant_may_still_look(api: Api) -> None:
+    """Switching a tenant off stops its mail, not its view of it."""
+    key = await api.add_tenant("acme", "main")
+    await api.queue("acme", ["m1"])
+    assert (await api.put("/tenant/acme", {"active": False})).status == 200
+    assert (await api.get("/messages/m1", token=key)).status == 200
+    refused = await api.submit(message("m2"), token=key)
+    assert refused.status == 400
+    assert refused.body["detail"]["rejected"][0]["errors"][0]["loc"] == ["tenant_id"]
+
+
+@pytest.mark.parametrize("name", ["active", "rate_limits", "report_nulls"])
+async def test_what_is_the_admins_of_a_tenant_is_403_for_the_tenant(api: Api, name: str) -> None:
+    key = await api.add_tenant("acme")
+    values: Json = {"active": True, "rate_limits": {"hourly": 9}, "report_nulls": False}
+    answer = await api.put("/tenant/acme", {"name": "new", name: values[name]}, token=key)
+    assert answer.status == 403
+    assert (await api.get("/tenant/acme")).body["name"] is None
+
+
+async def test_a_tenant_may_change_its_own_face(api: Api) -> None:
+    key = await api.add_tenant("acme")
+    given = {"name": "Acme", "client_base_url": "https://acme.example", "client_sync_path": "/in"}
+    answer = await api.put("/tenant/acme", given, token=key)
+    assert answer.status == 200
+    assert {name: answer.body[name] for name in given} == given
+
+
+async def test_a_token_need_not_be_ascii(sqlite_url: str) -> None:
+    """A given admin token is accepted whatever it is made of; clients send it as UTF-8."""
+    async with open_api(sqlite_url, {"GMP_API_TOKEN": "schlüssel"}) as api:
+        assert (await api.get("/status", token="schlüssel")).status == 200
+        assert (await api.get("/status", token=ADMIN)).status == 401

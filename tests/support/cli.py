@@ -1,0 +1,100 @@
+"""The real program, run as a user runs it, in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mail_proxy.instance import Instance
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TIMEOUT = 60.0
+
+PROGRAM = (sys.executable, "-m", "mail_proxy_cli")
+
+Json = Any  # what --json prints: the tests look into it, and find out
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one run of the program came to."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Json:
+        """The JSON on standard output, of a run that succeeded."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+@dataclass(slots=True)
+class Cli:
+    """Calls ``mail-proxy`` with `home` as MAIL_PROXY_HOME; `environ` is all that it sees of the world."""
+
+    root: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.environ = clean_environment(self.root) | self.environ
+
+    @property
+    def home(self) -> Path:
+        return Path(self.environ["MAIL_PROXY_HOME"])
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        stdin: str | bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Result:
+        """Run it to its end, with no terminal in sight."""
+        done = subprocess.run(
+            [*PROGRAM, *map(str, arguments)],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            env={**self.environ, **(env or {})},
+            cwd=cwd or self.root,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def ok(self, *arguments: str | Path, stdin: str | bytes = b"") -> str:
+        """Run what must succeed; what it printed."""
+        done = self(*arguments, stdin=stdin)
+        assert done.code == 0, done.err
+        return done.out
+
+    def instance(self, name: str) -> Instance:
+        """Make an instance, without a server."""
+        made = Instance(name, self.home / name)
+        made.create()
+        made.config_file.touch()
+        return made
+
+    def end_servers(self) -> None:
+        """End whatever was started in this home."""
+        if self.home.is_dir():
+            self("stop", "--all", "--force")
+
+
+def clean_environment(root: Path) -> dict[str, str]:
+    """An environment in which nothing of the developer's own counts."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("COVERAGE", "LANG", "LC_"))}
+    return {
+        **kept,
+        "PATH": os.environ["PATH"],
+        "HOME": str(root),
+        "MAIL_PROXY_HOME": str(root / "home"),
+        "XDG_STATE_HOME": str(root / "state"),
+        "PYTHONPATH": os.pathsep.join(str(REPOSITORY / part) for part in ("", "cli", "repl")),
+    }
