@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mail_proxy.bell import Bell, Chime, DatabaseBell, SilentBell
 from mail_proxy.clock import Clock, SystemClock
 from mail_proxy.config import Config, masked_url
 from mail_proxy.encryption import FoundKey, Tracking, Vault, create_key_file, find_key
-from mail_proxy.errors import Conflict, InvalidConfig, KeyMismatch
+from mail_proxy.errors import Conflict, InvalidConfig, KeyMismatch, NotFound
 from mail_proxy.instance import Instance
 from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.model.tenants import Tenant
@@ -145,9 +145,8 @@ async def _tracking_secret(settings: Settings) -> bytes:
 
 
 async def _ensure_default_tenant(store: Store, clock: Clock) -> None:
-    if any(tenant.id == DEFAULT_TENANT for tenant in await store.tenants.all()):
-        return
     try:
-        await store.tenants.add(Tenant(id=DEFAULT_TENANT), None, clock.now())
-    except Conflict:
-        return  # another node was faster
+        await store.tenants.get(DEFAULT_TENANT)
+    except NotFound:
+        with suppress(Conflict):  # another node was faster
+            await store.tenants.add(Tenant(id=DEFAULT_TENANT), None, clock.now())

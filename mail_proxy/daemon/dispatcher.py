@@ -187,6 +187,10 @@ class Dispatcher:
             total = self._limits.sends * CLAIMED_PER_SLOT - self._lanes.claimed
             if total <= 0 or self._stopping or self._preparer.is_full:
                 return
+            if ready.is_gone:  # it was being sent when its account was deleted, and came back since
+                await self._store.accounts.fail_lane(ready.lane, now)
+                self._told()
+                continue
             lane = self._lanes.get(ready.lane)
             if lane is not None and not lane.room(self._limits.batch, now):
                 continue

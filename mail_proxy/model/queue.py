@@ -11,10 +11,11 @@ from mail_proxy.model.messages import EventType, Payload, Recipient, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyLane:
-    """An account with messages ready; `priority` is the best of them."""
+    """An account with messages ready; `priority` is the best of them, `is_gone`: the account was deleted."""
 
     lane: int
     priority: int
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,10 @@ class Accounts:
         """
         return await self._database.write(self._delete, tenant_id, account_id, force, now)
 
+    async def fail_lane(self, lane: int, now: float) -> int:
+        """Make errors of what waits for an account that is gone; return how many."""
+        return await self._database.write(self._fail_lane, lane, now)
+
     def _get(self, tenant_id: str, account_id: str) -> Work[Account]:
         rows = yield Call(SQL["get"], {"tenant_id": tenant_id, "id": account_id})
         if not rows:
@@ -95,9 +99,12 @@ class Accounts:
             raise Conflict(
                 f"account '{account_id}' has {queued} queued messages; with force they become errors"
             )
-        failed = yield Call(
-            MESSAGES["fail_lane"], {"lane": account.lane, "error": ACCOUNT_DELETED, "now": now}
-        )
+        failed = yield from self._fail_lane(account.lane, now)
+        yield Call(SQL["delete"], {"tenant_id": tenant_id, "id": account_id})
+        return failed
+
+    def _fail_lane(self, lane: int, now: float) -> Work[int]:
+        failed = yield Call(MESSAGES["fail_lane"], {"lane": lane, "error": ACCOUNT_DELETED, "now": now})
         event = NewEvent(
             event_type=EventType.ERROR,
             event_ts=now,
@@ -108,5 +115,4 @@ class Accounts:
             MESSAGES["insert_event"],
             [shape.event_params(row["seq"], row["tenant_id"], event) for row in failed],
         )
-        yield Call(SQL["delete"], {"tenant_id": tenant_id, "id": account_id})
         return len(failed)

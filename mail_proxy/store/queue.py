@@ -81,7 +81,10 @@ class Queue:
         expiry = (yield Call(SQL["next_expiry"], {}))[0]["due"]
         active = yield Call(SETTINGS["get"], {"key": ACTIVE})
         return Outlook(
-            lanes=tuple(ReadyLane(lane=row["lane"], priority=row["priority"]) for row in rows),
+            lanes=tuple(
+                ReadyLane(lane=row["lane"], priority=row["priority"], is_gone=bool(row["is_gone"]))
+                for row in rows
+            ),
             next_due=due,
             next_expiry=expiry,
             active=bool(json.loads(active[0]["value"])) if active else None,

@@ -13,7 +13,7 @@ RETURNING seq;
 -- next_due: when the next scheduled message is due
 SELECT MIN(deferred_ts) AS due FROM messages WHERE status = 'deferred';
 
--- lanes: each account with a message ready, skipping from one to the next, and its best priority
+-- lanes: each account with a message ready, skipping from one to the next, its best priority, and whether it is gone
 WITH RECURSIVE ready(lane) AS (
     SELECT MIN(lane) FROM messages WHERE status = 'pending'
     UNION ALL
@@ -21,12 +21,14 @@ WITH RECURSIVE ready(lane) AS (
     FROM ready WHERE ready.lane IS NOT NULL
 )
 SELECT ready.lane,
-    (SELECT MIN(m.priority) FROM messages m WHERE m.status = 'pending' AND m.lane = ready.lane) AS priority
+    (SELECT MIN(m.priority) FROM messages m WHERE m.status = 'pending' AND m.lane = ready.lane) AS priority,
+    CASE WHEN a.lane IS NULL THEN 1 ELSE 0 END AS is_gone
 FROM ready
-JOIN accounts a ON a.lane = ready.lane
-JOIN tenants t ON t.id = a.tenant_id
-WHERE t.active = 1
-    AND NOT EXISTS (SELECT 1 FROM suspensions s WHERE s.tenant_id = t.id AND s.batch_code = '*');
+LEFT JOIN accounts a ON a.lane = ready.lane
+LEFT JOIN tenants t ON t.id = a.tenant_id
+WHERE ready.lane IS NOT NULL
+    AND (a.lane IS NULL OR (t.active = 1
+        AND NOT EXISTS (SELECT 1 FROM suspensions s WHERE s.tenant_id = t.id AND s.batch_code = '*')));
 
 -- claim: take the first messages of a lane under a lease
 UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
