@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from mail_proxy.smtp.addresses import parse_one
+
 MAX_ADDRESS = 320
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _PLAIN = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?P<domain>{_LABEL}(?:\.{_LABEL})*)")
-_NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]+)>\s*")
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What no header field may hold: control characters, line breaks of any kind, lone surrogates."""
@@ -26,12 +27,10 @@ def bare_address(text: str) -> str:
     """
     if CONTROL.search(text):
         raise ValueError("has control characters or line breaks")
-    named = _NAMED.fullmatch(text.strip())
-    address = (named["address"] if named else text).strip()
-    if named is None and "<" in text:
-        raise ValueError(f"cannot be read as an address: {_shortened(text)!r}")
-    _check(address)
-    return address
+    mailbox = parse_one(text)
+    _check(mailbox.address)
+    mailbox.wire_address  # noqa: B018 - raises for a domain that cannot be written in ASCII
+    return mailbox.address
 
 
 def split_addresses(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.model.tenants import Tenant
 from mail_proxy.services.addresses import bare_address, domain_of
 from mail_proxy.services.identifiers import new_pk
-from mail_proxy.services.inputs import MessageInput, faults_of, unknown_names
+from mail_proxy.services.inputs import EnvelopeInput, MessageInput, faults_of, unknown_names
 from mail_proxy.services.payloads import stored_fields
 from mail_proxy.smtp import eml
 
@@ -155,15 +155,15 @@ class Intake:
             parsed = eml.parse(content)
         except InvalidInput as error:
             return _refused(given.id, [*faults, Fault(("raw",), str(error))])
-        envelope_to = given.envelope.to if given.envelope else None
-        envelope_from = given.envelope.from_ if given.envelope else None
-        recipients = _unique(envelope_to or parsed.recipients)
-        if not recipients:
-            faults.append(Fault(("raw",), "has no recipients in To, Cc or Bcc, and no envelope names any"))
+        envelope = given.envelope or EnvelopeInput()
+        try:
+            sender = bare_address(envelope.from_ or given.return_path or parsed.sender)
+            recipients = _unique(envelope.to or parsed.addressed())
+        except ValueError as error:
+            faults.append(Fault(("raw",), str(error)))
         if faults:
             return _refused(given.id, faults)
         pk = new_pk()
-        sender = bare_address(envelope_from or given.return_path or parsed.sender)
         own_id = f"<{self.tracking.id_for(pk)}@{_ascii_domain(sender)}>"
         return self._new(
             given,
