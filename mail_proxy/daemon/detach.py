@@ -25,6 +25,8 @@ HEALTH_TIMEOUT = 5.0
 LOG_TAIL_BYTES = 8192
 LOG_TAIL_LINES = 20
 
+ERROR_LINE = "Error: "
+
 
 def start_detached(
     instance: Instance,
@@ -165,12 +167,13 @@ def _failure(
         why = f"it was ended by signal {-code}"
     else:
         why = f"it ended with exit code {code}"
-    return StartFailed(
-        f"instance '{instance.name}' did not start: {why}", _log_tail(instance.log_file, log_start)
-    )
+    lines = _log_tail(instance.log_file, log_start)
+    if lines and lines[-1].startswith(ERROR_LINE):  # the program's own word on why
+        why = lines.pop().removeprefix(ERROR_LINE)
+    return StartFailed(f"instance '{instance.name}' did not start: {why}", "\n".join(lines))
 
 
-def _log_tail(path: Path, start: int) -> str:
+def _log_tail(path: Path, start: int) -> list[str]:
     """The last lines that were written to the log since it was `start` bytes long."""
     try:
         with path.open("rb") as log:
@@ -178,5 +181,5 @@ def _log_tail(path: Path, start: int) -> str:
             log.seek(max(start if start <= size else 0, size - LOG_TAIL_BYTES))
             text = log.read().decode("utf-8", "replace")
     except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+        return []
+    return text.splitlines()[-LOG_TAIL_LINES:]

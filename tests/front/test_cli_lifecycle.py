@@ -231,17 +231,28 @@ def test_an_api_token_given_is_the_instances(cli: Cli) -> None:
     assert "sesame" not in (cli.home / "a" / "config.toml").read_text()
 
 
-def test_a_start_that_fails_shows_the_end_of_the_log(cli: Cli) -> None:
-    """One line for what happened, then what the server said last."""
+def test_a_start_that_fails_says_why(cli: Cli) -> None:
+    """What the server gave as its reason is the one line that is shown."""
     instance = cli.instance("a")
     instance.database.write_bytes(b"this is not a database" * 100)
     instance.database.chmod(0o600)
     done = cli("start", "a")
-    assert done.code == 1
-    assert done.err.startswith("Error: instance 'a' did not start: it ended with exit code 1\nError: ")
-    assert "not a database" in done.err
-    assert "Traceback" not in done.err
+    said = f"Error: instance 'a' did not start: database {instance.database} is not a SQLite database\n"
+    assert (done.code, done.err) == (1, said)
     assert status(cli)["state"] == "stopped"
+
+
+def test_a_start_that_fails_shows_the_end_of_the_log(cli: Cli) -> None:
+    """What the server said besides, before it ended, is shown as well."""
+    instance = cli.instance("a")
+    instance.token_file.chmod(0o644)
+    instance.database.mkdir()
+    done = cli("start", "a")
+    lines = done.err.splitlines()
+    assert done.code == 1
+    assert lines[0].startswith("Error: instance 'a' did not start: ")
+    assert any("WARNING" in line and "was open to others" in line for line in lines[1:])
+    assert "Traceback" not in done.err
 
 
 def test_a_wrong_key_is_told(cli: Cli) -> None:
