@@ -11,7 +11,7 @@ from mail_proxy.config import Config
 from mail_proxy.encryption import Tracking
 from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound, TooLarge
 from mail_proxy.model.messages import Event, Message, NewMessage, Payload
-from mail_proxy.model.names import DEFAULT_TENANT
+from mail_proxy.model.names import DEFAULT_TENANT, is_identifier
 from mail_proxy.services.intake import Directory, Intake, Rejection, warnings_of
 from mail_proxy.store import Store
 from mail_proxy.store.messages import Intake as StoredAs
@@ -139,15 +139,16 @@ class MessagesService:
         loose = set()
         for entry in entries if tenant_id is None else ():
             fields = entry if isinstance(entry, Mapping) else {}
-            if isinstance(named := fields.get("tenant_id"), str):
+            named, account = fields.get("tenant_id"), fields.get("account_id")
+            if isinstance(named, str):
                 names.add(named)
-            elif isinstance(account := fields.get("account_id"), str):
+            elif isinstance(account, str) and is_identifier(account):
                 loose.add(account)
         for account_id in loose:
             names.update(account.tenant_id for account in await self._store.accounts.named(account_id))
         tenants = {}
         accounts = {}
-        for name in names:
+        for name in filter(is_identifier, names):
             try:
                 tenants[name] = await self._store.tenants.get(name)
             except NotFound:
