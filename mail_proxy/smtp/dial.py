@@ -91,6 +91,9 @@ async def tls_context(account: Account) -> ssl.SSLContext | None:
         return None
     try:
         return await asyncio.to_thread(_context, account.tls_verify, account.tls_ca or None)
+    except ssl.SSLError as error:
+        text = "tls_ca: it holds no certificate that can be read"
+        raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, text)) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, f"tls_ca: {reason}")) from error
@@ -115,7 +118,7 @@ def _context(verify: bool, authorities: str | None) -> ssl.SSLContext:
     if authorities is not None and PEM_MARK not in authorities:
         authorities = _read_authorities(Path(authorities))
     if authorities is not None and PEM_MARK not in authorities:
-        raise ValueError("it holds no certificate")
+        raise ValueError("it holds no certificate that can be read")
     return _cached_context(verify, authorities)
 
 

@@ -45,6 +45,7 @@ class Stage(StrEnum):
     ACCEPTED = "accepted"  # the mail is taken and in `received`: instead of the reply 250
     RSET = "rset"
     NOOP = "noop"
+    QUIT = "quit"
 
 
 Action = Fault | str | asyncio.Event
@@ -108,6 +109,9 @@ class _Conversation(SMTP):
     async def smtp_STARTTLS(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
         if await self.scripted.act(self, Stage.STARTTLS):
             await super().smtp_STARTTLS(arg)
+            assert self.session is not None
+            if self.session.ssl is None:  # the client left amid the handshake, which asyncio does not tell
+                self.connection_lost(None)
 
     async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
         if await self.scripted.act(self, Stage.AUTH):
@@ -135,6 +139,7 @@ class SmtpServer:
     received: list[Received] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     reached: list[Stage] = field(default_factory=list)
+    logins: int = 0
     connections: int = 0
     most_open: int = 0
     ca_pem: str = ""
@@ -220,6 +225,7 @@ class SmtpServer:
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object
     ) -> AuthResult:
         assert isinstance(data, LoginPassword)
+        self.logins += 1
         good = self.users is not None and self.users.get(data.login.decode()) == data.password.decode()
         return AuthResult(success=good, handled=False, auth_data=data)
 
@@ -310,7 +316,7 @@ class SmtpServer:
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         self._note("QUIT")
-        return "221 2.0.0 bye"
+        return await self._scripted_reply(server, Stage.QUIT) or "221 2.0.0 bye"
 
     def _prepare_tls(self) -> None:
         authority = trustme.CA()
