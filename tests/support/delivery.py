@@ -14,7 +14,7 @@ from tests.support.smtp_server import SmtpServer, account_for
 
 CONTENT = b"Subject: hello\r\n\r\nGood day.\r\n"
 PATIENT = Timeouts()
-HASTY = Timeouts(connect=0.5, command=0.3, data=0.3, final=0.3)
+HASTY = Timeouts(connect=1.0, command=0.3, data=0.3, final=0.3)
 
 
 class Gate:
