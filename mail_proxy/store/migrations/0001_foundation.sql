@@ -113,7 +113,7 @@ CREATE TABLE messages (
     bounce_reason TEXT,
     bounce_ts DOUBLE PRECISION,
     reported_ts DOUBLE PRECISION,
-    UNIQUE (tenant_id, id)
+    UNIQUE (id, tenant_id)
 );
 
 -- The three below hold only what waits, so their size and cost follow the queue and not its history.
