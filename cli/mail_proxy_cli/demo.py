@@ -21,6 +21,7 @@ import click
 
 from mail_proxy.errors import InstanceError
 from mail_proxy_cli import demo_application
+from mail_proxy_cli.nodes import command
 from mail_proxy_cli.output import when
 
 PATIENCE = 20.0
@@ -48,13 +49,10 @@ this letter was a file. It arrives as it was written.
 Answer = dict[str, object]
 
 
-@click.command()
+@command("demo")
 @click.option("--keep", is_flag=True, help="Leave the server running and say what to try next.")
 def demo(*, keep: bool) -> None:
-    """Show a whole run on this machine, with nothing to configure.
-
-    Example: mail-proxy demo --keep
-    """
+    """Show a whole run on this machine, with nothing to configure."""
     home = Path(tempfile.mkdtemp(prefix="mail-proxy-demo-"))
     stage = Stage(home)
     with demo_application.running() as application:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import Cli
+from tests.support.cli import Cli, QuickCli
 
 
 @pytest.fixture
@@ -16,3 +16,9 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     program = Cli(tmp_path)
     yield program
     program.end_servers()
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> QuickCli:
+    """The program called within the test's process, in a home of its own; it starts no servers."""
+    return QuickCli(tmp_path)

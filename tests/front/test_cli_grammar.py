@@ -9,7 +9,7 @@ import pytest
 
 from mail_proxy_cli import registry
 from mail_proxy_cli.nodes import Command, Group, load
-from tests.support.cli import Cli
+from tests.support.cli import Cli, QuickCli
 
 ENTRIES = [*registry.GLOBAL, *registry.INSTANCE, *registry.TENANT]
 
@@ -31,9 +31,9 @@ HEAVY = (
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> QuickCli:
     """An instance 'myserver' with a tenant 'acme'; these tests change nothing in it."""
-    cli = Cli(tmp_path_factory.mktemp("shop"))
+    cli = QuickCli(tmp_path_factory.mktemp("shop"))
     cli.instance("myserver")
     cli.ok("myserver", "tenants", "add", "acme")
     return cli
@@ -72,16 +72,16 @@ def test_every_command_and_option_has_help(entry: registry.Entry) -> None:
     ],
 )
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help_at_every_level(shop: Cli, words: tuple[str, ...], shown: list[str], option: str) -> None:
+def test_help_at_every_level(shop: QuickCli, words: tuple[str, ...], shown: list[str], option: str) -> None:
     """Commands are grouped by purpose, each with an example."""
     text = shop.ok(*words, option)
     assert [part for part in shown if part not in text] == []
 
 
 @pytest.mark.parametrize("words", [("--help",), ("myserver", "--help"), ("myserver", "acme", "--help")])
-def test_help_imports_nothing_heavy(shop: Cli, words: tuple[str, ...]) -> None:
+def test_help_imports_nothing_heavy(shop: QuickCli, words: tuple[str, ...]) -> None:
     """Completion and help run the program on each key: they must answer at once."""
-    done = shop(*words, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    done = Cli(shop.root)(*words, env={"PYTHONPROFILEIMPORTTIME": "1"})
     imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
     assert "mail_proxy_cli.grammar" in imported
     assert imported & set(HEAVY) == set()
@@ -109,7 +109,7 @@ def test_help_imports_nothing_heavy(shop: Cli, words: tuple[str, ...]) -> None:
         (("start", "--prot", "1"), "No such option '--prot'"),
     ],
 )
-def test_a_word_that_means_nothing(shop: Cli, words: tuple[str, ...], said: str) -> None:
+def test_a_word_that_means_nothing(shop: QuickCli, words: tuple[str, ...], said: str) -> None:
     """One line names the nearest, and the exit code is that of wrong usage."""
     done = shop(*words)
     assert done.code == 2
@@ -120,7 +120,7 @@ def test_a_word_that_means_nothing(shop: Cli, words: tuple[str, ...], said: str)
 
 
 @pytest.mark.parametrize("word", ["list", "tenants", "config", "accounts", "db", "send", "doctor"])
-def test_commands_are_no_names(shop: Cli, word: str) -> None:
+def test_commands_are_no_names(shop: QuickCli, word: str) -> None:
     """Neither an instance nor a tenant may be called like a command, be it one that is still to come."""
     for words in (("start", word), ("myserver", "tenants", "add", word)):
         done = shop(*words)
@@ -150,7 +150,7 @@ def test_the_contract_commands_are_reserved() -> None:
 
 
 @pytest.mark.parametrize("words", [("myserver", "--tenant", "acme"), ("--tenant", "acme", "myserver")])
-def test_a_tenant_by_option(shop: Cli, words: tuple[str, ...]) -> None:
+def test_a_tenant_by_option(shop: QuickCli, words: tuple[str, ...]) -> None:
     """--tenant reaches a tenant whatever its id."""
     assert shop(*words, "accounts", "list", "--json").json() == []
     assert shop(*words, "info", "--json").json()["id"] == "acme"
@@ -159,7 +159,7 @@ def test_a_tenant_by_option(shop: Cli, words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "words", [("--no-color", "list"), ("list", "--no-color"), ("--debug", "myserver", "acme", "info")]
 )
-def test_global_options_stand_anywhere(shop: Cli, words: tuple[str, ...]) -> None:
+def test_global_options_stand_anywhere(shop: QuickCli, words: tuple[str, ...]) -> None:
     """Before the words or after them."""
     assert shop(*words).code == 0
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mail_proxy.instance import Instance
+from mail_proxy_cli.main import run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT = 60.0
@@ -85,6 +90,35 @@ class Cli:
         """End whatever was started in this home."""
         if self.home.is_dir():
             self("stop", "--all", "--force")
+
+
+class QuickCli(Cli):
+    """The same program called within this process: many calls in the time of one. It starts no servers."""
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        stdin: str | bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Result:
+        given = io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin)
+        out, err = io.BytesIO(), io.BytesIO()
+        with pytest.MonkeyPatch.context() as patch:
+            for name in os.environ:
+                patch.delenv(name)
+            for name, value in {**self.environ, **(env or {})}.items():
+                patch.setenv(name, value)
+            patch.chdir(cwd or self.root)
+            for name, stream in (("stdin", given), ("stdout", out), ("stderr", err)):
+                patch.setattr(sys, name, io.TextIOWrapper(stream, "utf-8", write_through=True))
+            # In a thread, because the tests' own event loop lives in this one.
+            with ThreadPoolExecutor(1) as thread:
+                code = thread.submit(run, [str(word) for word in arguments]).result(TIMEOUT)
+            return Result(code, out.getvalue().decode(), err.getvalue().decode())
+
+    def end_servers(self) -> None:
+        """There are none."""
 
 
 def clean_environment(root: Path) -> dict[str, str]:
