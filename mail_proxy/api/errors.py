@@ -34,10 +34,9 @@ class Translation:
     headers: Mapping[str, str] | None = None
 
 
-_UNAVAILABLE = Translation(
-    503, "the database is not available: try again later", {"Retry-After": str(RETRY_AFTER)}
-)
-_UNUSABLE = Translation(503, "the database cannot be used: the log of the server says why")
+_LATER = {"Retry-After": str(RETRY_AFTER)}
+_UNAVAILABLE = Translation(503, "the database is not available: try again later", _LATER)
+_UNUSABLE = Translation(503, "the database cannot be used: the log of the server says why", _LATER)
 _INSTANCE = Translation(503, "the server is not in order: its log says why")
 
 TRANSLATIONS: Mapping[type[Exception], Translation] = {

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.api import Api, Json, message, open_api
+from mail_proxy.services.inputs import AccountInput
+from tests.support.api import STRANGE, Api, Json, message, open_api
 
 SECRET = "p4ssw0rd-of-the-tests"
 WITH_SECRETS: Json = {
@@ -164,3 +165,15 @@ async def test_a_message_finds_its_tenant_by_the_account(api: Api) -> None:
     await api.add_account("acme", "main")
     assert (await api.submit(message("m1", account_id="main"))).body["queued"] == 1
     assert (await api.get("/messages/m1")).body["tenant_id"] == "acme"
+
+
+async def test_no_value_of_any_field_is_too_much(api: Api) -> None:
+    """A strange value is taken or refused with the field named, never an error of the server."""
+    faults = {}
+    for name in AccountInput.model_fields:
+        for value in STRANGE:
+            answer = await api.post("/account", {"id": "main", "host": "sandbox"} | {name: value})
+            named = answer.fields[0].partition(".")[0] if answer.status == 422 else None
+            if answer.status != 200 and named != name:
+                faults[f"{name}={value!r}"] = answer.text
+    assert faults == {}

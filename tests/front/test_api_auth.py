@@ -45,14 +45,12 @@ async def test_public_endpoints_need_no_token(sqlite_api: Api, endpoint: Endpoin
 
 
 @pytest.mark.parametrize("endpoint", PROTECTED, ids=named)
-@pytest.mark.parametrize("token", [None, "", "wrong", "wröng", "x" * 5000])
-async def test_without_a_valid_token_everything_else_is_401(
-    sqlite_api: Api, endpoint: Endpoint, token: str | None
-) -> None:
+async def test_without_a_valid_token_everything_else_is_401(sqlite_api: Api, endpoint: Endpoint) -> None:
     path = endpoint.path.format(id="default")
-    answer = await sqlite_api.call(endpoint.method, path, token=token)
-    assert (answer.status, answer.body["ok"]) == (401, False)
-    assert "www-authenticate" in answer.headers
+    for token in (None, "", "wrong", "wröng", "x" * 5000):
+        answer = await sqlite_api.call(endpoint.method, path, token=token)
+        assert (answer.status, answer.body["ok"]) == (401, False)
+        assert "www-authenticate" in answer.headers
 
 
 @pytest.mark.parametrize("endpoint", FOR_ADMIN, ids=named)

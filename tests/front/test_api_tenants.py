@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.api import Api, Json, open_api
+from mail_proxy.services.inputs import TenantInput
+from tests.support.api import STRANGE, Api, Json, open_api
 
 SECRET = "s3cr3t-of-the-tests"
 AUTHS: list[Json] = [
@@ -144,7 +145,7 @@ async def test_lists_hold_all_tenants_or_the_active_ones(api: Api) -> None:
     ],
 )
 async def test_an_unknown_tenant_is_404(api: Api, method: str, path: str) -> None:
-    body = {} if method == "PUT" else None
+    body: Json | None = {} if method == "PUT" else None
     answer = await api.call(method, path, body)
     assert (answer.status, answer.body["ok"]) == (404, False)
 
@@ -178,3 +179,15 @@ async def test_a_bad_expiry_is_422(api: Api, expires_at: object) -> None:
 async def test_the_default_tenant_gets_a_key_like_any_other(api: Api) -> None:
     key = (await api.post("/tenant/default/api-key", {"expires_at": None})).body["api_key"]
     assert (await api.get("/tenant/default", token=key)).status == 200
+
+
+async def test_no_value_of_any_field_is_too_much(api: Api) -> None:
+    """A strange value is taken or refused with the field named, never an error of the server."""
+    faults = {}
+    for name in TenantInput.model_fields:
+        for value in STRANGE:
+            answer = await api.post("/tenant", {"id": "acme"} | {name: value})
+            named = answer.fields[0].partition(".")[0] if answer.status == 422 else None
+            if answer.status != 200 and named != name:
+                faults[f"{name}={value!r}"] = answer.text
+    assert faults == {}

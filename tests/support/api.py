@@ -20,6 +20,12 @@ from mail_proxy.runtime import Runtime, open_services
 
 ADMIN = "the-admin-token-of-these-tests-0123456789"
 
+STRANGE: list[object] = [
+    None, True, -1, 0, 1.5, 10**30, 1e300, "", " ", "\0", "a\0b", "a\r\nb", "\u2028", "é" * 300, "x" * 70_000,
+    "../x", "***", [], [[]], {}, {"a": 1}, {"a\0": "\0"}, [None], ["\0"], [{}],
+]  # fmt: skip
+"""Values that a field may meet, whatever it wants."""
+
 Json = dict[str, Any]  # what the API answers: the tests look into it, and find out
 
 
@@ -85,9 +91,8 @@ class Api:
             content = json.dumps(body).encode()
         if content is not None:
             given["Content-Type"] = "application/json"
-        response = await self.client.request(
-            method, path, content=content, headers={**given, **(headers or {})}
-        )
+        raw = [(name.encode(), value.encode()) for name, value in {**given, **(headers or {})}.items()]
+        response = await self.client.request(method, path, content=content, headers=raw)
         is_json = response.headers.get("content-type") == "application/json"
         return Answer(
             status=response.status_code,
@@ -121,7 +126,7 @@ class Api:
         answer = await self.post("/account", {"tenant_id": tenant_id, "id": account_id, "host": "sandbox"})
         assert answer.status == 200, answer.text
 
-    async def submit(self, *messages: Mapping[str, object], token: str = ADMIN) -> Answer:
+    async def submit(self, *messages: object, token: str = ADMIN) -> Answer:
         return await self.post("/commands/add-messages", {"messages": messages}, token=token)
 
     async def queue(self, tenant_id: str, ids: Sequence[str], **fields: object) -> None:

@@ -1,0 +1,166 @@
+"""The server itself over HTTP: health, readiness, status, metrics, run-now (contract: http-api.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mail_proxy import __version__
+from mail_proxy.api import instance
+from mail_proxy.metrics import Metrics
+from mail_proxy.model.queue import NodeInfo
+from tests.support.api import Api, open_api
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture
+async def api(database_url: str) -> AsyncIterator[Api]:
+    async with open_api(database_url) as api:
+        yield api
+
+
+async def test_health_says_that_the_process_works(api: Api) -> None:
+    answer = await api.get("/health", token=None)
+    expected = {"ok": True, "status": "ok", "version": __version__, "database": "ok"}
+    assert (answer.status, answer.body) == (200, expected)
+
+
+async def test_when_the_database_goes_the_process_lives_on(
+    postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    """Liveness stays, readiness ends, counters can be read, and what is not known is not claimed."""
+    async with open_api(postgres_url) as api:
+        await postgres_server.drop_database(postgres_url)
+        health = await api.get("/health", token=None)
+        assert (health.status, health.body["database"]) == (200, "unavailable")
+        ready = await api.get("/ready", token=None)
+        assert (ready.status, ready.body["ok"]) == (503, False)
+        assert "database" in ready.body["error"]
+        assert "gmp_pending_messages NaN" in (await api.get("/metrics", token=None)).text
+
+
+async def test_a_database_that_hangs_counts_as_gone(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*args: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(instance, "DATABASE_TIMEOUT", 0.01)
+    async with open_api(sqlite_url) as api:
+        monkeypatch.setattr(api.runtime.store.database, "read", hang)
+        assert (await api.get("/health", token=None)).body["database"] == "unavailable"
+        assert (await api.get("/ready", token=None)).status == 503
+        assert "gmp_pending_messages NaN" in (await api.get("/metrics", token=None)).text
+
+
+async def test_readiness_ends_when_the_node_is_draining(api: Api) -> None:
+    assert (await api.get("/ready", token=None)).status == 200
+    api.vitals.is_draining = True
+    answer = await api.get("/ready", token=None)
+    assert (answer.status, answer.body["ok"]) == (503, False)
+    assert "draining" in answer.body["error"]
+    assert (await api.get("/health", token=None)).status == 200
+
+
+async def test_status_tells_how_the_server_fares(api: Api) -> None:
+    await api.add_tenant("acme", "main")
+    await api.queue("acme", ["a", "b"])
+    api.clock.ahead = 90
+    body = (await api.get("/status")).body
+    assert set(body) == {
+        "ok",
+        "active",
+        "scheduler_active",
+        "pending_messages",
+        "uptime_seconds",
+        "version",
+        "nodes",
+    }
+    assert (body["active"], body["pending_messages"], body["nodes"]) == (True, 2, [])
+    assert 90 <= body["uptime_seconds"] < 100
+
+
+async def test_status_shows_tenants_no_other_tenant_and_no_machine(api: Api) -> None:
+    """A tenant is told that a node lives, not what it is called."""
+    node = NodeInfo(
+        node_id="secret-id", name="host-7", pid=4711, version="1", started_at=time.time(), seen_at=time.time()
+    )
+    await api.runtime.store.nodes.seen(node, 0.0)
+    key = await api.add_tenant("acme", "main")
+    await api.add_tenant("other", "main")
+    await api.queue("acme", ["a"])
+    await api.queue("other", ["b", "c"])
+    of_admin, of_tenant = (await api.get("/status")).body, (await api.get("/status", token=key)).body
+    assert (of_admin["pending_messages"], of_tenant["pending_messages"]) == (3, 1)
+    assert set(of_admin["nodes"][0]) == {"node_id", "name", "pid", "version", "started_at", "seen_at"}
+    assert set(of_tenant["nodes"][0]) == {"version", "started_at", "seen_at"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "active", "scheduler"),
+    [({}, True, True), ({"GMP_SCHEDULER_ACTIVE": "0"}, False, False), ({"GMP_TEST_MODE": "1"}, True, False)],
+)
+async def test_status_tells_whether_dispatch_runs(
+    sqlite_url: str, settings: dict[str, str], active: bool, scheduler: bool
+) -> None:
+    async with open_api(sqlite_url, settings) as api:
+        body = (await api.get("/status")).body
+        assert (body["active"], body["scheduler_active"]) == (active, scheduler)
+
+
+async def test_run_now_rings_for_a_run(api: Api) -> None:
+    key = await api.add_tenant("acme")
+    for path, token in [("/commands/run-now?tenant_id=acme", None), ("/commands/run-now", key)]:
+        api.bell.rings.clear()
+        answer = await (api.post(path) if token is None else api.post(path, token=token))
+        assert (answer.status, answer.body) == (200, {"ok": True})
+        assert api.bell.rings == [True]
+
+
+async def test_metrics_give_the_five_basic_ones(api: Api) -> None:
+    await api.add_tenant("acme", "main")
+    await api.queue("acme", ["a", "b"])
+    api.metrics.sent("acme", "main", 3)
+    api.metrics.error("acme", "main")
+    api.metrics.deferred("acme", "main", 2)
+    api.metrics.rate_limited("acme", "main")
+    answer = await api.get("/metrics", token=None)
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    of_account = '{account_id="main",tenant_id="acme"}'
+    for line in [
+        f"gmp_sent_total{of_account} 3.0",
+        f"gmp_errors_total{of_account} 1.0",
+        f"gmp_deferred_total{of_account} 2.0",
+        f"gmp_rate_limited_total{of_account} 1.0",
+        "gmp_pending_messages 2.0",
+    ]:
+        assert line in answer.text.splitlines()
+
+
+def test_counters_of_two_servers_in_one_process_do_not_mix() -> None:
+    first, second = Metrics(), Metrics()
+    first.sent("acme", "main")
+    assert b"acme" in first.exposition().content
+    assert b"acme" not in second.exposition().content
+
+
+def test_every_metric_is_explained() -> None:
+    text = Metrics().exposition().content.decode()
+    types = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    assert types == set(re.findall(r"^# HELP (\w+) \S", text, re.MULTILINE))
+    assert types == {
+        "gmp_sent_total",
+        "gmp_errors_total",
+        "gmp_deferred_total",
+        "gmp_rate_limited_total",
+        "gmp_pending_messages",
+    }
+
+
+async def test_labels_are_escaped(sqlite_url: str) -> None:
+    async with open_api(sqlite_url) as api:
+        api.metrics.sent('a"b', "c\nd")
+        assert 'account_id="c\\nd",tenant_id="a\\"b"' in (await api.get("/metrics")).text
