@@ -21,12 +21,12 @@ from mail_proxy.addresses import AddressPolicy
 from mail_proxy.model.accounts import Account, TlsMode
 from mail_proxy.net import Resolver, resolve_by_system
 from mail_proxy.smtp.dial import dial, failure_of, may_say_password, server_name, tls_context
+from mail_proxy.smtp.framing import pieces, wire_form
 from mail_proxy.smtp.verdict import Broken, Failure, Phase, Reply, Trouble, is_too_many
 
 if TYPE_CHECKING:
     from aiosmtplib import SMTPResponse
 
-CHUNK = 64 * 1024
 CHECK_WAIT = 5.0
 """Seconds that a server has for NOOP, RSET and QUIT, on which no message depends."""
 
@@ -36,7 +36,6 @@ POSITIVE = range(200, 300)
 
 # Replies to AUTH that speak of the mechanism, not of the password (RFC 4954, 4 and 6).
 _MECHANISM_REPLIES = frozenset({500, 501, 502, 503, 504})
-_BARE_LINE_END = re.compile(rb"\r\n|\r|\n")
 _HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
@@ -82,6 +81,11 @@ class _Wire(SMTPProtocol):
         if self._connection_lost and self._paused:
             raise ConnectionResetError
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the server has said more than it was asked: its next reply would be taken for another."""
+        return bool(self._buffer)
+
     def listen(self) -> None:
         """Keep what the server says from now on, although no command awaits it."""
         self._response_pending = True
@@ -106,7 +110,7 @@ class Connection:
     @property
     def is_at_rest(self) -> bool:
         """Whether the next transaction can begin: open, and none is under way."""
-        return self.is_open and not self._in_transaction
+        return self.is_open and not self._in_transaction and not self._wire.is_ahead
 
     @property
     def is_open(self) -> bool:
@@ -154,9 +158,10 @@ class Connection:
 
         The phase of what is raised tells whether the dot had left (`FINAL`) or not (`CONTENT`).
         """
+        self._require_in_step(Phase.CONTENT)
         self._wire.listen()
         try:
-            for piece in _pieces(wire_form(content)):
+            for piece in pieces(wire_form(content)):
                 if self._wire.heard() is not None:
                     break
                 await self._wire.push(piece, self._timeouts.data)
@@ -212,11 +217,17 @@ class Connection:
         self, phase: Phase, *words: str, expected: range = POSITIVE, wait: float | None = None
     ) -> Reply:
         encoded = (word.encode() for word in words)
+        self._require_in_step(phase)
         with self._translating(phase):
             reply = _reply(
                 await self._client.execute_command(*encoded, timeout=wait or self._timeouts.command)
             )
             return _usable(phase, reply, expected)
+
+    def _require_in_step(self, phase: Phase) -> None:
+        if self._wire.is_ahead:
+            self.abort()
+            raise Broken(phase, Failure(Trouble.GARBLED, "it said more than it was asked"))
 
     @contextmanager
     def _translating(self, phase: Phase) -> Iterator[None]:
@@ -329,28 +340,6 @@ async def open_connection(account: Account, dialer: Dialer) -> Connection:
     connection = Connection(client, wire, dialer.timeouts)
     await connection.greet(account, dialer.hostname)
     return connection
-
-
-def wire_form(content: bytes) -> bytes:
-    """Make content fit to be sent: lines end in CRLF and nothing else, leading dots are doubled.
-
-    A bare CR or LF would let content be read by some servers as ending early, and as commands after that.
-    """
-    if not content.count(b"\r") == content.count(b"\n") == content.count(b"\r\n"):
-        content = _BARE_LINE_END.sub(b"\r\n", content)
-    if not content.endswith(b"\r\n"):
-        content += b"\r\n"
-    if content.startswith(b"."):
-        content = b"." + content
-    return content.replace(b"\r\n.", b"\r\n..")
-
-
-def _pieces(content: bytes) -> Iterator[bytes]:
-    """Cut what is to be sent into pieces, the final dot with the last of them."""
-    last = max(len(content) - 1, 0) // CHUNK * CHUNK
-    for start in range(0, last, CHUNK):
-        yield content[start : start + CHUNK]
-    yield content[last:] + b".\r\n"
 
 
 def _reply(response: SMTPResponse) -> Reply:

@@ -142,6 +142,15 @@ async def test_a_kept_connection_that_is_dead_costs_the_message_nothing(action: 
     assert gate.passed == 1
 
 
+async def test_a_farewell_said_together_with_the_last_reply_ends_the_connection() -> None:
+    farewell = ["250 2.0.0 queued\r\n421 4.7.0 enough for today"]
+    async with SmtpServer(at={Stage.ACCEPTED: [*farewell]}).running() as server, sending() as sender:
+        assert await sender.send(account_for(server)) == Delivered(code="2.0.0", reply="250 2.0.0 queued")
+        assert sender.agent.open_connections == 0
+        await sender.send(account_for(server))
+    assert connections_used(server) == [1, 2]
+
+
 async def test_a_server_that_takes_one_mail_a_connection_gets_them_all() -> None:
     async with SmtpServer(mails_per_connection=1).running() as server, sending() as sender:
         verdicts = [await sender.send(account_for(server)) for _ in range(4)]
