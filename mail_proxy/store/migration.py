@@ -31,6 +31,7 @@ _SPELLING = {
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_version (
     version INTEGER PRIMARY KEY, name TEXT NOT NULL,
     checksum TEXT NOT NULL, applied_at DOUBLE PRECISION NOT NULL)"""
+_LEDGER_COLUMNS = {"version", "name", "checksum", "applied_at"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,52 +87,73 @@ def missing(applied: dict[int, str], where: str) -> Sequence[Migration]:
 
 
 def migrate_sqlite(raw: sqlite3.Connection, where: str) -> int:
-    """Take the missing steps; return how many."""
-    if _is_foreign(raw):
-        raise DatabaseUnusable(
-            f"database {where} belongs to another program: it has tables, but none of ours"
-        )
+    """Take the missing steps, return how many; nothing is locked when none is missing."""
     taken = 0
-    while True:
+    while missing(_applied_sqlite(raw), where):
         raw.execute("BEGIN IMMEDIATE")
         try:
             raw.execute(_LEDGER)
-            applied = dict(raw.execute("SELECT version, checksum FROM schema_version").fetchall())
-            todo = missing(applied, where)
-            if todo:
-                for statement in todo[0].statements("sqlite"):
+            todo = missing(_applied_sqlite(raw), where)  # another process may have been faster
+            for step in todo[:1]:
+                for statement in step.statements("sqlite"):
                     raw.execute(statement)
-                raw.execute("INSERT INTO schema_version VALUES (?, ?, ?, ?)", _record(todo[0]))
+                raw.execute("INSERT INTO schema_version VALUES (?, ?, ?, ?)", _record(step))
+                taken += 1
             raw.execute("COMMIT")
         except BaseException:
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
             raise
-        if not todo:
-            return taken
-        taken += 1
+    return taken
 
 
-def _is_foreign(raw: sqlite3.Connection) -> bool:
+def refuse_foreign(raw: sqlite3.Connection, where: str) -> None:
+    """Raise `DatabaseUnusable` for a file that another program has put tables into."""
     names = {row[0] for row in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    return bool(names - {"sqlite_sequence", "sqlite_stat1"}) and "schema_version" not in names
+    names = {name for name in names if not name.startswith("sqlite_")}
+    ledger = {row[1] for row in raw.execute("PRAGMA table_info(schema_version)")}
+    if names and not ledger >= _LEDGER_COLUMNS:
+        raise DatabaseUnusable(
+            f"database {where} belongs to another program: it has tables, but none of ours"
+        )
+
+
+def _applied_sqlite(raw: sqlite3.Connection) -> dict[int, str]:
+    if not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchall():
+        return {}
+    return dict(raw.execute("SELECT version, checksum FROM schema_version").fetchall())
 
 
 async def migrate_postgres(connection: PoolConnectionProxy[asyncpg.Record], where: str) -> int:
-    """Take the missing steps; return how many."""
+    """Take the missing steps, return how many; nothing is locked when none is missing."""
+    import asyncpg
+
     taken = 0
-    while True:
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            await connection.execute(_LEDGER)
-            rows = await connection.fetch("SELECT version, checksum FROM schema_version")
-            todo = missing({row["version"]: row["checksum"] for row in rows}, where)
-            if not todo:
-                return taken
-            for statement in todo[0].statements("postgres"):
-                await connection.execute(statement)
-            await connection.execute("INSERT INTO schema_version VALUES ($1, $2, $3, $4)", *_record(todo[0]))
-        taken += 1
+    try:
+        while missing(await _applied_postgres(connection), where):
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+                await connection.execute(_LEDGER)
+                todo = missing(await _applied_postgres(connection), where)  # a node may have been faster
+                for step in todo[:1]:
+                    for statement in step.statements("postgres"):
+                        await connection.execute(statement)
+                    await connection.execute(
+                        "INSERT INTO schema_version VALUES ($1, $2, $3, $4)", *_record(step)
+                    )
+                    taken += 1
+    except (asyncpg.DuplicateTableError, asyncpg.UndefinedColumnError) as error:
+        raise DatabaseUnusable(
+            f"database {where} holds tables of another program ({error}): give mail-proxy one of its own"
+        ) from error
+    return taken
+
+
+async def _applied_postgres(connection: PoolConnectionProxy[asyncpg.Record]) -> dict[int, str]:
+    if await connection.fetchval("SELECT to_regclass('schema_version')") is None:
+        return {}
+    rows = await connection.fetch("SELECT version, checksum FROM schema_version")
+    return {row["version"]: row["checksum"] for row in rows}
 
 
 def _record(step: Migration) -> tuple[int, str, str, float]:
