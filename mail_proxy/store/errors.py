@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from mail_proxy.errors import DatabaseError, DatabaseUnavailable, DatabaseUnusable
+from mail_proxy.errors import DatabaseUnavailable, DatabaseUnusable, InvalidInput, MailProxyError
+
+_NO_TEXT = "a text holds what no database can store: NUL, or bytes that are not UTF-8"
 
 _AWAY = {
     sqlite3.SQLITE_BUSY: "is locked by another program",
@@ -21,8 +23,10 @@ _BROKEN = {
 }
 
 
-def from_sqlite(error: sqlite3.Error, path: str) -> DatabaseError | None:
+def from_sqlite(error: Exception, path: str) -> MailProxyError | None:
     """Translate what the person at the keyboard can do something about; None for a bug of ours."""
+    if isinstance(error, UnicodeEncodeError):
+        return InvalidInput(_NO_TEXT)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _AWAY:
         return DatabaseUnavailable(f"database {path} {_AWAY[code]}")
@@ -31,10 +35,15 @@ def from_sqlite(error: sqlite3.Error, path: str) -> DatabaseError | None:
     return None
 
 
-def from_postgres(error: Exception, where: str) -> DatabaseError | None:
+def from_postgres(error: Exception, where: str) -> MailProxyError | None:
     """Translate a failure of asyncpg or of its connection; None for a bug of ours."""
     import asyncpg
 
+    not_text = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
+    if isinstance(error, not_text) or UnicodeEncodeError in (type(error), type(error.__cause__)):
+        return InvalidInput(_NO_TEXT)
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+        return None  # a parameter of the wrong type: it would be wrong again
     refused = (
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.InvalidPasswordError,
@@ -46,6 +55,7 @@ def from_postgres(error: Exception, where: str) -> DatabaseError | None:
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
         asyncpg.InterfaceError,
+        asyncpg.PostgresSystemError,
         asyncpg.TransactionRollbackError,
         asyncpg.ReadOnlySQLTransactionError,
         OSError,

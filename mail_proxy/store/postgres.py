@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import asyncpg
 
-from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.errors import DatabaseUnusable
 from mail_proxy.store import migration
 from mail_proxy.store.database import Many, Row, Work
 from mail_proxy.store.errors import from_postgres
@@ -24,6 +24,14 @@ CONNECT_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 60.0
 ACQUIRE_TIMEOUT = 15.0
 CONFLICT_RETRIES = 5
+CONFLICTS = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.UniqueViolationError,
+    asyncpg.ForeignKeyViolationError,
+    asyncpg.InvalidCachedStatementError,
+)
+"""What another node's work, or its migration, causes: the second try sees what the other has done."""
 
 POOL_SIZE = 10
 CHANNEL = "mail_proxy"
@@ -51,8 +59,11 @@ class PostgresDatabase:
                     command_timeout=COMMAND_TIMEOUT,
                     server_settings={"application_name": "mail-proxy"},
                 )
-            except ValueError as error:
-                raise DatabaseUnavailable(f"database URL {where} is not valid: {error}") from error
+            except ValueError:  # whose text may repeat a piece of the password
+                raise DatabaseUnusable(
+                    f"database URL {where} is not valid: give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+                    "special characters as %XX"
+                ) from None
         return cls(pool, where)
 
     async def read(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -68,9 +79,7 @@ class PostgresDatabase:
             self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection,
         ):
             for _ in range(CONFLICT_RETRIES):
-                with contextlib.suppress(
-                    asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError
-                ):
+                with contextlib.suppress(*CONFLICTS):
                     async with connection.transaction():
                         return await _drive(connection, work(*args, **kwargs))
             async with connection.transaction():

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -90,7 +91,7 @@ class SqliteDatabase:
         try:
             self._writer = await self._connect()
             for _ in range(readers):
-                self._readers.put_nowait(await self._connect())
+                self._readers.put_nowait(await self._connect(read_only=True))
         except BaseException:
             await self._close_connections()
             raise
@@ -98,16 +99,11 @@ class SqliteDatabase:
         return self
 
     async def read(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        connection = await self._readers.get()
-        try:
-            with self._translated():
-                return await connection.run(lambda raw: _read(raw, work(*args, **kwargs)))
-        finally:
-            self._readers.put_nowait(connection)
+        async with self._reader() as connection:
+            return await connection.run(lambda raw: _read(raw, work(*args, **kwargs)))
 
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._closing:
-            raise DatabaseUnavailable(f"database {self._path} is closed")
+        self._refuse_if_closed()
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._jobs.append(_Job(lambda: work(*args, **kwargs), future))
         self._work_arrived.set()
@@ -132,12 +128,8 @@ class SqliteDatabase:
             with contextlib.closing(sqlite3.connect(target)) as other:
                 raw.backup(other)
 
-        connection = await self._readers.get()
-        try:
-            with self._translated():
-                await connection.run(copy)
-        finally:
-            self._readers.put_nowait(connection)
+        async with self._reader() as connection:
+            await connection.run(copy)
 
     async def close(self) -> None:
         """Commit what waits, then close."""
@@ -148,8 +140,22 @@ class SqliteDatabase:
         await self._committer
         await self._close_connections()
 
-    async def _connect(self) -> _Connection:
-        connection = _Connection(lambda: _configured(self._path), iter_chunk_size=64)
+    @contextlib.asynccontextmanager
+    async def _reader(self) -> AsyncIterator[_Connection]:
+        connection = await self._readers.get()
+        try:
+            self._refuse_if_closed()
+            with self._translated():
+                yield connection
+        finally:
+            self._readers.put_nowait(connection)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closing:
+            raise DatabaseUnavailable(f"database {self._path} is closed")
+
+    async def _connect(self, *, read_only: bool = False) -> _Connection:
+        connection = _Connection(lambda: _configured(self._path, read_only=read_only), iter_chunk_size=64)
         try:
             with self._translated():
                 await connection
@@ -160,7 +166,7 @@ class SqliteDatabase:
         return connection
 
     async def _close_connections(self) -> None:
-        for connection in self._all:
+        for connection in reversed(self._all):
             await connection.close()
 
     async def _commit_loop(self) -> None:
@@ -182,26 +188,35 @@ class SqliteDatabase:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeEncodeError) as error:
             known = from_sqlite(error, str(self._path))
             if known is None:
                 raise
             raise known from error
 
 
-def _configured(path: Path) -> sqlite3.Connection:
+def _configured(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    _create_private(path)
     raw = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256)
     try:
         raw.row_factory = sqlite3.Row
+        migration.refuse_foreign(raw, str(path))  # before the file is switched to WAL
         raw.execute("PRAGMA journal_mode=WAL")
         raw.execute("PRAGMA synchronous=FULL")
         raw.execute("PRAGMA foreign_keys=ON")
         raw.execute("PRAGMA temp_store=MEMORY")
         raw.execute("PRAGMA cache_size=-16384")
+        raw.execute(f"PRAGMA query_only={int(read_only)}")
     except BaseException:
         raw.close()
         raise
     return raw
+
+
+def _create_private(path: Path) -> None:
+    """Make a file that is not there yet, for its owner alone; its WAL inherits the mode."""
+    with contextlib.suppress(OSError):  # it exists, or SQLite says better what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _drive(raw: sqlite3.Connection, work: Work[T]) -> T:
@@ -229,7 +244,8 @@ def _read(raw: sqlite3.Connection, work: Work[T]) -> T:
     try:
         return _drive(raw, work)
     finally:
-        raw.execute("ROLLBACK")
+        if raw.in_transaction:  # an I/O error ends it by itself
+            raw.execute("ROLLBACK")
 
 
 def _commit(raw: sqlite3.Connection, group: list[_Job]) -> None:
