@@ -14,6 +14,7 @@ from mail_proxy.store.database import Call, Database, Many, Work
 from mail_proxy.store.queries import load
 
 SQL = load("accounts")
+TENANTS = load("tenants")
 MESSAGES = load("messages")
 
 ACCOUNT_DELETED = "account deleted"
@@ -43,7 +44,7 @@ class Accounts:
         return found[0] if found else None
 
     async def add(self, account: Account, now: float) -> Account:
-        """Raise `Conflict` when the tenant has an account of this id."""
+        """Raise `Conflict` when the tenant has an account of this id, `NotFound` when there is no tenant."""
         return await self._database.write(self._add, account, now)
 
     async def change(
@@ -77,6 +78,8 @@ class Accounts:
         return [shape.account_of(row, self._vault) for row in rows]
 
     def _add(self, account: Account, now: float) -> Work[Account]:
+        if not (yield Call(TENANTS["hold"], {"id": account.tenant_id})):
+            raise NotFound("tenant", account.tenant_id)
         rows = yield Call(SQL["insert"], shape.account_params(account, self._vault) | {"now": now})
         if not rows:
             raise Conflict(f"tenant '{account.tenant_id}' has an account '{account.id}' already")

@@ -24,6 +24,7 @@ from mail_proxy.store.database import Call, Database, Many, Row, Work
 from mail_proxy.store.queries import load
 
 SQL = load("messages")
+TENANTS = load("tenants")
 
 END_OF_TIME = 1e12
 END_OF_QUEUE = 2**62
@@ -36,6 +37,7 @@ class Intake(StrEnum):
     REPLACED = "replaced"
     ALREADY_SENT = "already sent"
     BEING_SENT = "being sent"
+    TENANT_GONE = "the tenant was deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,24 +96,30 @@ class Messages:
 
     def _add(self, new: Sequence[NewMessage], now: float) -> Work[list[Intake]]:
         known: dict[tuple[str, str], Row] = {}
-        for tenant_id in {message.tenant_id for message in new}:
+        gone: set[str] = set()
+        for tenant_id in sorted(
+            {message.tenant_id for message in new}
+        ):  # in one order: two locks, no deadlock
+            if not (yield Call(TENANTS["hold"], {"id": tenant_id})):
+                gone.add(tenant_id)
+                continue
             ids = [message.id for message in new if message.tenant_id == tenant_id]
             rows = yield Call(SQL["existing"], {"tenant_id": tenant_id, "ids": json.dumps(ids)})
             known |= {(tenant_id, row["id"]): row for row in rows}
-        fresh = [message for message in new if (message.tenant_id, message.id) not in known]
+        states = [
+            Intake.TENANT_GONE
+            if message.tenant_id in gone
+            else _state(known.get((message.tenant_id, message.id)))
+            for message in new
+        ]
+        judged = list(zip(new, states, strict=True))
+        fresh = [message for message, state in judged if state is Intake.QUEUED]
         if fresh:
             yield from self._insert(fresh, now)
-        outcome = []
-        for message in new:
-            old = known.get((message.tenant_id, message.id))
-            if old is None:
-                outcome.append(Intake.QUEUED)
-                continue
-            state = _replaceable(old)
+        for message, state in judged:
             if state is Intake.REPLACED:
-                yield from self._replace(message, old["seq"], now)
-            outcome.append(state)
-        return outcome
+                yield from self._replace(message, known[message.tenant_id, message.id]["seq"], now)
+        return states
 
     def _insert(self, fresh: Sequence[NewMessage], now: float) -> Work[None]:
         places = yield Call(SQL["allocate"], {"count": len(fresh)})
@@ -154,10 +162,11 @@ class Messages:
             "batch_code": which.batch_code,
             "since": which.since,
             "until": which.until,
-            "active_only": int(which.active_only),
             "below": which.below,
             "limit": which.limit,
         }
+        if which.active_only or (which.status is not None and which.status.is_waiting):
+            return (yield from self._list("page_waiting", params | {"tenant_id": which.tenant_id}))
         if which.tenant_id is None:
             return (yield from self._list("page", params))
         return (yield from self._list("page_of_tenant", params | {"tenant_id": which.tenant_id}))
@@ -200,8 +209,10 @@ def _payload_of(row: Row) -> Payload:
     return Payload(kind=PayloadKind(row["kind"]), content=bytes(row["content"]))
 
 
-def _replaceable(old: Row) -> Intake:
-    """Tell whether a used id may be submitted anew (contract: messages.md, Validation)."""
+def _state(old: Row | None) -> Intake:
+    """Tell whether an id is free, or may be submitted anew (contract: messages.md, Validation)."""
+    if old is None:
+        return Intake.QUEUED
     if old["status"] == Status.SENDING:
         return Intake.BEING_SENT
     taken = any(

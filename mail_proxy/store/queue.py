@@ -10,7 +10,7 @@ from mail_proxy.model.accounts import OnUnknown
 from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.queue import Claimed, NewEvent, Orphan, Outlook, ReadyLane, Settlement
 from mail_proxy.store import rows as shape
-from mail_proxy.store.database import Call, Database, Many, Work
+from mail_proxy.store.database import Call, Database, Many, Params, Work
 from mail_proxy.store.messages import read_payloads
 from mail_proxy.store.queries import load
 from mail_proxy.store.settings import ACTIVE
@@ -154,29 +154,48 @@ class Queue:
             )
             for row in rows
         ]
-        for orphan in orphans:
-            yield from self._reclaim(orphan, now, retry_at)
+        retries = {row["seq"]: row["retry_count"] + (row["final_at"] is not None) for row in rows}
+        yield Many(SQL["reclaim"], [_reclaimed(each, retries[each.seq], now, retry_at) for each in orphans])
+        yield Many(
+            MESSAGES["insert_event"],
+            [
+                shape.event_params(
+                    each.seq, each.tenant_id, _outcome_unknown(each, retries[each.seq], now, retry_at)
+                )
+                for each in orphans
+                if each.was_final
+            ],
+        )
         return orphans
 
-    def _reclaim(self, orphan: Orphan, now: float, retry_at: float) -> Work[None]:
-        held = orphan.was_final and orphan.on_unknown is OnUnknown.HOLD
-        due = None if held else retry_at
-        yield Call(
-            SQL["reclaim"],
-            {
-                "seq": orphan.seq,
-                "now": now,
-                "status": Status.DEFERRED if orphan.was_final else Status.PENDING,
-                "deferred_ts": due if orphan.was_final else None,
-                "is_unknown": int(orphan.was_final),
-                "last_error": UNKNOWN_TEXT if orphan.was_final else None,
-            },
-        )
-        if orphan.was_final:
-            event = NewEvent(
-                event_type=EventType.DEFERRED,
-                event_ts=now,
-                description=f"{UNKNOWN_TEXT}; {'held' if held else 'to be sent again'}",
-                event_data={"reason": UNKNOWN_TEXT, "deferred_ts": due, "possible_duplicate": True},
-            )
-            yield Call(MESSAGES["insert_event"], shape.event_params(orphan.seq, orphan.tenant_id, event))
+
+def _due(orphan: Orphan, retry_at: float) -> float | None:
+    """When an orphan with an unknown outcome is tried again; None: a person decides."""
+    return None if orphan.on_unknown is OnUnknown.HOLD else retry_at
+
+
+def _reclaimed(orphan: Orphan, retries: int, now: float, retry_at: float) -> Params:
+    return {
+        "seq": orphan.seq,
+        "now": now,
+        "status": Status.DEFERRED if orphan.was_final else Status.PENDING,
+        "deferred_ts": _due(orphan, retry_at) if orphan.was_final else None,
+        "retry_count": retries,
+        "is_unknown": int(orphan.was_final),
+        "last_error": UNKNOWN_TEXT if orphan.was_final else None,
+    }
+
+
+def _outcome_unknown(orphan: Orphan, retries: int, now: float, retry_at: float) -> NewEvent:
+    due = _due(orphan, retry_at)
+    return NewEvent(
+        event_type=EventType.DEFERRED,
+        event_ts=now,
+        description=f"{UNKNOWN_TEXT}; {'held' if due is None else 'to be sent again'}",
+        event_data={
+            "reason": UNKNOWN_TEXT,
+            "deferred_ts": due,
+            "retry_count": retries,
+            "possible_duplicate": True,
+        },
+    )

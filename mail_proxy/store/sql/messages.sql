@@ -29,7 +29,8 @@ UPDATE messages SET pk = :pk, account_id = :account_id, lane = :lane, status = :
     priority = :priority, batch_code = :batch_code, recipients = :recipients,
     envelope_from = :envelope_from, message_id = :message_id, metadata = :metadata, is_pec = :is_pec,
     size = :size, retry_count = 0, updated_at = :now, deferred_ts = :deferred_ts, lease_owner = NULL,
-    lease_until = NULL, final_at = NULL, sent_ts = NULL, error_ts = NULL, error = NULL, last_error = NULL
+    lease_until = NULL, final_at = NULL, sent_ts = NULL, error_ts = NULL, error = NULL, last_error = NULL,
+    reported_ts = NULL
 WHERE seq = :seq;
 
 -- replace_payload: its new content
@@ -68,7 +69,6 @@ WHERE seq < :below
     AND (CAST(:account_id AS TEXT) IS NULL OR account_id = :account_id)
     AND (CAST(:batch_code AS TEXT) IS NULL OR batch_code = :batch_code)
     AND created_at >= :since AND created_at < :until
-    AND (:active_only = 0 OR status IN ('pending', 'deferred', 'sending'))
 ORDER BY seq DESC LIMIT :limit;
 
 -- page_of_tenant: the same within one tenant
@@ -78,7 +78,20 @@ WHERE tenant_id = :tenant_id AND seq < :below
     AND (CAST(:account_id AS TEXT) IS NULL OR account_id = :account_id)
     AND (CAST(:batch_code AS TEXT) IS NULL OR batch_code = :batch_code)
     AND created_at >= :since AND created_at < :until
-    AND (:active_only = 0 OR status IN ('pending', 'deferred', 'sending'))
+ORDER BY seq DESC LIMIT :limit;
+
+-- page_waiting: the same of what has still to leave, found without reading through what has left
+SELECT * FROM messages
+WHERE seq IN (
+        SELECT seq FROM messages WHERE status = 'pending'
+        UNION ALL SELECT seq FROM messages WHERE status = 'deferred'
+        UNION ALL SELECT seq FROM messages WHERE status = 'sending')
+    AND seq < :below
+    AND (CAST(:tenant_id AS TEXT) IS NULL OR tenant_id = :tenant_id)
+    AND (CAST(:status AS TEXT) IS NULL OR status = :status)
+    AND (CAST(:account_id AS TEXT) IS NULL OR account_id = :account_id)
+    AND (CAST(:batch_code AS TEXT) IS NULL OR batch_code = :batch_code)
+    AND created_at >= :since AND created_at < :until
 ORDER BY seq DESC LIMIT :limit;
 
 -- waiting: how many have still to leave, by tenant, account and status

@@ -5,9 +5,11 @@ WHERE seq IN (SELECT seq FROM messages WHERE status = 'deferred' AND deferred_ts
 RETURNING seq;
 
 -- promote @postgres: scheduled messages whose time has come join the queue
-UPDATE messages SET status = 'pending', updated_at = :now
-WHERE seq IN (SELECT seq FROM messages WHERE status = 'deferred' AND deferred_ts <= :now
+WITH due AS MATERIALIZED (
+    SELECT seq FROM messages WHERE status = 'deferred' AND deferred_ts <= :now
     ORDER BY deferred_ts LIMIT :limit FOR UPDATE SKIP LOCKED)
+UPDATE messages SET status = 'pending', updated_at = :now
+WHERE seq IN (SELECT seq FROM due)
 RETURNING seq;
 
 -- next_due: when the next scheduled message is due
@@ -36,22 +38,27 @@ UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :unt
 WHERE seq IN (
     SELECT m.seq FROM messages m
     WHERE m.status = 'pending' AND m.lane = :lane
+        AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
+            WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
             WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
     ORDER BY m.priority, m.seq LIMIT :limit)
 RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
     size, created_at, is_unknown;
 
--- claim @postgres: take the first messages of a lane under a lease
-UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
-    updated_at = :now
-WHERE seq IN (
+-- claim @postgres: the same; chosen apart, since a plan may run a subquery, and its LIMIT, once for each row
+WITH first AS MATERIALIZED (
     SELECT m.seq FROM messages m
     WHERE m.status = 'pending' AND m.lane = :lane
+        AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
+            WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
             WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
     ORDER BY m.priority, m.seq LIMIT :limit
     FOR UPDATE OF m SKIP LOCKED)
+UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
+    updated_at = :now
+WHERE seq IN (SELECT seq FROM first)
 RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
     size, created_at, is_unknown;
 
@@ -78,36 +85,37 @@ WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner AND final_at IS
 RETURNING seq;
 
 -- orphans: what dead nodes left: their leases have run out
-SELECT m.seq, m.tenant_id, m.final_at, a.on_unknown
+SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND m.lease_until <= :now
 ORDER BY m.lease_until LIMIT :limit;
 
 -- orphans @postgres: what dead nodes left: their leases have run out
-SELECT m.seq, m.tenant_id, m.final_at, a.on_unknown
+SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND m.lease_until <= :now
 ORDER BY m.lease_until LIMIT :limit
 FOR UPDATE OF m SKIP LOCKED;
 
 -- orphans_at_start: the same when a node starts, and what it held itself before it died
-SELECT m.seq, m.tenant_id, m.final_at, a.on_unknown
+SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND (m.lease_until <= :now OR m.lease_owner = :owner)
 ORDER BY m.lease_until LIMIT :limit;
 
 -- orphans_at_start @postgres: the same when a node starts, and what it held itself before it died
-SELECT m.seq, m.tenant_id, m.final_at, a.on_unknown
+SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND (m.lease_until <= :now OR m.lease_owner = :owner)
 ORDER BY m.lease_until LIMIT :limit
 FOR UPDATE OF m SKIP LOCKED;
 
--- reclaim: an orphan goes back to the queue, or waits for a person
+-- reclaim: an orphan goes back to the queue, or waits for a person; what was unknown before stays so
 UPDATE messages SET status = :status, deferred_ts = :deferred_ts, lease_owner = NULL, lease_until = NULL,
-    final_at = NULL, is_unknown = :is_unknown, last_error = :last_error, updated_at = :now
-WHERE seq = :seq AND status = 'sending'
-RETURNING seq;
+    final_at = NULL, retry_count = :retry_count,
+    is_unknown = CASE WHEN :is_unknown = 1 THEN 1 ELSE is_unknown END,
+    last_error = COALESCE(CAST(:last_error AS TEXT), last_error), updated_at = :now
+WHERE seq = :seq AND status = 'sending';
 
 -- next_expiry: when the next lease runs out
 SELECT MIN(lease_until) AS due FROM messages WHERE status = 'sending';

@@ -36,8 +36,14 @@ UPDATE tenants SET api_key_hash = :api_key_hash, api_key_expires_at = :expires_a
 WHERE id = :id
 RETURNING id;
 
--- delete_events: of a tenant about to go (events carry no cascade of their own index order)
-DELETE FROM events WHERE tenant_id = :id;
+-- hold: whether the tenant is there; it cannot go while the transaction lasts
+SELECT id FROM tenants WHERE id = :id;
+
+-- hold @postgres: whether the tenant is there; it cannot go while the transaction lasts
+SELECT id FROM tenants WHERE id = :id FOR KEY SHARE;
+
+-- delete_events: of a tenant about to go, reached by its messages: no index of events leads from a tenant
+DELETE FROM events WHERE seq IN (SELECT seq FROM messages WHERE tenant_id = :id);
 
 -- delete_send_log: of a tenant about to go
 DELETE FROM send_log WHERE tenant_id = :id;
