@@ -23,6 +23,7 @@ class Teller:
         self._files = files
         self._as_json = as_json
         self._bar: tuple[Progress, TaskID] | None = None
+        self._held: list[tuple[str, bool]] = []
 
     def __enter__(self) -> Self:
         if self._files > 1 and sys.stderr.isatty():
@@ -35,6 +36,9 @@ class Teller:
         if self._bar is not None:
             self._bar[0].stop()
             self._bar = None
+        for line, err in self._held:
+            click.echo(line, err=err)
+        self._held.clear()
         if kind is not None and self.outcomes:
             self.sum_up()
 
@@ -48,7 +52,7 @@ class Teller:
         if outcome.error is not None:
             self.notice(f"Error: {outcome.file}: {outcome.error}")
         elif not self._as_json:
-            click.echo(outcome.id)
+            self._say(str(outcome.id), err=False)
         if self._bar is not None:
             progress, task = self._bar
             progress.advance(task)
@@ -62,7 +66,14 @@ class Teller:
             self.notice(f"Error: {outcome.file}: {outcome.error}")
 
     def notice(self, line: str) -> None:
-        click.echo(line, err=True)
+        self._say(line, err=True)
+
+    def _say(self, line: str, *, err: bool) -> None:
+        """Print now, or when the bar is gone if both would meet on the terminal."""
+        if self._bar is not None and (err or sys.stdout.isatty()):
+            self._held.append((line, err))
+        else:
+            click.echo(line, err=err)
 
     def sum_up(self) -> None:
         """Close the account: JSON if asked for, else a line when there was more than one file."""
@@ -89,7 +100,8 @@ def _started_bar(files: int) -> tuple[Progress, TaskID]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # what goes into a pipe must not end on the terminal
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
     task = progress.add_task("queueing", total=files)
     progress.start()

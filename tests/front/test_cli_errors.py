@@ -1,0 +1,148 @@
+"""What goes wrong is one line on standard error, and a number."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+
+import click
+import pytest
+
+from mail_proxy import errors
+from mail_proxy.errors import Fault, InvalidInput, MailProxyError, NotFound, NotRunning, StartFailed
+from mail_proxy_cli.errors import EXIT_CODES, describe, report
+from tests.support.cli import PROGRAM, TIMEOUT, Cli, QuickCli
+
+
+def subclasses(kind: type[MailProxyError]) -> set[type[MailProxyError]]:
+    return {kind}.union(*(subclasses(each) for each in kind.__subclasses__()))
+
+
+def test_every_failure_that_is_foreseen_has_an_exit_code() -> None:
+    """The table has an entry for each class of the tree."""
+    ours = {kind for kind in subclasses(MailProxyError) if kind.__module__ == errors.__name__}
+    assert ours == set(EXIT_CODES)
+    assert set(EXIT_CODES.values()) <= {1, 2}
+
+
+def _interrupted() -> click.Abort:
+    abort = click.Abort()
+    abort.__cause__ = KeyboardInterrupt()
+    return abort
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "code"),
+    [
+        (NotFound("account", "mian", ["main"]), "no account 'mian'; did you mean 'main'?", 2),
+        (InvalidInput.of([Fault(("host",), "is required"), Fault((), "no")]), "host: is required; no", 2),
+        (NotRunning("'a' is not running"), "'a' is not running", 1),
+        (MailProxyError("two\nlines \x1b[31mred"), "two lines \\x1b[31mred", 1),
+        (click.UsageError("What."), "What.", 2),
+        (click.ClickException("no"), "no", 1),
+        (click.Abort(), "nothing was done", 1),
+        (KeyboardInterrupt(), "interrupted", 130),
+        (_interrupted(), "interrupted", 130),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "", 1),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied", 1),
+        (OSError(errno.ENOSPC, "No space left", "/x"), "the disk is full (writing /x): free some space", 1),
+        (OSError(errno.ENOSPC, "No space left"), "the disk is full: free some space", 1),
+        (TimeoutError(), "TimeoutError", 1),
+        (ZeroDivisionError("by\nzero"), "unexpected: ZeroDivisionError: by zero (run it with --debug", 1),
+    ],
+)
+def test_one_line_and_a_number(error: BaseException, line: str, code: int) -> None:
+    """Whatever it is, what is wrong is said without a line break or a control character."""
+    said, number = describe(error)
+    assert said.startswith(line)
+    assert number == code
+    assert said.isprintable()
+
+
+def test_the_failure_inside_a_group(capsys: pytest.CaptureFixture[str]) -> None:
+    """Tasks fail in groups; the one that was foreseen is told."""
+    group = BaseExceptionGroup("", [ValueError("x"), BaseExceptionGroup("", [NotRunning("not running")])])
+    assert report(group, debug=False) == 1
+    assert capsys.readouterr().err == "Error: not running\n"
+
+
+def test_the_last_words_of_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """They follow the line."""
+    report(StartFailed("'a' did not start", "one\ntwo"), debug=False)
+    assert capsys.readouterr().err == "Error: 'a' did not start\none\ntwo\n"
+
+
+@pytest.mark.parametrize(("words", "env"), [(("--debug",), {}), ((), {"GMP_DEBUG": "1"})])
+def test_debug_shows_where(quick: QuickCli, words: tuple[str, ...], env: dict[str, str]) -> None:
+    """The whole story, for who asks for it."""
+    quick.instance("a").database.mkdir()
+    assert "Traceback" not in quick("a", "info").err
+    done = quick(*words, "a", "info", env=env)
+    assert "Traceback" in done.err
+    assert done.err.splitlines()[-1].startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        ("config.toml", 2),
+        ("mail_service.db", 1),
+        ("encryption.key", 1),
+        ("token", 1),
+    ],
+)
+def test_damaged_files(quick: QuickCli, damage: str, code: int) -> None:
+    """Each is named in one line."""
+    instance = quick.instance("a")
+    quick.ok("a", "info")
+    for leftover in instance.directory.glob("mail_service.db-*"):
+        leftover.unlink()
+    (instance.directory / damage).write_bytes(b"\xff\xfe garbage " * 100)
+    done = quick("a", "info")
+    assert (done.code, len(done.err.splitlines())) == (code, 1)
+    assert str(instance.directory) in done.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_directory_of_somebody_else(quick: QuickCli) -> None:
+    """What may not be read is told as the system tells it."""
+    instance = quick.instance("a")
+    instance.directory.chmod(0)
+    done = quick("a", "info")
+    instance.directory.chmod(0o700)
+    assert (done.code, len(done.err.splitlines())) == (1, 1)
+    assert "Permission denied" in done.err
+
+
+def test_the_reader_goes_away(cli: Cli) -> None:
+    """A closed pipe is no reason for a traceback."""
+    command = [*PROGRAM, "--help"]
+    with subprocess.Popen(
+        command, env=cli.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_an_interrupt(cli: Cli) -> None:
+    """Ctrl+C while waiting ends with 130 and one line."""
+    cli.instance("a")
+    command = [*PROGRAM, "a", "default", "send", "-"]
+    with subprocess.Popen(
+        command, env=cli.environ, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        database = cli.home / "a" / "mail_service.db"
+        while not database.with_name("mail_service.db-wal").exists():
+            pass
+        process.send_signal(signal.SIGINT)
+        try:
+            _out, err = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+    assert (process.returncode, err.strip()) == (130, "interrupted")

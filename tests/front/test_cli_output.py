@@ -1,0 +1,209 @@
+"""How things are shown: to people, to pipes, to programs; and never what a terminal would obey."""
+
+from __future__ import annotations
+
+import re
+
+import pexpect
+import pytest
+
+from mail_proxy_cli.moments import parse_moment
+from mail_proxy_cli.output import Column, age, echo_record, echo_table, one_line, text
+from tests.support.cli import PROGRAM, TIMEOUT, Cli, QuickCli
+
+ESCAPE = "\x1b"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        ("", "-"),
+        (True, "yes"),
+        (False, "no"),
+        (0, "0"),
+        ([], "-"),
+        (["a", "b"], "a, b"),
+        ({"a": 1, "b": None}, "a=1, b=-"),
+        ("è 東京", "è 東京"),
+        ("two\r\nlines", "two  lines"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\u202ereversed", "\\u202ereversed"),
+        ("a\x00b\x9bc", "a\\x00b\\x9bc"),
+    ],
+)
+def test_values_for_people(value: object, shown: str) -> None:
+    """On one line, with nothing that a terminal would obey."""
+    assert text(value) == shown
+    assert one_line(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0s"), (59.9, "59s"), (61, "1m 1s"), (7200, "2h 0m"), (90061, "1d 1h"), (-5, "0s")],
+)
+def test_lengths_of_time(seconds: float, shown: str) -> None:
+    """The two largest units."""
+    assert age(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "moment"),
+    [
+        ("+2h", 1_000_007_200),
+        ("-30m", 999_998_200),
+        ("+1d", 1_000_086_400),
+        ("+1w", 1_000_604_800),
+        ("+1h30m", 1_000_005_400),
+        ("+90s", 1_000_000_090),
+        ("2001-09-09T01:46:40Z", 1_000_000_000),
+        ("2001-09-09T03:46:40+02:00", 1_000_000_000),
+        ("1735689600", 1_735_689_600),
+    ],
+)
+def test_moments(typed: str, moment: float) -> None:
+    """Relative to now, ISO 8601, or Unix seconds."""
+    assert parse_moment(typed, now=1_000_000_000) == moment
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "2h", "+2", "+2x", "soon", "-999999999d", "9999999999999", "2001-13-01"]
+)
+def test_what_is_no_moment(typed: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises((ValueError, OverflowError)):
+        parse_moment(typed, now=1_000_000_000)
+
+
+def test_a_table_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns align by what characters take on a terminal, and no line ends in spaces."""
+    rows: list[dict[str, object]] = [
+        {"id": "東京", "n": 5},
+        {"id": "a", "n": 12},
+        {"id": "e\u0301", "n": None},
+    ]
+    echo_table(rows, [Column("id"), Column("n", right=True), Column("x")], color=True, empty="none")
+    assert capsys.readouterr().out == "id     n  x\n東京   5  -\na     12  -\ne\u0301      -  -\n"
+
+
+def test_a_record_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """A field on each line."""
+    echo_record({"id": "a", "last error": "x\ny"}, color=True)
+    assert capsys.readouterr().out == "id          a\nlast error  x y\n"
+
+
+class Terminal:
+    """The program on a terminal."""
+
+    def __init__(self, cli: Cli, *words: str, **environ: str) -> None:
+        command, *rest = PROGRAM
+        self.child: pexpect.spawn[str] = pexpect.spawn(
+            command,
+            [*rest, *words],
+            env={**cli.environ, "TERM": "xterm-256color", **environ},
+            encoding="utf-8",
+            timeout=TIMEOUT,
+            dimensions=(40, 120),
+        )
+
+    def answer(self, question: str, answer: str) -> None:
+        """Wait for the question, then type."""
+        self.child.expect_exact(question)
+        self.child.sendline(answer)
+
+    def end(self) -> tuple[int, str]:
+        """The exit code, and what came since the last question."""
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        return self.child.exitstatus or 0, str(self.child.before)
+
+
+@pytest.fixture
+def a(cli: Cli) -> Cli:
+    """An instance 'a' with a tenant 'acme'."""
+    quick = QuickCli(cli.root, cli.environ)
+    quick.instance("a")
+    quick.ok("a", "tenants", "add", "acme", "--name", "Acme")
+    return cli
+
+
+def test_a_table_on_a_terminal(a: Cli) -> None:
+    """Lines and bold headings."""
+    code, shown = Terminal(a, "a", "tenants", "list").end()
+    assert code == 0
+    assert "─" in shown
+    assert f"{ESCAPE}[1m" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "environ"),
+    [(("--no-color", "a", "tenants", "list"), {}), (("a", "tenants", "list"), {"NO_COLOR": "1"})],
+)
+def test_no_colours(a: Cli, words: tuple[str, ...], environ: dict[str, str]) -> None:
+    """The option and the variable are honoured: no colour codes."""
+    code, shown = Terminal(a, *words, **environ).end()
+    assert code == 0
+    assert re.search(rf"{ESCAPE}\[[0-9;]*3\dm", shown) is None
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1), ("", 1)])
+def test_a_question_before_something_is_lost(a: Cli, answer: str, code: int) -> None:
+    """Only a yes deletes."""
+    terminal = Terminal(a, "a", "tenants", "delete", "acme")
+    terminal.answer("Delete tenant 'acme' with its accounts and messages? [y/N]:", answer)
+    assert terminal.end()[0] == code
+    assert (a("a", "acme", "info").code == 0) == (code == 1)
+
+
+def test_prompts_for_a_tenant(a: Cli) -> None:
+    """Without options, on a terminal, the fields are asked for."""
+    terminal = Terminal(a, "a", "tenants", "add")
+    terminal.answer("id:", "beta")
+    terminal.answer("name [beta]:", "Beta Ltd")
+    terminal.answer("base URL", "https://beta.test")
+    terminal.answer("how to log in there", "bearer")
+    terminal.answer("token:", "sesame")
+    code, shown = terminal.end()
+    assert code == 0
+    assert "sesame" not in shown
+    tenant = a("a", "tenants", "show", "beta", "--json").json()
+    assert (tenant["name"], tenant["client_base_url"]) == ("Beta Ltd", "https://beta.test")
+    assert tenant["client_auth"] == {"method": "bearer", "token": "***"}
+
+
+def test_prompts_for_an_account(a: Cli) -> None:
+    """The password is typed unseen."""
+    terminal = Terminal(a, "a", "acme", "accounts", "add", "main")
+    terminal.answer("SMTP server:", "smtp.acme.test")
+    terminal.answer("port [587]:", "")
+    terminal.answer("user", "bot")
+    terminal.answer("password:", "hunter2")
+    terminal.answer("from address", "bot@acme.test")
+    code, shown = terminal.end()
+    assert code == 0
+    assert "hunter2" not in shown
+    account = a("a", "acme", "accounts", "show", "main", "--json").json()
+    assert (account["host"], account["port"], account["user"]) == ("smtp.acme.test", 587, "bot")
+
+
+def test_interrupting_a_prompt_leaves_no_trace(a: Cli) -> None:
+    """Ctrl+C in the middle: nothing is made."""
+    terminal = Terminal(a, "a", "tenants", "add", "beta")
+    terminal.child.expect_exact("name [beta]:")
+    terminal.child.sendintr()
+    assert terminal.end()[0] == 130
+    assert a("a", "beta", "info").code == 2
+
+
+def test_a_progress_bar_for_several_files(a: Cli) -> None:
+    """On a terminal one sees how far it is; the ids are all there."""
+    a.ok("a", "acme", "accounts", "add", "main", "--host", "sandbox")
+    names = []
+    for number in range(60):
+        names.append(str(a.root / f"{number}.eml"))
+        (a.root / f"{number}.eml").write_text("From: a@b.test\nTo: c@d.test\nSubject: s\n\nx\n")
+    code, shown = Terminal(a, "a", "acme", "send", *names).end()
+    assert code == 0
+    assert "queueing" in shown
+    assert "60 queued, 0 failed" in shown
+    assert len(set(re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{22}", shown))) == 60
