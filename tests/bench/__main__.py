@@ -1,4 +1,4 @@
-"""``python -m tests.bench NAME [--database sqlite|postgres] [--json]``: measure, on this machine, now.
+"""``python -m tests.bench NAME [--database sqlite|postgres] [--json|--markdown]``: measure, here and now.
 
 Limits are measured in the same run, so that figures of different machines can be compared as ratios.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+
+from tests.bench.report import Report
 
 MEASURES = ("intake", "dispatch", "latency", "history", "startup", "plans")
 
@@ -22,7 +24,10 @@ def main() -> int:
     parser.add_argument(
         "--count", type=int, help="how many messages or runs, instead of the measure's own number"
     )
-    parser.add_argument("--json", action="store_true")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const=Report.as_json)
+    form.add_argument("--markdown", dest="form", action="store_const", const=Report.as_markdown)
+    parser.set_defaults(form=Report.as_text)
     parser.add_argument("--check", action="store_true", help="exit 1 if a bound is missed")
     given = parser.parse_args()
     names = MEASURES if "all" in given.names else given.names
@@ -30,7 +35,7 @@ def main() -> int:
     for name in names:
         measure = importlib.import_module(f"tests.bench.{name}").measure
         report = measure(given.database, given.count) if given.count else measure(given.database)
-        print(report.as_json() if given.json else report.as_text(), flush=True)
+        print(given.form(report), flush=True)
         holds = holds and report.holds
     return 0 if holds or not given.check else 1
 

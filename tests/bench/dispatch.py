@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 
-from tests.bench import bare_smtp
+from tests.bench import bare_smtp, smtp_sink
 from tests.bench.load import run
 from tests.bench.report import Report
-from tests.bench.rig import Rig, queue
+from tests.bench.rig import Rig, queue, wait_for
 from tests.support.children import tethered
+from tests.support.server import Server
 from tests.support.sink import Knobs, Tally
 from tests.support.sink_process import SinkProcess
 
@@ -35,6 +35,8 @@ def measure(database: str, count: int = MESSAGES) -> Report:
     bare = next(figure.value for figure in report.figures if figure.name == "bare aiosmtplib")
     report.at_least("dispatch / bare aiosmtplib", rate / bare, SHARE)
     report.figure("share of the aim of 5,000/s", rate / AIM, "")
+    if program := smtp_sink.find("smtp-sink"):
+        _to_smtp_sink(report, program, database, count)
     slow = {"GMP_SCHEDULER_ACTIVE": "false"}
     with Rig(database, settings=slow, knobs=Knobs(delay=ROUND_TRIP)) as rig:
         tally, _ = _empty_the_queue(rig, min(count, SLOW_MESSAGES))
@@ -49,8 +51,7 @@ def _limits(report: Report, count: int) -> None:
         report.figure("bare aiosmtplib", rate, "messages/s")
         rate = run(bare_smtp.pipelined_rate(sink.port, messages, CONNECTIONS))
         report.figure("bare pipelining", rate, "messages/s")
-        source = shutil.which("smtp-source") or "/usr/sbin/smtp-source"
-        if shutil.which(source):
+        if source := smtp_sink.find("smtp-source"):
             report.figure("smtp-source", _smtp_source_rate(source, sink.port, count), "messages/s")
 
 
@@ -73,15 +74,32 @@ def _smtp_source_rate(source: str, port: int, count: int) -> float:
 
 
 def _empty_the_queue(rig: Rig, count: int) -> tuple[Tally, float]:
-    """Queue with dispatch at rest, start anew with dispatch on; what the sink saw, and the memory used."""
-    server = rig.start()
-    queue(server.client(), [f"dispatch-{number}" for number in range(count)], SIZE)
-    server.stop()
-    server.settings["GMP_SCHEDULER_ACTIVE"] = "true"
-    server.start()
+    """What the sink saw while the queue emptied, and the memory used."""
+    server = _start_with_a_queue(rig, count)
     rig.wait_until_sent(server.client(), poll=0.1)
     resident = server.resident_mb()
     return rig.wait_for_sink(lambda tally: tally.distinct >= count), resident
+
+
+def _to_smtp_sink(report: Report, program: str, database: str, count: int) -> None:
+    """The same to Postfix's sink, which tells only how many it has taken."""
+    with (
+        Rig(database, settings={"GMP_SCHEDULER_ACTIVE": "false"}) as rig,
+        smtp_sink.SmtpSink(program, rig.directory) as sink,
+    ):
+        _start_with_a_queue(rig, count, port=sink.port)
+        first = wait_for(lambda: sink.messages() > 0, poll=0.001)
+        last = wait_for(lambda: sink.messages() >= count, poll=0.001)
+        report.figure("dispatch to smtp-sink", count / (last - first), "messages/s")
+
+
+def _start_with_a_queue(rig: Rig, count: int, **account: object) -> Server:
+    """Queue with dispatch at rest, then start anew with dispatch on."""
+    server = rig.start(**account)
+    queue(server.client(), [f"dispatch-{number}" for number in range(count)], SIZE)
+    server.stop()
+    server.settings["GMP_SCHEDULER_ACTIVE"] = "true"
+    return server.start()
 
 
 def _rate(tally: Tally) -> float:

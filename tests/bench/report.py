@@ -74,6 +74,20 @@ class Report:
             indent=2,
         )
 
+    def as_markdown(self) -> str:
+        """The report as a page of the documentation."""
+        lines = [f"## {self.name[:1].upper()}{self.name[1:]}", "", "| | |", "|---|---:|"]
+        lines += [f"| {row.name} | {_shown(row.value)} {row.unit} |" for row in self.figures]
+        lines += [
+            f"| {row.name} | {_shown(row.value)} {row.unit} ({row.relation} {_shown(row.limit)}) |"
+            for row in self.bounds
+        ]
+        facts = ", ".join(f"{name} {value}" for name, value in machine().items())
+        lines += ["", f"Measured with {facts}.", ""]
+        for title, text in self.texts:
+            lines += [f"### {title[:1].upper()}{title[1:]}", "", "```text", text, "```", ""]
+        return "\n".join(lines)
+
     def as_text(self) -> str:
         """The report for a person."""
         facts = ", ".join(f"{name} {value}" for name, value in machine().items())
