@@ -141,7 +141,7 @@ class Sink:
     async def wait_for(
         self,
         condition: Callable[[Tally], bool],
-        timeout: float = 30.0,  # noqa: ASYNC109 - seconds, the test's own deadline
+        timeout: float = 30.0,
     ) -> None:
         """Wait until the tally fulfils the condition; AssertionError after `timeout` seconds."""
         try:
