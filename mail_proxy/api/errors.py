@@ -46,7 +46,7 @@ TRANSLATIONS: Mapping[type[Exception], Translation] = {
     errors.Forbidden: Translation(403),
     errors.NotFound: Translation(404),
     errors.Conflict: Translation(409),
-    errors.TooLarge: Translation(413, headers={"Connection": "close"}),
+    errors.TooLarge: Translation(413),
     errors.DatabaseError: _UNUSABLE,
     errors.DatabaseUnavailable: _UNAVAILABLE,
     errors.DatabaseUnusable: _UNUSABLE,
