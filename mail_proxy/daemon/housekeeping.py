@@ -52,6 +52,7 @@ class Housekeeping:
         now = self._runtime.clock.now()
         node = replace(self._node, seen_at=now)
         await self._runtime.store.nodes.seen(node, forget_before=now - FORGET_NODES)
+        await self._runtime.store.queue.forget_sent(now)
         await self._agent.cleanup()
 
     async def listen(self) -> None:

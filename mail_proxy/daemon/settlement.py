@@ -74,6 +74,7 @@ def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlemen
         error=_words(failures) if status is Status.ERROR else None,
         last_error=_words(put_off or failures) or None,
         is_unknown=following.is_unknown,
+        is_limited=claimed.is_limited,
     )
 
 

@@ -33,7 +33,10 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A message under this node's lease. `payload` is None when it is too large to have been read along."""
+    """A message under this node's lease. `payload` is None when it is too large to have been read along.
+
+    `is_limited`: it holds a slot of a rate limit.
+    """
 
     seq: int
     pk: str
@@ -49,6 +52,7 @@ class Claimed:
     size: int
     created_at: float
     is_unknown: bool
+    is_limited: bool = False
     payload: Payload | None = None
 
 
@@ -78,6 +82,7 @@ class Settlement:
     error: str | None = None
     last_error: str | None = None
     is_unknown: bool = False
+    is_limited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

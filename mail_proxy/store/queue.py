@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mail_proxy.model.accounts import OnUnknown
+from mail_proxy.model.accounts import LimitBehavior, OnUnknown
 from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.queue import Claimed, NewEvent, Orphan, Outlook, ReadyLane, Settlement
+from mail_proxy.store import limits
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Many, Params, Work
 from mail_proxy.store.messages import read_payloads
@@ -43,8 +44,19 @@ class Queue:
         return await self._database.read(self._look)
 
     async def claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> list[Claimed]:
-        """Take up to `limit` messages of a lane, best first, leased until `until`."""
+        """Take up to `limit` messages of a lane, best first, leased until `until`.
+
+        Rate limits are kept: fewer may come, and none; see `opens_at`.
+        """
         return await self._database.write(self._claim, lane, limit, owner, now, until)
+
+    async def opens_at(self, lane: int, now: float) -> float | None:
+        """When a lane that is at a rate limit may send again; None when it is at none."""
+        return await self._database.read(self._opens_at, lane, now)
+
+    async def forget_sent(self, now: float) -> None:
+        """Drop what the windows of rate limits no longer reach."""
+        await self._database.write(limits.forget, now)
 
     async def begin_final(self, claimed: Claimed, owner: str, now: float, description: str) -> bool:
         """Record that the content is about to be transmitted; False when the lease was lost."""
@@ -91,6 +103,23 @@ class Queue:
         )
 
     def _claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[list[Claimed]]:
+        bound = yield from limits.limits_of(lane)
+        if bound is None:
+            return (yield from self._take(lane, limit, owner, now, until))
+        allowed = yield from limits.allowance(bound, now)
+        if not allowed.free:
+            if bound.behavior is LimitBehavior.REJECT:
+                yield from limits.reject(bound, now, CHUNK)
+            return []
+        claimed = yield from self._take(lane, min(limit, allowed.free), owner, now, until)
+        yield from limits.reserve(bound, [message.seq for message in claimed], now)
+        return [replace(message, is_limited=True) for message in claimed]
+
+    def _opens_at(self, lane: int, now: float) -> Work[float | None]:
+        bound = yield from limits.limits_of(lane)
+        return None if bound is None else (yield from limits.allowance(bound, now)).opens_at
+
+    def _take(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[list[Claimed]]:
         rows = yield Call(
             SQL["claim"], {"lane": lane, "limit": limit, "owner": owner, "now": now, "until": until}
         )
@@ -133,6 +162,9 @@ class Queue:
             yield Call(
                 MESSAGES["insert_event"], shape.event_params(settlement.seq, settlement.tenant_id, event)
             )
+        if settlement.is_limited and not settlement.is_unknown:
+            was_sent = settlement.sent_ts is not None
+            yield from limits.confirm(settlement.seq, now) if was_sent else limits.cancel([settlement.seq])
         return True
 
     def _renew(self, seqs: Sequence[int], owner: str, until: float) -> Work[None]:
@@ -140,6 +172,7 @@ class Queue:
 
     def _release(self, seqs: Sequence[int], owner: str, now: float) -> Work[None]:
         yield Many(SQL["release"], [{"seq": seq, "owner": owner, "now": now} for seq in seqs])
+        yield from limits.cancel(seqs)
 
     def _take_over(self, now: float, retry_at: float, owner: str, is_start: bool) -> Work[list[Orphan]]:
         rows = yield Call(
@@ -155,6 +188,7 @@ class Queue:
             for row in rows
         ]
         retries = {row["seq"]: row["retry_count"] + (row["final_at"] is not None) for row in rows}
+        yield from limits.cancel([each.seq for each in orphans if not each.was_final])
         yield Many(SQL["reclaim"], [_reclaimed(each, retries[each.seq], now, retry_at) for each in orphans])
         yield Many(
             MESSAGES["insert_event"],

@@ -146,7 +146,7 @@ CREATE TABLE events (
 CREATE INDEX events_of_message ON events (seq, event_id);
 CREATE INDEX events_due ON events (tenant_id, event_id) WHERE is_due = 1;
 
--- What was really sent, for the sliding windows of rate limits.
+-- What was really sent or is being sent, of accounts and tenants with rate limits: their sliding windows.
 CREATE TABLE send_log (
     seq BIGINT NOT NULL,
     tenant_id TEXT NOT NULL,
@@ -156,3 +156,5 @@ CREATE TABLE send_log (
 
 CREATE INDEX send_log_of_lane ON send_log (lane, sent_at);
 CREATE INDEX send_log_of_tenant ON send_log (tenant_id, sent_at);
+CREATE INDEX send_log_of_message ON send_log (seq);
+CREATE INDEX send_log_by_age ON send_log (sent_at);
