@@ -56,6 +56,8 @@ class AccountsService:
         """Add an account; raise `Conflict` when the tenant has one of this id, or `NotFound` (tenant)."""
         given = checked(AccountInput, raw)
         required(given, ["id", "host"])
+        if by_tenant:
+            _refuse_files(given)
         await self._store.tenants.get(tenant_id)
         blank = Account(tenant_id=tenant_id, id=given.id or "", host=given.host or "")
         account = _changed(blank, given, given.model_fields_set, by_tenant=by_tenant)
@@ -100,6 +102,9 @@ class AccountsService:
         *,
         by_tenant: bool,
     ) -> Account:
+        if by_tenant:
+            _refuse_files(given)
+
         def change(current: Account) -> Account:
             changed = _changed(current, given, names, by_tenant=by_tenant)
             _refuse_repointing(current, changed, given)
@@ -108,6 +113,12 @@ class AccountsService:
         account = await self._store.accounts.change(tenant_id, account_id, change, self._clock.now())
         await self._bell.ring()
         return account
+
+
+def _refuse_files(given: AccountInput) -> None:
+    """What a tenant's token gives never makes this server open a file of its own."""
+    if given.tls_ca is not None and "-----BEGIN" not in given.tls_ca:
+        raise InvalidInput.of([Fault(("tls_ca",), "must be the certificates themselves (PEM), not a path")])
 
 
 def _changed(current: Account, given: AccountInput, names: AbstractSet[str], *, by_tenant: bool) -> Account:
