@@ -206,4 +206,4 @@ def test_a_progress_bar_for_several_files(a: Cli) -> None:
     assert code == 0
     assert "queueing" in shown
     assert "60 queued, 0 failed" in shown
-    assert len(set(re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{22}", shown))) == 60
+    assert len(set(re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}", shown))) == 60
