@@ -47,6 +47,8 @@ VERSION_OPTION = click.Option(
     help="Print the version.",
 )
 
+NOWHERE = click.Command("nowhere", add_help_option=False)
+
 Resolved = tuple[click.Command, Scope]
 
 
@@ -72,7 +74,7 @@ class Level(LazyGroup):
         resolved = self.resolve(ctx, word)
         if resolved is None:
             if ctx.resilient_parsing:
-                return None, None, args[1:]
+                return word, NOWHERE, []  # nothing is known of what may follow
             raise self.unknown(ctx, word)
         command, ctx.obj = resolved
         return word, command, args[1:]

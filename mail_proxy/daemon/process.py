@@ -104,6 +104,8 @@ def hold(instance: Instance, ready_fd: int | None = None) -> Iterator[ServerLock
         info = _read_pid_file(instance.pid_file)
         where = f" (pid {info.pid}, {info.url})" if info else ""
         raise AlreadyRunning(f"instance '{instance.name}' is already being served{where}")
+    if ready_fd is not None:
+        os.set_inheritable(ready_fd, False)
     lock = ServerLock(instance, descriptor, ready_fd)
     try:
         yield lock

@@ -1,0 +1,133 @@
+"""What a shell offers after Tab, from the real data."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests.support.cli import PROGRAM, TIMEOUT, Cli, QuickCli
+
+EML = "From: a@b.test\nTo: c@d.test\nSubject: s\n\nx\n"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """An instance 'myserver' with tenant 'acme', account 'main', message 'order-1' in batch 'spring'."""
+    quick = QuickCli(tmp_path_factory.mktemp("completion"))
+    quick.instance("myserver")
+    quick.instance("other")
+    quick.ok("myserver", "tenants", "add", "acme")
+    quick.ok("myserver", "acme", "accounts", "add", "main", "--host", "sandbox")
+    quick.ok("myserver", "acme", "send", "-", "--id", "order-1", "--batch", "spring", stdin=EML)
+    return Cli(quick.root, quick.environ)
+
+
+def offered(cli: Cli, *words: str, **environ: str) -> list[str]:
+    """Ask the program as Click's bash script does; the last word is what is being typed."""
+    asked = {"COMP_WORDS": " ".join(["mail-proxy", *words]), "COMP_CWORD": str(len(words)), **environ}
+    done = cli(env={"_MAIL_PROXY_COMPLETE": "bash_complete", **asked})
+    assert (done.code, done.err) == (0, "")
+    return [line.partition(",")[2] for line in done.out.split()]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("st",), ["start", "stop", "status"]),
+        (("my",), ["myserver"]),
+        (("stop", ""), ["myserver", "other"]),
+        (("stop", "--f"), ["--force"]),
+        (("use", "o"), ["other"]),
+        (("use", "myserver/a"), ["myserver/acme"]),
+        (("myserver", "t"), ["tenants", "token"]),
+        (("myserver", "a"), ["acme"]),
+        (("myserver", "tenants", ""), ["list", "show", "add", "update", "delete", "api-key"]),
+        (("myserver", "tenants", "show", "a"), ["acme"]),
+        (("myserver", "acme", "m"), ["messages"]),
+        (("myserver", "acme", "accounts", "show", ""), ["main"]),
+        (("myserver", "acme", "accounts", "add", "x", "--tls", "s"), ["starttls", "ssl"]),
+        (("myserver", "acme", "messages", "events", ""), ["order-1"]),
+        (("myserver", "acme", "messages", "show", "ord"), ["order-1"]),
+        (("myserver", "acme", "messages", "show", "zzz"), []),
+        (("myserver", "acme", "messages", "list", "--batch", ""), ["spring"]),
+        (("myserver", "acme", "messages", "list", "--account", ""), ["main"]),
+        (("myserver", "nobody", "accounts", "show", ""), []),
+        (("nowhere", "acme", ""), []),
+        (("completion", "z"), ["zsh"]),
+    ],
+)
+def test_words(shop: Cli, words: tuple[str, ...], found: list[str]) -> None:
+    """Commands, options, and the names of what is there."""
+    assert offered(shop, *words) == found
+
+
+def test_files(shop: Cli) -> None:
+    """For `send` the shell offers its own."""
+    done = shop(
+        env={
+            "_MAIL_PROXY_COMPLETE": "bash_complete",
+            "COMP_WORDS": "mail-proxy myserver acme send ",
+            "COMP_CWORD": "4",
+        }
+    )
+    assert done.out == "file,\n"
+
+
+def test_with_a_context(shop: Cli) -> None:
+    """What may be left out is left out here too."""
+    context = {"MAIL_PROXY_INSTANCE": "myserver", "MAIL_PROXY_TENANT": "acme"}
+    assert offered(shop, "acc", **context) == ["accounts"]
+    assert offered(shop, "accounts", "show", "", **context) == ["main"]
+
+
+@pytest.mark.parametrize("damage", ["database", "config_file"])
+def test_nothing_is_said_when_something_is_wrong(cli: Cli, damage: str) -> None:
+    """A Tab gives no error, whatever the state of the instance."""
+    instance = cli.instance("a")
+    getattr(instance, damage).write_bytes(b"\xff garbage")
+    assert offered(cli, "a", "x") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_scripts(cli: Cli, shell: str) -> None:
+    """Each asks this program, and its shell can read it."""
+    script = cli.ok("completion", shell)
+    assert f"_MAIL_PROXY_COMPLETE={shell}_complete" in script
+    program = shutil.which(shell)
+    if program is not None:
+        checked = subprocess.run(
+            [program, "-n"], input=script, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_an_unknown_shell(quick: QuickCli) -> None:
+    """Those that are known are named."""
+    done = quick("completion", "tcsh")
+    assert done.code == 2
+    assert "'bash', 'zsh', 'fish'" in done.err
+
+
+def test_bash_completes(shop: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The function that bash would call on Tab fills in its reply."""
+    folder = tmp_path_factory.mktemp("bin")
+    wrapper = folder / "mail-proxy"
+    wrapper.write_text(f'#!/bin/sh\nexec {" ".join(PROGRAM)} "$@"\n')
+    wrapper.chmod(0o755)
+    lines = [
+        shop.ok("completion", "bash"),
+        'COMP_WORDS=(mail-proxy myserver acme accounts show "") COMP_CWORD=5',
+        '_mail_proxy_completion mail-proxy "" show; echo "${COMPREPLY[@]}"',
+    ]
+    environ = shop.environ | {"PATH": f"{folder}:{shop.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("main\n", "")
