@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import replace
 
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
-from mail_proxy.errors import Conflict, Fault, InvalidInput
+from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.names import DEFAULT_TENANT
-from mail_proxy.services.inputs import MASK, AccountInput, checked, required
+from mail_proxy.services.inputs import MASK, AccountInput, checked, replaced_mask
 from mail_proxy.store import Store
 
 _SECRETS = ("password", "imap_password")
 _NOT_CONFIGURATION = frozenset({"id", "tenant_id"})
 _SMTP_ADDRESS = ("host", "port", "effective_tls", "tls_verify")
 _IMAP_ADDRESS = ("imap_host", "imap_port", "imap_ssl")
+_ADDRESSES = ("host", "port", "imap_host", "imap_port")
 
 
 class AccountsService:
@@ -54,33 +56,30 @@ class AccountsService:
 
     async def create(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Account:
         """Add an account; raise `Conflict` when the tenant has one of this id, or `NotFound` (tenant)."""
-        given = checked(AccountInput, raw)
-        required(given, ["id", "host"])
+        given = checked(AccountInput, raw, ["id", "host"])
         if by_tenant:
             _refuse_files(given)
-        await self._store.tenants.get(tenant_id)
-        blank = Account(tenant_id=tenant_id, id=given.id or "", host=given.host or "")
+        blank = Account(tenant_id=tenant_id, id=given.id or "", host=given.host or "", by_tenant=by_tenant)
         account = _changed(blank, given, given.model_fields_set, by_tenant=by_tenant)
         return await self._store.accounts.add(account, self._clock.now())
 
     async def replace(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Account:
         """Create, or replace the whole configuration: what is left out takes its default."""
-        given = checked(AccountInput, raw)
-        required(given, ["id", "host"])
+        given = checked(AccountInput, raw, ["id", "host"])
+        everything = frozenset(AccountInput.model_fields)
         try:
-            return await self.create(tenant_id, raw, by_tenant=by_tenant)
-        except Conflict:
-            everything = frozenset(AccountInput.model_fields)
+            return await self._change(tenant_id, given.id or "", given, everything, by_tenant=by_tenant)
+        except NotFound:
+            with suppress(Conflict):  # another request was faster
+                return await self.create(tenant_id, raw, by_tenant=by_tenant)
             return await self._change(tenant_id, given.id or "", given, everything, by_tenant=by_tenant)
 
     async def update(
         self, tenant_id: str, account_id: str, raw: Mapping[str, object], *, by_tenant: bool = False
     ) -> Account:
         """Change what `raw` names, nothing else; raise `NotFound`."""
-        given = checked(AccountInput, raw)
+        given = checked(AccountInput, raw, ["host"] if "host" in raw else ())
         names = given.model_fields_set
-        if "host" in names:
-            required(given, ["host"])
         return await self._change(tenant_id, account_id, given, names, by_tenant=by_tenant)
 
     async def delete(self, tenant_id: str, account_id: str, *, force: bool = False) -> int:
@@ -127,11 +126,18 @@ def _changed(current: Account, given: AccountInput, names: AbstractSet[str], *, 
     }
     for name in _SECRETS:
         if name in names:
-            value = getattr(given, name)
-            values[name] = getattr(current, name) if value == MASK else value
-    if names & {"host", "imap_host"}:
-        values["by_tenant"] = by_tenant
-    return replace(current, **values)  # type: ignore[arg-type]  # the names are Account's own, typed by AccountInput
+            values[name] = replaced_mask(name, getattr(given, name), getattr(current, name))
+    changed = replace(current, **values)  # type: ignore[arg-type]  # the names are Account's own, typed by AccountInput
+    return replace(changed, by_tenant=_is_given_by_tenant(current, changed, names, by_tenant=by_tenant))
+
+
+def _is_given_by_tenant(
+    current: Account, changed: Account, names: AbstractSet[str], *, by_tenant: bool
+) -> bool:
+    """Tell whether a tenant gave any of the addresses: the admin is trusted for all, or for none."""
+    if by_tenant:
+        return current.by_tenant or any(getattr(current, n) != getattr(changed, n) for n in _ADDRESSES)
+    return current.by_tenant and not ("host" in names and (changed.imap_host is None or "imap_host" in names))
 
 
 def _refuse_repointing(current: Account, changed: Account, given: AccountInput) -> None:

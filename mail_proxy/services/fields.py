@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,6 +17,14 @@ from mail_proxy.model.names import IDENTIFIER
 from mail_proxy.services.addresses import CONTROL, bare_address, split_addresses
 
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
+_LINE_ENDS = str.maketrans("\r\n\t", "   ")
+MAX_METADATA = 4096
+MAX_LARGE_FILE_CONFIG = 16_384
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_MESSAGE_ID = re.compile(r"<?([^<>\s@]+@[^<>\s@]+)>?")
+_REFUSED_HEADERS = {"from", "to", "cc", "bcc", "subject", "received", "return-path", "x-genro-mail-id"}
+_REFUSED_PREFIXES = ("content-", "mime-")
 _FAR_FUTURE = 253_402_300_799  # the year 9999
 
 
@@ -51,10 +63,10 @@ def _address(text: str) -> str:
 
 
 def _addresses(value: object) -> object:
-    """Take a list, or one comma-separated string."""
+    """Take a list, or one comma-separated string; null is none."""
     if isinstance(value, str):
         return split_addresses(value)
-    return value
+    return () if value is None else value
 
 
 def _priority(value: object) -> object:
@@ -108,12 +120,87 @@ def _base_url(text: str) -> str:
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         valid = False
-    if not valid or "@" in parts.netloc or parts.fragment or " " in text:
-        raise ValueError("must be http://… or https://…, without user name or fragment")
+    if not valid or "@" in parts.netloc or set(text) & set(" ?#"):
+        raise ValueError("must be http://… or https://…, without user name, query or fragment")
     return text
 
 
+def _certificates(text: str) -> str:
+    """Take certificates themselves, or the path of a file of them."""
+    is_pem = "-----BEGIN" in text
+    if not text or CONTROL.search(text.translate(_LINE_ENDS) if is_pem else text):
+        raise ValueError("must be certificates in PEM")
+    return text
+
+
+def decoded_base64(value: object) -> object:
+    """Decode base64, the ``base64:`` prefix being optional."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be base64 text")
+    try:
+        return base64.b64decode(value.removeprefix("base64:"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("is not valid base64") from None
+
+
+def _media_type(text: str) -> str:
+    if not re.fullmatch(rf"{_TOKEN.pattern}/{_TOKEN.pattern}", text):
+        raise ValueError("must be type/subtype")
+    return text
+
+
+def _header_name(name: str) -> str:
+    low = name.lower()
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("is not a header name")
+    if low in _REFUSED_HEADERS or low.startswith(_REFUSED_PREFIXES):
+        raise ValueError("cannot be set here")
+    return name
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    """Check those headers that set the fields of their name."""
+    for name, value in headers.items():
+        if name.lower() == "reply-to":
+            bare_address(value)
+        if name.lower() == "message-id":
+            message_id(value)
+    return headers
+
+
+def _json_size(value: Mapping[str, object]) -> int:
+    try:
+        return len(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError("holds what JSON in UTF-8 cannot") from None
+
+
+def _metadata(value: dict[str, object]) -> dict[str, object]:
+    if any(isinstance(each, dict | list) for each in value.values()):
+        raise ValueError("must be flat: no objects or lists in it")
+    if _json_size(value) > MAX_METADATA:
+        raise ValueError(f"is larger than {MAX_METADATA} bytes")
+    return value
+
+
+def _large_files(value: dict[str, object]) -> dict[str, object]:
+    if _json_size(value) > MAX_LARGE_FILE_CONFIG:
+        raise ValueError(f"is larger than {MAX_LARGE_FILE_CONFIG} bytes")
+    return value
+
+
+def message_id(text: str) -> str:
+    """Return a Message-ID with its angle brackets, which may be left out; raise ValueError."""
+    match = _MESSAGE_ID.fullmatch(text)
+    if match is None or CONTROL.search(text) or not text.isascii():
+        raise ValueError("must be a Message-ID such as <left@right>")
+    return f"<{match[1]}>"
+
+
 HeaderText = Annotated[str, Field(max_length=4000), AfterValidator(_header_text)]
+HeaderValue = Annotated[str, Field(max_length=10_000), AfterValidator(_header_text)]
 BodyText = Annotated[str, AfterValidator(_encodable)]
 Identifier = Annotated[str, AfterValidator(_identifier)]
 MessageId = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_header_text)]
@@ -127,7 +214,22 @@ Port = Annotated[Integer, Field(ge=1, le=65535)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 PriorityLevel = Annotated[int, BeforeValidator(_priority), Field(ge=0, le=3)]
 Moment = Annotated[float, BeforeValidator(_moment)]
+Certificates = Annotated[str, Field(max_length=1_000_000), AfterValidator(_certificates)]
 Host = Annotated[str, AfterValidator(_host)]
 Secret = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_header_text)]
 Path = Annotated[str, Field(max_length=2000), AfterValidator(_path)]
 BaseUrl = Annotated[str, Field(max_length=2000), AfterValidator(_base_url)]
+Base64 = Annotated[bytes, BeforeValidator(decoded_base64)]
+MediaType = Annotated[HeaderText, AfterValidator(_media_type)]
+MessageIdField = Annotated[str, Field(max_length=900), AfterValidator(message_id)]
+Metadata = Annotated[dict[str, object], AfterValidator(_metadata)]
+LargeFileConfig = Annotated[dict[str, object], AfterValidator(_large_files)]
+Headers = Annotated[
+    dict[
+        Annotated[str, Field(max_length=200), AfterValidator(_header_name)],
+        HeaderValue,
+    ],
+    Field(max_length=200),
+    AfterValidator(_headers),
+    BeforeValidator(lambda value: {} if value is None else value),
+]

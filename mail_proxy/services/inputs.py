@@ -5,10 +5,7 @@ Field names are the API's. A message's faults are all found at once, each naming
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, TypeVar
 
@@ -20,31 +17,39 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
 from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown, TlsMode
 from mail_proxy.model.tenants import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH
-from mail_proxy.services.addresses import CONTROL
 from mail_proxy.services.fields import (
     Address,
     Addresses,
+    Base64,
     BaseUrl,
     BatchCode,
     BodyText,
     Boolean,
+    Certificates,
     Count,
+    Headers,
     HeaderText,
     Host,
     Identifier,
+    LargeFileConfig,
+    MediaType,
     MessageId,
+    MessageIdField,
+    Metadata,
     Moment,
     Path,
     Port,
     Positive,
     PriorityLevel,
     Secret,
+    decoded_base64,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -52,77 +57,90 @@ Model = TypeVar("Model", bound=BaseModel)
 MASK = "***"
 """Stands for a stored secret in answers; sent back, it leaves the secret as it is."""
 
-MAX_METADATA = 4096
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_MESSAGE_ID = re.compile(r"<?([^<>\s@]+@[^<>\s@]+)>?")
-_REFUSED_HEADERS = {"from", "to", "cc", "bcc", "subject", "received", "return-path", "x-genro-mail-id"}
-_REFUSED_PREFIXES = ("content-", "mime-")
+def checked(model: type[Model], raw: object, required: Sequence[str] = ()) -> Model:
+    """Validate `raw`, which must have the `required` fields; raise InvalidInput naming every fault."""
+    given, faults = examined(model, raw)
+    faults += missing(raw, required, faults)
+    if given is None or faults:
+        raise InvalidInput.of(faults)
+    return given
 
 
-def checked(model: type[Model], raw: object) -> Model:
-    """Validate `raw`; raise InvalidInput naming every fault."""
+def examined(model: type[Model], raw: object) -> tuple[Model | None, list[Fault]]:
+    """Validate `raw`; return what it says, or every fault."""
     try:
-        return model.model_validate(raw)
+        return model.model_validate(raw), []
     except ValidationError as error:
-        raise InvalidInput.of(faults_of(error)) from None
+        return None, faults_of(error)
+
+
+def missing(raw: object, required: Sequence[str], known: Sequence[Fault] = ()) -> list[Fault]:
+    """Name those of the `required` fields that are absent or null, and have no fault yet."""
+    if not isinstance(raw, Mapping):
+        return []
+    named = {fault.loc[0] for fault in known if fault.loc}
+    return [
+        Fault((name,), "is required", "missing")
+        for name in required
+        if raw.get(name) is None and name not in named
+    ]
+
+
+def replaced_mask(name: str, given: str | None, stored: str | None) -> str | None:
+    """Return the secret meant: the stored one for `MASK`; raise InvalidInput when none is stored."""
+    if given != MASK:
+        return given
+    if stored is None:
+        raise InvalidInput.of([Fault((name,), f"'{MASK}' stands for the stored secret, and there is none")])
+    return stored
 
 
 def faults_of(error: ValidationError) -> list[Fault]:
     """Translate pydantic's findings; what was given is not repeated, it may be secret."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     return [
-        Fault(tuple(each["loc"]), each["msg"].removeprefix("Value error, "), each["type"]) for each in found
+        Fault(
+            tuple(part for part in each["loc"] if part != "[key]"),
+            _SAID.get(each["type"]) or each["msg"].removeprefix("Value error, "),
+            each["type"],
+        )
+        for each in found
     ]
 
 
+_SAID = {"model_type": "must be an object", "missing": "is required"}
+
+
 class Input(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
-def _content(value: object) -> object:
-    """Decode base64, the ``base64:`` prefix being optional."""
-    if isinstance(value, bytes):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("must be base64 text")
-    try:
-        return base64.b64decode(value.removeprefix("base64:"), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("is not valid base64") from None
+def _attached(value: object, info: ValidationInfo) -> object:
+    """Take what is base64 by its prefix, or by the mode given."""
+    is_marked = not isinstance(value, str) or value.startswith("base64:")
+    if not is_marked and info.data.get("fetch_mode") is None and "fetch_mode" in info.data:
+        raise ValueError("only base64 content can be attached: it must begin with 'base64:'")
+    return decoded_base64(value)
+
+
+def _is_intact(digest: str, info: ValidationInfo) -> str:
+    content = info.data.get("storage_path")
+    if content is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != digest.lower():
+        raise ValueError("is not the MD5 of the content")
+    return digest
 
 
 class AttachmentInput(Input):
     """A file of a message. This version takes the content itself, in base64."""
 
     filename: Annotated[HeaderText, Field(min_length=1, max_length=255)]
-    storage_path: Annotated[bytes, BeforeValidator(_content)]
     fetch_mode: Literal["base64"] | None = None
-    mime_type: HeaderText | None = None
-    content_md5: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")] | None = None
+    storage_path: Annotated[bytes, BeforeValidator(_attached)]
+    mime_type: MediaType | None = None
+    content_md5: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$"), AfterValidator(_is_intact)] | None = None
     content_id: HeaderText | None = None
     inline: Boolean = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_given_inline(cls, raw: object) -> object:
-        if not isinstance(raw, Mapping):
-            return raw
-        path, mode = raw.get("storage_path"), raw.get("fetch_mode")
-        if mode is None and isinstance(path, str) and not path.startswith("base64:"):
-            raise ValueError("only base64 content can be attached: storage_path must begin with 'base64:'")
-        return raw
-
-    @model_validator(mode="after")
-    def _is_intact(self) -> AttachmentInput:
-        digest = hashlib.md5(self.storage_path, usedforsecurity=False).hexdigest()
-        if self.content_md5 is not None and digest != self.content_md5.lower():
-            raise ValueError("the content does not have the MD5 given")
-        if self.mime_type is not None and not re.fullmatch(
-            rf"{_TOKEN.pattern}/{_TOKEN.pattern}", self.mime_type
-        ):
-            raise ValueError("mime_type must be type/subtype")
-        return self
 
 
 class EnvelopeInput(Input):
@@ -132,33 +150,11 @@ class EnvelopeInput(Input):
     to: Addresses | None = None
 
 
-def _headers(headers: dict[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        low = name.lower()
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"{name!r} is not a header name")
-        if low in _REFUSED_HEADERS or low.startswith(_REFUSED_PREFIXES):
-            raise ValueError(f"{name} cannot be set here")
-        if CONTROL.search(value):
-            raise ValueError(f"{name} may not hold control characters or line breaks")
-    return headers
-
-
-def _metadata(value: dict[str, object]) -> dict[str, object]:
-    import json
-
-    if any(isinstance(each, dict | list) for each in value.values()):
-        raise ValueError("must be flat: no objects or lists in it")
-    if len(json.dumps(value)) > MAX_METADATA:
-        raise ValueError(f"is larger than {MAX_METADATA} bytes")
-    return value
-
-
-def _message_id(text: str) -> str:
-    match = _MESSAGE_ID.fullmatch(text)
-    if match is None or CONTROL.search(text) or not text.isascii():
-        raise ValueError("must be a Message-ID such as <left@right>")
-    return f"<{match[1]}>"
+Attachments = Annotated[
+    tuple[AttachmentInput, ...],
+    Field(max_length=100),
+    BeforeValidator(lambda value: () if value is None else value),
+]
 
 
 class MessageInput(Input):
@@ -177,18 +173,16 @@ class MessageInput(Input):
     body_html: BodyText | None = None
     reply_to: Address | None = None
     return_path: Address | None = None
-    message_id: Annotated[str, Field(max_length=900), AfterValidator(_message_id)] | None = None
-    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
-        default_factory=dict, validation_alias=AliasChoices("headers", "custom_headers")
-    )
-    attachments: tuple[AttachmentInput, ...] = Field(default=(), max_length=100)
+    message_id: MessageIdField | None = None
+    headers: Headers = Field(default_factory=dict, validation_alias=AliasChoices("headers", "custom_headers"))
+    attachments: Attachments = ()
     priority: PriorityLevel | None = None
     deferred_ts: Moment | None = Field(
         default=None, validation_alias=AliasChoices("deferred_ts", "send_after")
     )
     batch_code: BatchCode | None = None
-    metadata: Annotated[dict[str, object], AfterValidator(_metadata)] | None = None
-    raw: Annotated[bytes, BeforeValidator(_content)] | None = None
+    metadata: Metadata | None = None
+    raw: Base64 | None = None
     envelope: EnvelopeInput | None = None
 
 
@@ -209,6 +203,34 @@ _MESSAGE_NAMES = _known_names(MessageInput)
 def unknown_names(raw: Mapping[str, object]) -> list[str]:
     """Name the fields of a message that mean nothing."""
     return sorted(str(name) for name in raw.keys() - _MESSAGE_NAMES)
+
+
+def unused_names(raw: Mapping[str, object]) -> list[str]:
+    """Name the fields that a message given raw has in itself, so that they are not looked at."""
+    return sorted(name for name in _IN_RAW & raw.keys() if raw[name])
+
+
+def doubled(raw: Mapping[str, object]) -> list[Fault]:
+    """Find fields given under two names, of which only one could count."""
+    return [
+        Fault((alias,), f"is another name of {name}: give one of them")
+        for alias, name in _ALIASES.items()
+        if raw.get(alias) is not None and raw.get(name) is not None
+    ]
+
+
+RECIPIENT_FIELDS = ("to", "cc", "cc_addr", "bcc", "bcc_addr")
+
+_ALIASES = {
+    "cc_addr": "cc",
+    "bcc_addr": "bcc",
+    "custom_headers": "headers",
+    "send_after": "deferred_ts",
+}
+_IN_RAW = _MESSAGE_NAMES - {
+    "id", "tenant_id", "account_id", "return_path", "priority", "deferred_ts", "send_after",
+    "batch_code", "metadata", "raw", "envelope",
+}  # fmt: skip
 
 
 class AuthInput(Input):
@@ -243,7 +265,7 @@ class TenantInput(Input):
     client_attachment_path: Path = DEFAULT_ATTACHMENT_PATH
     client_auth: AuthInput = AuthInput()
     rate_limits: RateLimitsInput = RateLimitsInput()
-    large_file_config: dict[str, object] | None = None
+    large_file_config: LargeFileConfig | None = None
     webhook_secret: Secret | None = None
     report_nulls: Boolean = True
     active: Boolean = True
@@ -261,7 +283,7 @@ class AccountInput(Input):
     tls: TlsMode | None = None
     use_tls: Boolean | None = None
     tls_verify: Boolean = True
-    tls_ca: Annotated[str, Field(max_length=1_000_000)] | None = None
+    tls_ca: Certificates | None = None
     from_address: Address | None = None
     ttl: Annotated[Count, Field(le=86400)] = 300
     batch_size: Positive | None = None
@@ -278,10 +300,3 @@ class AccountInput(Input):
     imap_password: Secret | None = None
     imap_folder: HeaderText = "INBOX"
     imap_ssl: Boolean = True
-
-
-def required(model: BaseModel, names: Sequence[str]) -> None:
-    """Raise InvalidInput naming those of `names` that were not given."""
-    missing = [name for name in names if getattr(model, name) is None]
-    if missing:
-        raise InvalidInput.of([Fault((name,), "is required", "missing") for name in missing])

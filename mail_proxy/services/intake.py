@@ -9,19 +9,28 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from mail_proxy.encryption import Tracking
-from mail_proxy.errors import Fault, InvalidInput
+from mail_proxy.errors import Fault
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.messages import NewMessage, PayloadKind
 from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.model.tenants import Tenant
 from mail_proxy.services.addresses import bare_address, domain_of
+from mail_proxy.services.fields import message_id
 from mail_proxy.services.identifiers import new_pk
-from mail_proxy.services.inputs import EnvelopeInput, MessageInput, faults_of, unknown_names
+from mail_proxy.services.inputs import (
+    RECIPIENT_FIELDS,
+    EnvelopeInput,
+    MessageInput,
+    doubled,
+    examined,
+    missing,
+    unknown_names,
+    unused_names,
+)
 from mail_proxy.services.payloads import stored_fields
 from mail_proxy.smtp import eml
+from mail_proxy.smtp.addresses import to_ascii
 
 DEFAULT_ACCOUNT = "default"
 
@@ -88,119 +97,59 @@ class Intake:
 
     def judge(self, raw: object) -> NewMessage | Rejection:
         """Return the message ready for the store, or why it is refused."""
-        given, faults = _parsed(raw)
-        name = _id_of(raw)
-        tenant_id, account = self._destination(raw, faults)
-        if given is None or account is None:
-            return _refused(name, faults)
-        if given.raw is not None:
-            return self._from_raw(given, given.raw, account, faults)
-        return self._from_fields(given, account, tenant_id, faults)
+        fields: Mapping[str, object] = raw if isinstance(raw, Mapping) else {}
+        given, faults = examined(MessageInput, raw)
+        faults += doubled(fields)
+        account = self._destination(fields, faults) if fields else None
+        content = None
+        if fields.get("raw") is None:
+            faults += _missing(fields, given, account, faults)
+            if given is not None and account is not None and not faults:
+                content = _from_fields(given, account)
+        elif given is not None and given.raw is not None:
+            content = _from_raw(given, given.raw, faults)
+        if given is None or account is None or content is None or faults:
+            return Rejection(_id_of(raw), "; ".join(str(fault) for fault in faults), tuple(faults))
+        return self._new(given, account, content)
 
-    def _destination(self, raw: object, faults: list[Fault]) -> tuple[str, Account | None]:
-        """Find tenant and account even of a message with other faults, so that all are told at once."""
-        fields = raw if isinstance(raw, Mapping) else {}
+    def _destination(self, fields: Mapping[str, object], faults: list[Fault]) -> Account | None:
+        """Find the account even of a message with other faults, so that all are told at once."""
         tenant_id, account_id = fields.get("tenant_id"), fields.get("account_id")
         if not isinstance(account_id, str | None) or not isinstance(tenant_id, str | None):
-            return "", None
+            return None
         if self.fixed_tenant is not None and tenant_id not in (None, self.fixed_tenant):
             faults.append(Fault(("tenant_id",), "is not the tenant of this token"))
-            return "", None
+            return None
         try:
             tenant_id = tenant_id or self.fixed_tenant or self.directory.tenant_of(account_id)
         except ValueError as error:
             faults.append(Fault(("tenant_id",), str(error)))
-            return "", None
+            return None
         tenant = self.directory.tenants.get(tenant_id)
         if tenant is None or not tenant.active:
             problem = "no such tenant" if tenant is None else "the tenant is not active"
             faults.append(Fault(("tenant_id",), problem))
-            return tenant_id, None
+            return None
         try:
-            return tenant_id, self.directory.account_for(tenant_id, account_id)
+            return self.directory.account_for(tenant_id, account_id)
         except ValueError as error:
             faults.append(Fault(("account_id",), str(error)))
-            return tenant_id, None
+            return None
 
-    def _from_fields(
-        self, given: MessageInput, account: Account, tenant_id: str, faults: list[Fault]
-    ) -> NewMessage | Rejection:
-        given, header_faults = _with_header_fields(given)
-        sender = given.from_ or account.from_address
-        faults += header_faults
-        faults += _missing(given, sender)
-        if account.is_pec_account and given.bcc:
-            faults.append(Fault(("bcc",), "a PEC message cannot have Bcc recipients"))
-        if faults or sender is None:
-            return _refused(given.id, faults)
+    def _new(self, given: MessageInput, account: Account, content: _Content) -> NewMessage:
         pk = new_pk()
-        recipients = _unique([*given.to, *given.cc, *given.bcc])
-        own_id = f"<{self.tracking.id_for(pk)}@{_ascii_domain(sender)}>"
-        return self._new(
-            given,
-            account,
-            pk=pk,
-            tenant_id=tenant_id,
-            kind=PayloadKind.FIELDS,
-            payload=stored_fields(given, sender),
-            recipients=recipients,
-            envelope_from=bare_address(given.return_path) if given.return_path else bare_address(sender),
-            message_id=given.message_id or own_id,
-        )
-
-    def _from_raw(
-        self, given: MessageInput, content: bytes, account: Account, faults: list[Fault]
-    ) -> NewMessage | Rejection:
-        try:
-            parsed = eml.parse(content)
-        except InvalidInput as error:
-            return _refused(given.id, [*faults, Fault(("raw",), str(error))])
-        envelope = given.envelope or EnvelopeInput()
-        try:
-            sender = bare_address(envelope.from_ or given.return_path or parsed.sender)
-            recipients = _unique(envelope.to or parsed.addressed())
-        except ValueError as error:
-            faults.append(Fault(("raw",), str(error)))
-        if faults:
-            return _refused(given.id, faults)
-        pk = new_pk()
-        own_id = f"<{self.tracking.id_for(pk)}@{_ascii_domain(sender)}>"
-        return self._new(
-            given,
-            account,
-            pk=pk,
-            tenant_id=account.tenant_id,
-            kind=PayloadKind.RAW,
-            payload=content,
-            recipients=recipients,
-            envelope_from=sender,
-            message_id=parsed.message_id or own_id,
-        )
-
-    def _new(
-        self,
-        given: MessageInput,
-        account: Account,
-        *,
-        pk: str,
-        tenant_id: str,
-        kind: PayloadKind,
-        payload: bytes,
-        recipients: tuple[str, ...],
-        envelope_from: str,
-        message_id: str,
-    ) -> NewMessage:
+        own_id = f"<{self.tracking.id_for(pk)}@{_ascii_domain(content.sender)}>"
         return NewMessage(
             pk=pk,
-            tenant_id=tenant_id,
+            tenant_id=account.tenant_id,
             id=given.id,
             account_id=account.id,
             lane=account.lane,
-            kind=kind,
-            payload=payload,
-            recipients=recipients,
-            envelope_from=envelope_from,
-            message_id=message_id,
+            kind=content.kind,
+            payload=content.payload,
+            recipients=content.recipients,
+            envelope_from=content.return_path,
+            message_id=content.message_id or own_id,
             priority=self.default_priority if given.priority is None else given.priority,
             batch_code=given.batch_code,
             deferred_ts=given.deferred_ts,
@@ -209,63 +158,95 @@ class Intake:
         )
 
 
-def warnings_of(raw: object) -> str | None:
-    """Name what was ignored in a message; None when all of it was understood."""
-    if isinstance(raw, Mapping) and (names := unknown_names(raw)):
-        return f"{_id_of(raw) or '(no id)'}: ignored unknown field{'s' * (len(names) > 1)} {', '.join(names)}"
-    return None
+def warnings_of(raw: object) -> list[str]:
+    """Name what was ignored in a message; nothing when all of it was understood."""
+    if not isinstance(raw, Mapping):
+        return []
+    unknown = unknown_names(raw)
+    unused = unused_names(raw) if raw.get("raw") is not None else []
+    found = []
+    if unknown:
+        found.append(f"ignored unknown field{'s' * (len(unknown) > 1)} {', '.join(unknown)}")
+    if unused:
+        found.append(f"ignored {', '.join(unused)}: the raw message says it itself")
+    return [f"{_id_of(raw) or '(no id)'}: {text}" for text in found]
 
 
-def _parsed(raw: object) -> tuple[MessageInput | None, list[Fault]]:
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a message says and whom it concerns; `message_id` None: it gets one of ours."""
+
+    kind: PayloadKind
+    payload: bytes
+    sender: str
+    return_path: str
+    recipients: tuple[str, ...]
+    message_id: str | None
+
+
+def _from_fields(given: MessageInput, account: Account) -> _Content:
+    given = _with_header_fields(given)
+    sender = given.from_ or account.from_address or ""
+    return _Content(
+        PayloadKind.FIELDS,
+        stored_fields(given, sender),
+        sender=bare_address(sender),
+        return_path=bare_address(given.return_path or sender),
+        recipients=_unique([*given.to, *given.cc, *given.bcc]),
+        message_id=given.message_id,
+    )
+
+
+def _from_raw(given: MessageInput, content: bytes, faults: list[Fault]) -> _Content | None:
+    envelope = given.envelope or EnvelopeInput()
     try:
-        return MessageInput.model_validate(raw), []
-    except ValidationError as error:
-        faults = faults_of(error)
-    if isinstance(raw, Mapping) and not raw.get("raw"):
-        named = {fault.loc[0] for fault in faults if fault.loc}
-        faults += [
-            Fault((name,), "is required", "missing")
-            for name in ("subject", "body")
-            if raw.get(name) is None and name not in named
-        ]
-    return None, faults
+        parsed = eml.parse(content)
+        sender = bare_address(envelope.from_ or given.return_path or parsed.sender)
+        recipients = _unique(envelope.to or parsed.addressed())
+    except ValueError as error:
+        faults.append(Fault(("raw",), str(error)))
+        return None
+    return _Content(
+        PayloadKind.RAW,
+        content,
+        sender=sender,
+        return_path=sender,
+        recipients=recipients,
+        message_id=parsed.message_id,
+    )
 
 
-def _missing(given: MessageInput, sender: str | None) -> list[Fault]:
-    faults = [
-        Fault((name,), "is required", "missing")
-        for name in ("subject", "body")
-        if getattr(given, name) is None
-    ]
-    if sender is None:
+def _missing(
+    fields: Mapping[str, object], given: MessageInput | None, account: Account | None, known: Sequence[Fault]
+) -> list[Fault]:
+    """Find what a message by fields must have, also in one that has other faults."""
+    faults = missing(fields, ("subject", "body"), known)
+    if account is not None and not account.from_address and missing(fields, ("from",), known):
         faults.append(Fault(("from",), "is required: the account has no from_address", "missing"))
-    if not (given.to or given.cc or given.bcc):
+    if given is not None:
+        has_recipients = bool(given.to or given.cc or given.bcc)
+    else:
+        has_recipients = any(fields.get(name) for name in RECIPIENT_FIELDS)
+    if not has_recipients:
         faults.append(Fault(("to",), "at least one recipient is required in to, cc or bcc", "missing"))
+    if account is not None and account.is_pec_account and (fields.get("bcc") or fields.get("bcc_addr")):
+        faults.append(Fault(("bcc",), "a PEC message cannot have Bcc recipients"))
     return faults
 
 
-def _with_header_fields(given: MessageInput) -> tuple[MessageInput, list[Fault]]:
+def _with_header_fields(given: MessageInput) -> MessageInput:
     """Let Reply-To and Message-ID among the headers set the fields of that name."""
-    special = {
-        {"reply-to": "reply_to", "message-id": "message_id"}[name.lower()]: value
-        for name, value in given.headers.items()
-        if name.lower() in ("reply-to", "message-id")
-    }
-    if not special:
-        return given, []
-    rest = {
-        name: value for name, value in given.headers.items() if name.lower() not in ("reply-to", "message-id")
-    }
-    try:
-        fields = MessageInput.model_validate({"id": given.id, **special})
-    except ValidationError as error:
-        return given, [Fault(("headers", *fault.loc), fault.msg) for fault in faults_of(error)]
-    update: dict[str, object] = {"headers": rest} | {name: getattr(fields, name) for name in special}
-    return given.model_copy(update=update), []
-
-
-def _refused(name: str | None, faults: Sequence[Fault]) -> Rejection:
-    return Rejection(name, "; ".join(str(fault) for fault in faults), tuple(faults))
+    update: dict[str, object] = {}
+    rest = {}
+    for name, value in given.headers.items():
+        match name.lower():
+            case "reply-to":
+                update["reply_to"] = value.strip()
+            case "message-id":
+                update["message_id"] = message_id(value)
+            case _:
+                rest[name] = value
+    return given.model_copy(update=update | {"headers": rest}) if update else given
 
 
 def _id_of(raw: object) -> str | None:
@@ -274,11 +255,14 @@ def _id_of(raw: object) -> str | None:
 
 
 def _unique(addresses: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(bare_address(address) for address in addresses))
+    """Give each address once; the case of a domain means nothing (RFC 5321, section 2.4)."""
+    first: dict[tuple[str, str], str] = {}
+    for address in map(bare_address, addresses):
+        local, _, domain = address.rpartition("@")
+        first.setdefault((local, domain.lower()), address)
+    return tuple(first.values())
 
 
-def _ascii_domain(sender: str) -> str:
-    domain = domain_of(bare_address(sender))
-    if domain.isascii():
-        return domain
-    return domain.encode("idna").decode("ascii")
+def _ascii_domain(address: str) -> str:
+    domain = domain_of(address)
+    return domain if domain.isascii() else to_ascii(domain)

@@ -82,7 +82,7 @@ class MessagesService:
                     rejected.append(Rejection(message.id, outcome.value, is_invalid=False))
         if queued:
             await self._bell.ring()
-        warnings = tuple(text for entry in entries if (text := warnings_of(entry)) is not None)
+        warnings = tuple(text for entry in entries for text in warnings_of(entry))
         return Submission(queued, tuple(rejected), warnings)
 
     async def list(self, which: MessageFilter, cursor: str | None = None) -> Page:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from mail_proxy.clock import Clock
 from mail_proxy.encryption import hash_token, new_token
-from mail_proxy.errors import Conflict, Fault, Forbidden, InvalidInput
+from mail_proxy.errors import Conflict, Fault, Forbidden, InvalidInput, NotFound
 from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
-from mail_proxy.services.inputs import MASK, AuthInput, TenantInput, checked, required
+from mail_proxy.services.inputs import MASK, AuthInput, TenantInput, checked, replaced_mask
 from mail_proxy.store import Store
 
-TENANT_MAY_SET = frozenset(
-    {
-        "name",
-        "client_base_url",
-        "client_sync_path",
-        "client_attachment_path",
-        "client_auth",
-        "webhook_secret",
-        "large_file_config",
-    }
+ADMIN_MAY_SET = frozenset(
+    {"active", "rate_limits", "report_nulls", "suspended_batches", "api_key_expires_at", "api_key"}
 )
-"""What a tenant's own token may change; the rest is the admin's (contract: security.md, Isolation)."""
+"""What a tenant's own token may not change of it (contract: security.md, Isolation)."""
 
 
 class TenantsService:
@@ -45,28 +38,28 @@ class TenantsService:
 
     async def create(self, raw: Mapping[str, object]) -> tuple[Tenant, str]:
         """Add a tenant and return its API key, which is shown this once; raise `Conflict`."""
-        given = checked(TenantInput, raw)
-        required(given, ["id"])
+        given = checked(TenantInput, raw, ["id"])
         key = new_token()
         tenant = _changed(Tenant(id=given.id or ""), given, given.model_fields_set, by_tenant=False)
         return await self._store.tenants.add(tenant, hash_token(key), self._clock.now()), key
 
     async def replace(self, raw: Mapping[str, object]) -> tuple[Tenant, str | None]:
         """Create, or replace the whole configuration; the key comes only on creation."""
-        given = checked(TenantInput, raw)
-        required(given, ["id"])
+        given = checked(TenantInput, raw, ["id"])
+        everything = frozenset(TenantInput.model_fields)
         try:
-            return await self.create(raw)
-        except Conflict:
-            everything = frozenset(TenantInput.model_fields)
+            return await self._change(given.id or "", given, everything, by_tenant=False), None
+        except NotFound:
+            with suppress(Conflict):  # another request was faster
+                return await self.create(raw)
             return await self._change(given.id or "", given, everything, by_tenant=False), None
 
     async def update(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Tenant:
         """Change what `raw` names, nothing else; raise `NotFound`, or `Forbidden` for a tenant's token."""
+        if by_tenant and (refused := sorted(ADMIN_MAY_SET & raw.keys())):
+            raise Forbidden(f"only the admin token may change {', '.join(refused)}")
         given = checked(TenantInput, raw)
         names = given.model_fields_set - {"id"}
-        if by_tenant and (refused := sorted(names - TENANT_MAY_SET)):
-            raise Forbidden(f"only the admin token may change {', '.join(refused)}")
         return await self._change(tenant_id, given, names, by_tenant=by_tenant)
 
     async def delete(self, tenant_id: str) -> None:
@@ -115,21 +108,26 @@ def _changed(
         plain["client_auth"] = _auth(current.client_auth, given.client_auth)
     if "rate_limits" in names:
         plain["rate_limits"] = RateLimits(hourly=given.rate_limits.hourly, daily=given.rate_limits.daily)
-    if "webhook_secret" in names and given.webhook_secret != MASK:
-        plain["webhook_secret"] = given.webhook_secret
-    if "client_base_url" in names:
+    if "webhook_secret" in names:
+        plain["webhook_secret"] = replaced_mask(
+            "webhook_secret", given.webhook_secret, current.webhook_secret
+        )
+    if "client_base_url" in names and (not by_tenant or given.client_base_url != current.client_base_url):
         plain["by_tenant"] = by_tenant
     return replace(current, **plain)
 
 
 def _auth(current: ClientAuth, given: AuthInput) -> ClientAuth:
-    token = current.token if given.token == MASK else given.token
-    password = current.password if given.password == MASK else given.password
-    if (given.token and not token) or (given.password and not password):
-        raise InvalidInput.of(
-            [Fault(("client_auth",), f"'{MASK}' stands for a stored secret; there is none")]
-        )
-    return ClientAuth(method=AuthMethod(given.method), token=token, user=given.user, password=password)
+    """Keep of what was given only what the method uses."""
+    match AuthMethod(given.method):
+        case AuthMethod.BEARER:
+            token = replaced_mask("client_auth", given.token, current.token)
+            return ClientAuth(method=AuthMethod.BEARER, token=token)
+        case AuthMethod.BASIC:
+            password = replaced_mask("client_auth", given.password, current.password)
+            return ClientAuth(method=AuthMethod.BASIC, user=given.user, password=password)
+        case AuthMethod.NONE:
+            return ClientAuth()
 
 
 def _origin(url: str | None) -> tuple[str, str | None, int | None] | None:
@@ -148,8 +146,7 @@ def _refuse_repointing(
         return
     if _origin(current.client_base_url) == _origin(changed.client_base_url):
         return
-    secret = given.client_auth.token or given.client_auth.password
-    if "client_auth" not in names or secret == MASK:
+    if "client_auth" not in names or MASK in (given.client_auth.token, given.client_auth.password):
         raise InvalidInput.of(
             [Fault(("client_auth",), "must be given again when client_base_url moves to another server")]
         )

@@ -36,7 +36,8 @@ async def test_valid_messages_are_queued_whatever_the_others_are(api: Api) -> No
     assert (answer.status, answer.body["queued"]) == (200, 1)
     rejected = answer.body["rejected"]
     assert [each["id"] for each in rejected] == ["bad", None, None]
-    assert {tuple(fault["loc"]) for fault in rejected[0]["errors"]} == {("to", 0), ("subject",), ("body",)}
+    named = {tuple(fault["loc"]) for fault in rejected[0]["errors"]}
+    assert named == {("to", 0), ("subject",), ("body",), ("from",)}
     assert {"loc", "msg", "type"} == set(rejected[0]["errors"][0])
 
 
