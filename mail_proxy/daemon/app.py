@@ -22,7 +22,7 @@ from mail_proxy.daemon.preparation import Preparer
 from mail_proxy.daemon.process import ServerLock
 from mail_proxy.daemon.reporter import Reporter
 from mail_proxy.daemon.server import Server
-from mail_proxy.errors import InvalidConfig
+from mail_proxy.errors import MailProxyError
 from mail_proxy.instance import Instance
 from mail_proxy.logging import LogFile, setup
 from mail_proxy.metrics import Metrics
@@ -32,8 +32,6 @@ from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.smtp.transport import Timeouts
 
 log = logging.getLogger(__name__)
-
-MEGABYTE = 1024 * 1024
 
 
 async def serve(
@@ -117,15 +115,12 @@ def _agent(runtime: Runtime) -> DeliveryAgent:
 
 
 def _dispatcher(runtime: Runtime, agent: DeliveryAgent, metrics: Metrics, reporter: Reporter) -> Dispatcher:
-    preparer = Preparer(
-        runtime.store, runtime.clock, runtime.tracking, runtime.config.max_inflight_mb * MEGABYTE
-    )
     return Dispatcher(
         store=runtime.store,
         clock=runtime.clock,
         config=runtime.config,
         agent=agent,
-        preparer=preparer,
+        preparer=Preparer(runtime.store, runtime.tracking),
         metrics=metrics,
         owner=runtime.node_id,
         told=reporter.wake.set,
@@ -151,15 +146,14 @@ class _Rereading:
         self._loops = (dispatcher, reporter)
 
     def __call__(self) -> None:
-        if self._log_file is not None:
-            self._log_file.reopen()
+        self._reopen_log()
         directory = self._instance.directory if self._instance else None
         options = {
             key: getattr(self._config, key) for key, why in self._config.sources.items() if why == "option"
         }
         try:
             fresh = load_config(directory, self._environ, options)
-        except InvalidConfig as error:
+        except MailProxyError as error:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - no traceback for a typo
             return
         self._config, needing_restart = reload_config(self._config, fresh)
@@ -169,3 +163,11 @@ class _Rereading:
         log.info("configuration read anew")
         if needing_restart:
             log.warning("changed, but only a restart applies it: %s", ", ".join(needing_restart))
+
+    def _reopen_log(self) -> None:
+        if self._log_file is None:
+            return
+        try:
+            self._log_file.reopen()
+        except OSError as error:
+            log.error("the log stays where it was: %s", error)  # noqa: TRY400 - nor for a full disk

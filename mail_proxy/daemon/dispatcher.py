@@ -9,55 +9,45 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from mail_proxy.bell import Wake
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
-from mail_proxy.daemon.lanes import Lane, Lanes
+from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Turn
+from mail_proxy.daemon.leases import LEASE, Leases
+from mail_proxy.daemon.outage import Outage
 from mail_proxy.daemon.preparation import Preparer
 from mail_proxy.daemon.settlement import Attempt, RetryPolicy, settle
 from mail_proxy.errors import DatabaseError
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import Account
-from mail_proxy.model.messages import EventType
-from mail_proxy.model.queue import Claimed, Outlook, Settlement
+from mail_proxy.model.messages import EventType, Priority
+from mail_proxy.model.queue import Claimed, Outlook, ReadyLane, Settlement
 from mail_proxy.model.verdicts import Bounced, Outcome
 from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.store import Store
 
 log = logging.getLogger(__name__)
 
-LEASE = 30.0
-"""Seconds for which a claim holds unless renewed."""
-
-RENEW_EVERY = 8.0
-CLAIMED_PER_SLOT = 4
-"""Messages claimed at most for each conversation that this node may hold."""
-
 SHORTEST_PAUSE = 0.01
 DATABASE_PAUSE = 2.0
 """Seconds before the database is asked again after it failed."""
 
+MEGABYTE = 1024 * 1024
+
 
 class LeaseLost(Exception):
-    """Another node has taken the message over: it must not be sent from here."""
+    """The message may be another node's by now: it must not be sent from here."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What this node takes on at a time."""
+class Attempted:
+    """What came of an attempt; `is_news` tells that the account has begun to fail, or to work again."""
 
-    sends: int
-    per_account: int
-    batch: int
-
-    @classmethod
-    def of(cls, config: Config) -> Limits:
-        return cls(
-            config.max_concurrent_sends, config.max_concurrent_per_account, config.batch_size_per_account
-        )
+    outcome: Outcome
+    is_news: bool = False
 
 
 class Dispatcher:
@@ -85,35 +75,35 @@ class Dispatcher:
         self._told = told
         self._rng = rng or Random()  # noqa: S311 - jitter is no secret
         self.wake = Wake()
-        self._lanes = Lanes()
+        self._lanes = Lanes(config.max_concurrent_sends, ByteBudget(config.max_inflight_mb * MEGABYTE))
         self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting: set[int] = set()
-        self._under_way: set[int] = set()
+        self._leases = Leases(store.queue, clock, owner)
         self._failure: BaseException | None = None
         self._stopping = False
+        self._outage = Outage("dispatch")
+        self._recording = Outage("recording outcomes")
         self.reconfigure(config)
-        self._conversations = asyncio.Semaphore(self._limits.sends)
 
     def reconfigure(self, config: Config) -> None:
         """Take what can change without a restart."""
         self._config = config
-        self._limits = Limits.of(config)
+        self._lanes.sends = config.max_concurrent_sends
         self._policy = RetryPolicy(delays=config.retry_delays, max_retries=config.max_retries, rng=self._rng)
 
     async def run(self) -> None:
         """Dispatch until `stop`; raises what a bug raised, so that the process ends rather than limps."""
-        await self.recover()
-        async with asyncio.TaskGroup() as group:
-            renewing = group.create_task(self._renew_loop(), name="renew leases")
-            asked = False
-            pause: float = self._config.send_loop_interval
-            while not self._stopping:
-                if asked or not self._config.test_mode:
-                    pause = await self._guarded_step()
-                asked = await self.wake.wait(pause)
-                self._raise_failure()
-            await self._drain()
-            renewing.cancel()
+        renewing = asyncio.create_task(self._leases.keep(), name="renew leases")
+        renewing.add_done_callback(self._ended)
+        try:
+            await self.recover()
+            await self._loop()
+            await self._leases.give_back(self._lanes.dismiss())
+            await self.idle()
+        finally:
+            left = {renewing, *self._tasks}
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
 
     def stop(self) -> None:
         """Claim no more; `run` returns when what is under way has ended."""
@@ -122,12 +112,12 @@ class Dispatcher:
 
     async def recover(self) -> None:
         """Put back what this node held when it died."""
-        while True:
+        while not self._stopping:
             try:
                 now = self._clock.now()
                 orphans = await self._store.queue.take_over(now, now, owner=self._owner, is_start=True)
             except DatabaseError as error:
-                log.warning("cannot recover yet: %s", error)
+                self._outage.met(error)
                 await self._clock.sleep(DATABASE_PAUSE)
                 continue
             if not orphans:
@@ -146,7 +136,7 @@ class Dispatcher:
             return self._config.send_loop_interval
         if await self._bring_back(outlook, now):
             outlook = await self._store.queue.look()
-        await self._claim(outlook, now)
+        await self._claim(outlook)
         return self._pause(outlook)
 
     async def idle(self) -> None:
@@ -159,12 +149,25 @@ class Dispatcher:
         if self._failure is not None:
             raise self._failure
 
+    async def _loop(self) -> None:
+        """Step until `stop`; in test mode only when asked, and then until what was asked for is done."""
+        is_asked = is_at_work = False
+        while not self._stopping:
+            pause: float = self._config.send_loop_interval
+            if is_asked or is_at_work or not self._config.test_mode:
+                pause = await self._guarded_step()
+                is_at_work = bool(self._tasks)
+            is_asked = await self.wake.wait(pause)
+            self._raise_failure()
+
     async def _guarded_step(self) -> float:
         try:
-            return await self.step()
+            pause = await self.step()
         except DatabaseError as error:
-            log.warning("dispatch pauses: %s", error)
+            self._outage.met(error)
             return DATABASE_PAUSE
+        self._outage.over()
+        return pause
 
     async def _bring_back(self, outlook: Outlook, now: float) -> bool:
         """Promote what is due and take over what dead nodes left; return whether there was any."""
@@ -172,7 +175,7 @@ class Dispatcher:
         if outlook.next_due is not None and outlook.next_due <= now:
             found += await self._store.queue.promote(now)
         if outlook.next_expiry is not None and outlook.next_expiry <= now:
-            await self._renew()  # after a sleep of this process its own leases have run out, too
+            await self._leases.renew()  # after a sleep of this process its own leases have run out, too
             orphans = await self._store.queue.take_over(now, now, owner=self._owner)
             if orphans:
                 log.warning("took over %d messages whose leases had run out", len(orphans))
@@ -180,41 +183,50 @@ class Dispatcher:
             found += len(orphans)
         return bool(found)
 
-    async def _claim(self, outlook: Outlook, now: float) -> None:
+    async def _claim(self, outlook: Outlook) -> None:
         """Immediate messages first, in a pass of their own; then the lanes in turn, the least busy first."""
-        lanes = sorted(outlook.lanes, key=lambda ready: (ready.priority > 0, self._busy(ready.lane)))
-        for ready in lanes:
-            total = self._limits.sends * CLAIMED_PER_SLOT - self._lanes.claimed
-            if total <= 0 or self._stopping or self._preparer.is_full:
-                return
-            if ready.is_gone:  # it was being sent when its account was deleted, and came back since
-                await self._store.accounts.fail_lane(ready.lane, now)
-                self._told()
-                continue
-            lane = self._lanes.get(ready.lane)
-            if lane is not None and not lane.room(self._limits.batch, now):
-                continue
-            account = await self._store.accounts.of_lane(ready.lane)
-            if account is not None:
-                await self._claim_for(account, total, now)
-        self._lanes.forget_idle()
+        self._lanes.look_anew()
+        try:
+            for ready in sorted(outlook.lanes, key=self._rank):
+                if self._stopping:
+                    break
+                await self._claim_from(ready)
+        finally:
+            self._lanes.admit()
+            self._lanes.forget_idle()
 
-    def _busy(self, number: int) -> int:
-        lane = self._lanes.get(number)
-        return lane.claimed if lane else 0
+    def _rank(self, ready: ReadyLane) -> tuple[bool, int]:
+        return ready.priority > Priority.IMMEDIATE, self._lanes.under_way(ready.lane)
 
-    async def _claim_for(self, account: Account, most: int, now: float) -> None:
-        conversations = account.max_concurrent or self._limits.per_account
-        lane = self._lanes.open(account.lane, conversations)
-        room = min(most, lane.room(account.batch_size or self._limits.batch, now))
-        if room <= 0:
+    async def _claim_from(self, ready: ReadyLane) -> None:
+        is_urgent = ready.priority == Priority.IMMEDIATE
+        lane = self._lanes.open(ready.lane)
+        lane.has_more = True
+        if not self._lanes.room(lane, self._clock.now(), is_urgent=is_urgent):
+            return
+        account = await self._store.accounts.of_lane(ready.lane)
+        if account is None:
+            return
+        lane.quota = account.batch_size or self._config.batch_size_per_account
+        lane.conversations = account.max_concurrent or self._config.max_concurrent_per_account
+        lane.is_ill = account.last_error is not None
+        now = self._clock.now()
+        room = self._lanes.room(lane, now, is_urgent=is_urgent)
+        if not room:
             return
         claimed = await self._store.queue.claim(account.lane, room, self._owner, now, now + LEASE)
-        lane.claimed += len(claimed)
+        lane.has_more = len(claimed) == room
+        # The pool of connections has to have the limit in force, whenever it was configured.
+        account = replace(account, max_concurrent=lane.conversations)
         for message in claimed:
-            self._waiting.add(message.seq)
-            self._under_way.add(message.seq)
-            self._spawn(self._send(message, account, lane), f"send {message.pk}")
+            self._begin(message, account, lane)
+
+    def _begin(self, message: Claimed, account: Account, lane: Lane) -> None:
+        if message.seq in self._leases.in_hand:
+            return  # lost in a long sleep and claimed again: who has it in hand goes on under the new lease
+        self._leases.in_hand.add(message.seq)
+        turn = self._lanes.enqueue(lane, message)
+        self._spawn(self._send(message, account, lane, turn), f"send {message.pk}")
 
     def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -225,42 +237,49 @@ class Dispatcher:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = self._failure or error
-        self.wake.set()
+            self.wake.set()
 
-    async def _send(self, claimed: Claimed, account: Account, lane: Lane) -> None:
+    async def _send(self, claimed: Claimed, account: Account, lane: Lane, turn: Turn) -> None:
         """One message's way from the claim to its settlement."""
         try:
-            async with lane.conversations, self._conversations:
-                if self._stopping:
-                    return
-                self._waiting.discard(claimed.seq)
-                outcome = await self._attempt(claimed, account)
-            if outcome is not None:
-                await self._conclude(claimed, account, lane, outcome)
+            if not await turn.comes:
+                return  # given back
+            try:
+                attempted = await self._attempt(claimed, account, lane)
+            finally:
+                self._lanes.leave(lane, turn)
+            if attempted is not None:
+                await self._conclude(claimed, account, lane, attempted)
         except DatabaseError as error:
             # It is no longer renewed: its lease runs out, and it is taken over.
             log.warning("message %s is left to its lease: %s", claimed.id, error, extra=_about(claimed))
+            self.wake.set()
         finally:
-            self._waiting.discard(claimed.seq)
-            self._under_way.discard(claimed.seq)
-            lane.claimed -= 1
+            self._leases.in_hand.discard(claimed.seq)
+            self._lanes.finish(lane)
+            if self._lanes.is_short or (lane.has_more and lane.is_low):
+                self.wake.set()
 
-    async def _attempt(self, claimed: Claimed, account: Account) -> Outcome | None:
-        """Hand the message to the delivery agent; None when another node has it now."""
+    async def _attempt(self, claimed: Claimed, account: Account, lane: Lane) -> Attempted | None:
+        """Hand the message to the delivery agent; None when it may be another node's by now."""
         prepared = await self._preparer.prepare(claimed)
         if isinstance(prepared, Bounced):
-            return Outcome.same(_open_addresses(claimed), prepared)
-        async with prepared:
-            try:
-                return await self._agent.deliver(
-                    account,
-                    prepared.envelope,
-                    prepared.content,
-                    before_data=lambda: self._begin_final(claimed, account),
-                )
-            except LeaseLost:
-                log.warning("message %s was taken over by another server", claimed.id, extra=_about(claimed))
-                return None
+            return Attempted(Outcome.same(_open_addresses(claimed), prepared))
+        try:
+            outcome = await self._agent.deliver(
+                account,
+                prepared.envelope,
+                prepared.content,
+                before_data=lambda: self._begin_final(claimed, account),
+            )
+        except LeaseLost:
+            log.warning("message %s is not sent: its lease was lost", claimed.id, extra=_about(claimed))
+            self.wake.set()
+            return None
+        is_news = lane.learn(outcome, self._clock.now())
+        if lane.rest and lane.waiting:
+            self._spawn(self._leases.give_back(lane.dismiss()), "give back")
+        return Attempted(outcome, is_news)
 
     async def _begin_final(self, claimed: Claimed, account: Account) -> None:
         now = self._clock.now()
@@ -268,49 +287,51 @@ class Dispatcher:
         if not await self._store.queue.begin_final(claimed, self._owner, now, f"handing over to {where}"):
             raise LeaseLost
 
-    async def _conclude(self, claimed: Claimed, account: Account, lane: Lane, outcome: Outcome) -> None:
+    async def _conclude(self, claimed: Claimed, account: Account, lane: Lane, attempted: Attempted) -> None:
         """Record the outcome: shielded from cancellation, and tried until it is stored."""
         now = self._clock.now()
-        changed = lane.learn(outcome, now)
         attempt = Attempt(
-            outcome=outcome,
+            outcome=attempted.outcome,
             now=now,
             on_unknown=account.on_unknown,
-            account_ready=lane.resting_until if lane.resting_until > now else None,
+            account_ready=lane.resting_until if lane.is_resting(now) else None,
         )
         settlement = settle(claimed, attempt, self._policy)
-        await asyncio.shield(self._record(settlement))
-        if changed:
+        if await asyncio.shield(self._record(settlement)):
+            self._leases.in_hand.discard(claimed.seq)
+            self._count(claimed, settlement)
+            self._told()
+        if attempted.is_news:
             await self._tell_account(account, lane, settlement)
-        self._count(claimed, settlement)
-        self._told()
+        if settlement.deferred_ts is not None or lane.rest:
+            self.wake.set()  # there is a new moment to wait for
 
-    async def _record(self, settlement: Settlement) -> None:
+    async def _record(self, settlement: Settlement) -> bool:
+        """Return whether it was stored; not when another node has the message now."""
         while True:
             try:
                 held = await self._store.queue.settle(settlement, self._owner, self._clock.now())
             except DatabaseError as error:
-                log.warning("cannot record an outcome yet: %s", error)
+                self._recording.met(error)
                 await self._clock.sleep(DATABASE_PAUSE)
                 continue
+            self._recording.over()
             if not held:
                 log.warning(
                     "an outcome came too late: another server has taken message %d over", settlement.seq
                 )
-            return
+            return held
 
     async def _tell_account(self, account: Account, lane: Lane, settlement: Settlement) -> None:
+        name, trouble = f"{account.tenant_id}/{account.id}", settlement.last_error if lane.rest else None
         if lane.rest:
-            log.warning(
-                "account %s/%s rests for %.0f s: %s",
-                account.tenant_id,
-                account.id,
-                lane.rest,
-                settlement.last_error,
-            )
+            log.warning("account %s rests for %.0f s: %s", name, lane.rest, trouble)
         else:
-            log.info("account %s/%s works again", account.tenant_id, account.id)
-        await self._store.accounts.set_last_error(account.lane, settlement.last_error if lane.rest else None)
+            log.info("account %s works again", name)
+        try:
+            await self._store.accounts.set_last_error(account.lane, trouble)
+        except DatabaseError as error:
+            log.warning("cannot note how account %s fares: %s", name, error)
 
     def _count(self, claimed: Claimed, settlement: Settlement) -> None:
         counters = {
@@ -329,26 +350,6 @@ class Dispatcher:
         moments = (outlook.next_due, outlook.next_expiry, self._lanes.next_ready(now))
         waits = [moment - now for moment in moments if moment is not None]
         return max(SHORTEST_PAUSE, min([self._config.send_loop_interval, *waits]))
-
-    async def _renew_loop(self) -> None:
-        while True:
-            await self._clock.sleep(RENEW_EVERY)
-            try:
-                await self._renew()
-            except DatabaseError as error:
-                log.warning("cannot renew leases: %s", error)
-
-    async def _renew(self) -> None:
-        if self._under_way:
-            await self._store.queue.renew(sorted(self._under_way), self._owner, self._clock.now() + LEASE)
-
-    async def _drain(self) -> None:
-        """Give back what was not begun, wait for the rest."""
-        try:
-            await self._store.queue.release(sorted(self._waiting), self._owner, self._clock.now())
-        except DatabaseError as error:
-            log.warning("cannot give claimed messages back, their leases will run out: %s", error)
-        await self.idle()
 
 
 def _open_addresses(claimed: Claimed) -> tuple[str, ...]:

@@ -1,14 +1,18 @@
-"""How much of each account may be under way, and which accounts rest.
+"""How much of each account may be under way, whose turn it is, and which accounts rest.
 
-A lane is an account's queue. Its conversations are limited, so a slow server holds only its own; what is
-claimed beyond them is small and lets the next message be ready when a conversation ends.
+A lane is an account's queue. What is claimed waits in its lane for a turn; turns go to immediate messages
+first, then to the lane with the fewest conversations, so a slow server holds only its own lane. What is
+claimed beyond the conversations is small: it lets the next message be ready when one ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 from dataclasses import dataclass, field
 
+from mail_proxy.model.messages import Priority
+from mail_proxy.model.queue import Claimed
 from mail_proxy.model.verdicts import Deferred, Outcome, Scope
 
 FIRST_REST = 30.0
@@ -16,71 +20,210 @@ LONGEST_REST = 900.0
 FAILURES = 3
 """Consecutive failures to connect after which an account rests; a failed login needs only one."""
 
+CLAIMED_PER_SLOT = 4
+"""Messages claimed at most for each conversation that this node may hold."""
+
+FAIR = 4
+"""A lane has at most this many times what it leaves free: whoever stalls leaves something for others."""
+
+
+class ByteBudget:
+    """Lets contents into memory as long as they fit; of those that never would, one at a time."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._has_giant = False
+
+    def fits(self, size: int) -> bool:
+        return not self._has_giant if size > self._limit else self._used + size <= self._limit
+
+    def take(self, size: int) -> None:
+        if size > self._limit:
+            self._has_giant = True
+        else:
+            self._used += size
+
+    def give_back(self, size: int) -> None:
+        if size > self._limit:
+            self._has_giant = False
+        else:
+            self._used -= size
+
+
+@dataclass(slots=True, order=True)
+class Turn:
+    """A claimed message waiting in its lane; `comes` tells whether it goes (True) or goes back (False)."""
+
+    priority: int
+    seq: int
+    size: int = field(compare=False)
+    comes: asyncio.Future[bool] = field(compare=False)
+
 
 @dataclass(slots=True)
 class Lane:
-    """What this node has under way for one account. Times are Unix seconds."""
+    """What this node has under way for one account. Times are Unix seconds.
+
+    `quota` is how much that may be, `conversations` how many at the server at a time. `has_more` tells that
+    the queue held more when it was last looked at, `is_ill` that the account's trouble is on record.
+    """
 
     number: int
-    conversations: asyncio.Semaphore
-    claimed: int = 0
+    quota: int = 1
+    conversations: int = 1
+    under_way: int = 0
+    sending: int = 0
+    waiting: list[Turn] = field(default_factory=list)
+    has_more: bool = False
     failures: int = 0
     rest: float = 0.0
     resting_until: float = 0.0
+    is_ill: bool = False
 
-    def room(self, claims: int, now: float) -> int:
-        """How many more messages may be claimed, `claims` being the most; one when a rest has just ended."""
-        if now < self.resting_until:
-            return 0
-        most = 1 if self.rest else claims
-        return max(0, most - self.claimed)
+    @property
+    def is_low(self) -> bool:
+        """Whether what waits here would soon be used up."""
+        return len(self.waiting) <= self.conversations
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it holds nothing and remembers nothing."""
+        return not (self.under_way or self.failures or self.rest)
+
+    def is_resting(self, now: float) -> bool:
+        return now < self.resting_until
 
     def learn(self, outcome: Outcome, now: float) -> bool:
-        """Note what an attempt says of the account itself; return whether it is a change worth telling."""
-        scopes = {each.scope for each in outcome.verdicts.values() if isinstance(each, Deferred)}
-        if Scope.ACCOUNT in scopes:
-            return self._rest(now)
-        if scopes == {Scope.CONNECTION}:
-            self.failures += 1
-            return self.failures >= FAILURES and self._rest(now)
-        was_resting, self.failures, self.rest = bool(self.rest), 0, 0.0
-        return was_resting
+        """Note what an attempt says of the account itself; return whether it is a change worth telling.
 
-    def _rest(self, now: float) -> bool:
-        """Rest, twice as long each time; conversations that fail during a rest do not lengthen it."""
-        if now < self.resting_until:
+        What conversations begun before a rest come to during it neither lengthens nor ends it.
+        """
+        scopes = {each.scope for each in outcome.verdicts.values() if isinstance(each, Deferred)}
+        is_failure = Scope.ACCOUNT in scopes or scopes == {Scope.CONNECTION}
+        if self.is_resting(now):
+            return False
+        if not is_failure:
+            was_ill, self.is_ill = self.is_ill, False
+            self.failures, self.rest = 0, 0.0
+            return was_ill
+        self.failures += 1
+        if Scope.ACCOUNT not in scopes and self.failures < FAILURES:
             return False
         self.rest = min(max(self.rest * 2, FIRST_REST), LONGEST_REST)
         self.resting_until = now + self.rest
+        self.is_ill = True
         return True
 
+    def dismiss(self) -> list[int]:
+        """Send back what waits; return the places in the queue that are to be given back."""
+        dismissed, self.waiting = self.waiting, []
+        for turn in dismissed:
+            if not turn.comes.done():
+                turn.comes.set_result(False)
+        return sorted(turn.seq for turn in dismissed)
 
-@dataclass(slots=True)
+
 class Lanes:
-    """The lanes with something under way, or resting."""
+    """The lanes with something under way, or with trouble; `sends` are the conversations of this node.
 
-    _lanes: dict[int, Lane] = field(default_factory=dict)
+    `is_short` tells that some lane was turned away because the node as a whole has enough.
+    """
 
-    def get(self, number: int) -> Lane | None:
-        return self._lanes.get(number)
+    def __init__(self, sends: int, memory: ByteBudget) -> None:
+        self.sends = sends
+        self.is_short = False
+        self._memory = memory
+        self._lanes: dict[int, Lane] = {}
+        self._sending = 0
+        self._under_way = 0
 
-    def open(self, number: int, conversations: int) -> Lane:
+    def open(self, number: int) -> Lane:
+        return self._lanes.setdefault(number, Lane(number))
+
+    def under_way(self, number: int) -> int:
         lane = self._lanes.get(number)
-        if lane is None:
-            lane = self._lanes[number] = Lane(number, asyncio.Semaphore(conversations))
-        return lane
+        return lane.under_way if lane else 0
+
+    def room(self, lane: Lane, now: float, *, is_urgent: bool = False) -> int:
+        """How many more messages of a lane to claim; one as a probe when a rest has ended.
+
+        Urgent ones do not wait until what was claimed before them is used up.
+        """
+        if lane.rest:
+            return int(not lane.under_way and not lane.is_resting(now))
+        own = lane.quota - lane.under_way if lane.is_low else 0
+        if is_urgent:
+            own = lane.quota + lane.conversations - lane.under_way
+        if own <= 0:
+            return 0
+        free = self.sends * CLAIMED_PER_SLOT - self._under_way
+        share = (FAIR * free - lane.under_way) // (FAIR + 1)
+        if share < 1:
+            self.is_short = True
+            return int(free > 0 and not lane.under_way)
+        return min(own, share)
+
+    def enqueue(self, lane: Lane, message: Claimed) -> Turn:
+        """Let a claimed message wait for its turn, until `finish` is called for it."""
+        turn = Turn(message.priority, message.seq, message.size, asyncio.get_running_loop().create_future())
+        heapq.heappush(lane.waiting, turn)
+        lane.under_way += 1
+        self._under_way += 1
+        return turn
+
+    def admit(self) -> None:
+        """Give turns as long as there is room; each is to be handed back with `leave`."""
+        while (lane := self._next()) is not None:
+            turn = heapq.heappop(lane.waiting)
+            if not turn.comes.done():
+                lane.sending += 1
+                self._sending += 1
+                self._memory.take(turn.size)
+                turn.comes.set_result(True)
+
+    def leave(self, lane: Lane, turn: Turn) -> None:
+        """A conversation has ended: its turn goes to the next."""
+        lane.sending -= 1
+        self._sending -= 1
+        self._memory.give_back(turn.size)
+        self.admit()
+
+    def finish(self, lane: Lane) -> None:
+        """A claimed message has been dealt with."""
+        lane.under_way -= 1
+        self._under_way -= 1
+
+    def dismiss(self) -> list[int]:
+        """Send back everything that waits."""
+        return [seq for lane in self._lanes.values() for seq in lane.dismiss()]
+
+    def look_anew(self) -> None:
+        """Begin a look at the queue, which tells what lanes have more."""
+        self.is_short = False
+        for lane in self._lanes.values():
+            lane.has_more = False
 
     def forget_idle(self) -> None:
-        """Drop the lanes that hold nothing and remember nothing."""
-        for number in [n for n, lane in self._lanes.items() if not lane.claimed and not lane.failures]:
-            if not self._lanes[number].rest:
-                del self._lanes[number]
-
-    @property
-    def claimed(self) -> int:
-        return sum(lane.claimed for lane in self._lanes.values())
+        for number in [number for number, lane in self._lanes.items() if lane.is_idle]:
+            del self._lanes[number]
 
     def next_ready(self, now: float) -> float | None:
         """When the next rest ends."""
-        ends = [lane.resting_until for lane in self._lanes.values() if lane.resting_until > now]
-        return min(ends) if ends else None
+        ends = [lane.resting_until for lane in self._lanes.values() if lane.is_resting(now)]
+        return min(ends, default=None)
+
+    def _next(self) -> Lane | None:
+        free = self.sends - self._sending
+        if free <= 0:
+            return None
+        able = [lane for lane in self._lanes.values() if lane.waiting and self._may_send(lane, free)]
+        return min(able, key=_urgency, default=None)
+
+    def _may_send(self, lane: Lane, free: int) -> bool:
+        return lane.sending < min(lane.conversations, FAIR * free) and self._memory.fits(lane.waiting[0].size)
+
+
+def _urgency(lane: Lane) -> tuple[bool, int, Turn]:
+    first = lane.waiting[0]
+    return first.priority > Priority.IMMEDIATE, lane.sending, first
