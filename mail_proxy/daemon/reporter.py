@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from mail_proxy.bell import Wake
-from mail_proxy.callbacks.answer import PostResult
 from mail_proxy.callbacks.poster import Poster, Target, target_for
 from mail_proxy.callbacks.report import entry
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
+from mail_proxy.daemon.outage import Outage
 from mail_proxy.errors import DatabaseError, NotFound
 from mail_proxy.model.reports import Reportable
 from mail_proxy.model.tenants import Tenant
@@ -32,12 +33,36 @@ GATHER = 0.05
 
 
 @dataclass(slots=True)
-class _Line:
-    """What is known of the way to one tenant's application; `not_before` is Unix seconds."""
+class _Backoff:
+    """Waiting longer after each failure; `until` is Unix seconds."""
 
-    backoff: float = 0.0
-    not_before: float = 0.0
+    seconds: float = 0.0
+    until: float = 0.0
+
+    def failed(self, now: float) -> None:
+        self.seconds = min(max(self.seconds * 2, FIRST_BACKOFF), LONGEST_BACKOFF)
+        self.until = now + self.seconds
+
+    def worked(self) -> None:
+        self.seconds = self.until = 0.0
+
+
+@dataclass(slots=True)
+class _Line:
+    """What is known of one tenant's application: whether it can be reached, and what it would not take.
+
+    `is_rung` tells that there may be more to tell since a post began.
+    """
+
+    way: _Backoff = field(default_factory=_Backoff)
+    refusal: _Backoff = field(default_factory=_Backoff)
+    refused: set[str] = field(default_factory=set)
     is_busy: bool = False
+    is_rung: bool = False
+
+    def next_try(self, now: float) -> float | None:
+        moments = [self.way.until, self.refusal.until if self.refused else 0.0]
+        return min((moment for moment in moments if moment > now), default=None)
 
 
 class Reporter:
@@ -53,42 +78,49 @@ class Reporter:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._stopping = False
+        self._outage = Outage("reporting")
 
     def reconfigure(self, config: Config) -> None:
         """Take what can change without a restart."""
         self._config = config
 
     def stop(self) -> None:
-        """Post no more; `run` returns when the posts under way have ended."""
+        """Tell what there is to tell, once more; `run` returns when the posts under way have ended."""
         self._stopping = True
         self.wake.set()
 
     async def run(self) -> None:
         """Report until `stop`; raises what a bug raised."""
-        asked = False
-        pause: float = 0.0 if not self._config.test_mode else self._config.send_loop_interval
-        while not self._stopping:
-            if asked or not self._config.test_mode:
-                pause = await self._guarded_step(asked=asked)
-            asked = await self.wake.wait(pause)
-            self._raise_failure()
-            await asyncio.sleep(GATHER)
-        await self.idle()
+        try:
+            await self._loop()
+            if not self._config.test_mode:
+                await self._guarded_step(is_asked=False)
+            await self.idle()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
 
-    async def step(self, *, asked: bool = False) -> float:
+    async def step(self, *, is_asked: bool = False) -> float:
         """Begin a post to each tenant with news that can be reached; return when to look again (seconds).
 
-        `asked`: somebody wants it now, so no backing off.
+        `is_asked`: somebody wants it now, so no backing off.
         """
         now = self._clock.now()
-        for tenant_id in await self._store.reports.tenants_due():
+        due = await self._store.reports.tenants_due()
+        self._lines = {name: line for name, line in self._lines.items() if line.is_busy or name in due}
+        for tenant_id in due:
             line = self._lines.setdefault(tenant_id, _Line())
-            if line.is_busy or (line.not_before > now and not asked):
-                continue
-            line.is_busy = True
-            self._spawn(self._serve(tenant_id, line), f"report to {tenant_id}")
-        waits = [line.not_before - now for line in self._lines.values() if line.not_before > now]
-        return min([self._config.send_loop_interval, *waits])
+            if is_asked:
+                line.way.until = line.refusal.until = 0.0
+            if line.is_busy:
+                line.is_rung = True
+            elif line.way.until <= now:
+                line.is_busy = True
+                self._spawn(self._serve(tenant_id, line), f"report to {tenant_id}")
+        tries = [moment for line in self._lines.values() if (moment := line.next_try(now)) is not None]
+        return min([self._config.send_loop_interval, *(moment - now for moment in tries)])
 
     async def idle(self) -> None:
         """Wait until no post is under way."""
@@ -96,12 +128,26 @@ class Reporter:
             await asyncio.wait(self._tasks)
         self._raise_failure()
 
-    async def _guarded_step(self, *, asked: bool) -> float:
+    async def _loop(self) -> None:
+        is_asked = False
+        pause: float = 0.0
+        while not self._stopping:
+            if is_asked or not self._config.test_mode:
+                pause = await self._guarded_step(is_asked=is_asked)
+            else:
+                pause = self._config.send_loop_interval
+            is_asked = await self.wake.wait(pause)
+            self._raise_failure()
+            await self._clock.sleep(GATHER)
+
+    async def _guarded_step(self, *, is_asked: bool) -> float:
         try:
-            return await self.step(asked=asked)
+            pause = await self.step(is_asked=is_asked)
         except DatabaseError as error:
-            log.warning("reporting pauses: %s", error)
+            self._outage.met(error)
             return DATABASE_PAUSE
+        self._outage.over()
+        return pause
 
     def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -112,7 +158,7 @@ class Reporter:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = self._failure or error
-        self.wake.set()
+            self.wake.set()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -124,45 +170,69 @@ class Reporter:
             tenant = await self._store.tenants.get(tenant_id)
             target = target_for(tenant, self._config)
             if target is None:
-                line.not_before = self._clock.now() + self._config.send_loop_interval
-            while target is not None and not self._stopping:
-                if not await self._post_next(tenant, target, line):
-                    return
+                line.way.until = self._clock.now() + self._config.send_loop_interval
+                return
+            while await self._post_next(tenant, target, line):
+                if self._stopping:
+                    break
         except NotFound:
             return  # deleted meanwhile, with its events
         except DatabaseError as error:
             log.warning("reports to %s pause: %s", tenant_id, error)
-            line.not_before = self._clock.now() + DATABASE_PAUSE
+            line.way.until = self._clock.now() + DATABASE_PAUSE
+            self.wake.set()
         finally:
             line.is_busy = False
+            if line.is_rung:
+                line.is_rung = False
+                self.wake.set()
 
     async def _post_next(self, tenant: Tenant, target: Target, line: _Line) -> bool:
         """Post the next batch; return whether to go on with another."""
-        batch = await self._store.reports.batch(tenant.id, BATCH)
+        if line.refusal.until <= self._clock.now():
+            line.refused.clear()  # what was refused is tried again, together with the rest
+        batch = await self._next_batch(tenant.id, line.refused)
         if not batch:
+            if not line.refused:
+                line.refusal.worked()
             return False
         entries = [entry(each, report_nulls=tenant.report_nulls) for each in batch]
         result = await self._poster.post(target, entries)
-        taken = _acknowledged(batch, result)
+        if not result.accepted:
+            line.way.failed(self._clock.now())
+            self._put_off(tenant, result.failure, line.way.seconds)
+            return False
+        line.way.worked()
+        taken = [each.event_id for each in batch if each.id not in result.error_ids]
         if taken:
             await asyncio.shield(self._store.reports.acknowledge(taken, self._clock.now()))
-        if len(taken) == len(batch):
-            line.backoff = line.not_before = 0.0
-            return len(batch) == BATCH
-        self._back_off(tenant, line, result)
-        return False
+        if len(taken) < len(batch):
+            self._hold_back(tenant, line, {each.id for each in batch} & result.error_ids)
+        return True
 
-    def _back_off(self, tenant: Tenant, line: _Line, result: PostResult) -> None:
-        line.backoff = min(max(line.backoff * 2, FIRST_BACKOFF), LONGEST_BACKOFF)
-        line.not_before = self._clock.now() + line.backoff
-        reason = result.failure or f"the application refused {len(result.error_ids)} messages' events"
+    async def _next_batch(self, tenant_id: str, refused: AbstractSet[str]) -> list[Reportable]:
+        """Read the oldest events that are to be told, but for those of the messages refused."""
+        batch: list[Reportable] = []
+        after = 0
+        while len(batch) < BATCH:
+            page = await self._store.reports.batch(tenant_id, BATCH, after)
+            batch += [each for each in page if each.id not in refused]
+            if len(page) < BATCH:
+                break
+            after = page[-1].event_id
+        return batch[:BATCH]
+
+    def _hold_back(self, tenant: Tenant, line: _Line, refused: AbstractSet[str]) -> None:
+        """Put off the events of these messages, in their order, and no others."""
+        now = self._clock.now()
+        if line.refusal.until <= now:
+            line.refusal.failed(now)
+        line.refused |= refused
+        reason = f"the application refused the events of {len(refused)} messages"
+        self._put_off(tenant, reason, line.refusal.until - now)
+
+    def _put_off(self, tenant: Tenant, reason: str | None, seconds: float) -> None:
         log.warning(
-            "reports to %s: %s; again in %.0f s", tenant.id, reason, line.backoff, extra={"tenant": tenant.id}
+            "reports to %s: %s; again in %.0f s", tenant.id, reason, seconds, extra={"tenant": tenant.id}
         )
-
-
-def _acknowledged(batch: Sequence[Reportable], result: PostResult) -> list[int]:
-    """The events that need not be told again."""
-    if not result.accepted:
-        return []
-    return [each.event_id for each in batch if each.id not in result.error_ids]
+        self.wake.set()  # there is a new moment to wait for
