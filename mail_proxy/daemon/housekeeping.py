@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mail_proxy import __version__
+from mail_proxy.daemon.outage import Outage
 from mail_proxy.errors import DatabaseError
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy.runtime import Runtime
@@ -29,6 +29,7 @@ class Housekeeping:
         self._runtime = runtime
         self._agent = agent
         self._heard = heard
+        self._beating = Outage("the sign of life")
         name = runtime.instance.name if runtime.instance else "mail-proxy"
         self._node = NodeInfo(
             node_id=runtime.node_id,
@@ -44,11 +45,13 @@ class Housekeeping:
         while True:
             try:
                 await self.step()
+                self._beating.over()
             except DatabaseError as error:
-                log.warning("cannot say that this node lives: %s", error)
+                self._beating.met(error)
             await self._runtime.clock.sleep(BEAT)
 
     async def step(self) -> None:
+        await self._agent.cleanup()
         now = self._runtime.clock.now()
         node = replace(self._node, seen_at=now)
         await self._runtime.store.nodes.seen(node, forget_before=now - FORGET_NODES)
@@ -57,12 +60,15 @@ class Housekeeping:
 
     async def listen(self) -> None:
         """Hear what other nodes ring; when the line breaks, take it up again."""
+        hearing = Outage("hearing the other nodes")
         while True:
             try:
                 await self._runtime.store.database.listen(self._relay)
+                log.info("the line to the other nodes broke")
+                hearing = Outage("hearing the other nodes")
             except DatabaseError as error:
-                log.warning("cannot hear the other nodes: %s", error)
-            await asyncio.sleep(RECONNECT)
+                hearing.met(error)
+            await self._runtime.clock.sleep(RECONNECT)
 
     async def leave(self) -> None:
         """Take leave of the other nodes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from mail_proxy.api.vitals import Vitals
@@ -46,28 +46,44 @@ class Server:
         stop: asyncio.Queue[signal.Signals] = asyncio.Queue()
         with _Signals(self, stop):
             async with asyncio.TaskGroup() as group:
-                http = group.create_task(self.http.run_here(), name="http")
-                dispatch = group.create_task(self.dispatcher.run(), name="dispatcher")
-                report = group.create_task(self.reporter.run(), name="reporter")
+                http = self._begin(group, self.http.run_here(), "http")
+                dispatch = self._begin(group, self.dispatcher.run(), "dispatcher")
+                report = self._begin(group, self.reporter.run(), "reporter")
                 aside = [
-                    group.create_task(self.housekeeping.beat(), name="sign of life"),
-                    group.create_task(self.housekeeping.listen(), name="neighbours"),
+                    self._begin(group, self.housekeeping.beat(), "sign of life"),
+                    self._begin(group, self.housekeeping.listen(), "neighbours"),
                 ]
                 await self.http.is_up.wait()
                 self.on_up()
                 number = await stop.get()
                 log.info("stopping (%s): finishing what is under way", number.name)
-                impatient = group.create_task(_second(stop), name="second signal")
+                aside.append(group.create_task(_second(stop), name="second signal"))
+                # The API goes on answering: a load balancer learns from /ready to send nothing more.
                 self.vitals.is_draining = True
-                self.http.stop()
                 self.dispatcher.stop()
                 await dispatch
                 self.reporter.stop()
-                await asyncio.wait([report, http])
-                for task in (*aside, impatient):
+                await report
+                self.http.stop()
+                await http
+                for task in aside:
                     task.cancel()
             await self.housekeeping.leave()
         log.info("stopped")
+
+    def _begin(
+        self, group: asyncio.TaskGroup, work: Coroutine[object, object, None], name: str
+    ) -> asyncio.Task[None]:
+        return group.create_task(_told(work, name), name=name)
+
+
+async def _told(work: Coroutine[object, object, None], name: str) -> None:
+    """Do the work; a bug that ends it, and with it the server, leaves its trace in the log."""
+    try:
+        await work
+    except Exception:
+        log.critical("a bug in %s ends this server", name, exc_info=True)
+        raise
 
 
 async def _second(stop: asyncio.Queue[signal.Signals]) -> None:
