@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -69,7 +70,7 @@ class SilentBell:
 
 
 class DatabaseBell:
-    """Rings for the other nodes on the database; while one ring is on its way, further ones become one.
+    """Rings for the other nodes on the database; what rings while one ring is on its way becomes one.
 
     `notify` hands a text to every node and may raise `DatabaseError`; `sender` is this process.
     """
@@ -77,23 +78,19 @@ class DatabaseBell:
     def __init__(self, notify: Callable[[str], Awaitable[None]], sender: str) -> None:
         self._notify = notify
         self._sender = sender
-        self._is_ringing = False
-        self._again: set[bool] = set()
+        self._line = asyncio.Lock()
+        self._wanted: set[bool] = set()
 
     async def ring(self, *, run_now: bool = False) -> None:
-        self._again.add(run_now)
-        if self._is_ringing:
-            return
-        self._is_ringing = True
-        try:
-            while self._again:
-                asked = True in self._again
-                self._again.clear()
-                await self._notify(f"{self._sender} {'run-now' if asked else 'work'}")
-        except DatabaseError:
-            self._again.clear()  # the others' back-up poll finds the work
-        finally:
-            self._is_ringing = False
+        """Returns after this ring or a later one that stands for it, so nobody rings for all who follow."""
+        self._wanted.add(run_now)
+        async with self._line:
+            if not self._wanted:
+                return
+            kind = "run-now" if True in self._wanted else "work"
+            self._wanted.clear()
+            with contextlib.suppress(DatabaseError):  # the others' back-up poll finds the work
+                await self._notify(f"{self._sender} {kind}")
 
     def heard(self, text: str) -> bool | None:
         """Read what another node rang: whether a run was asked for; None for this process's own ring."""
