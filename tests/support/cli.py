@@ -88,7 +88,7 @@ class Cli:
 
     def end_servers(self) -> None:
         """End whatever was started in this home."""
-        if self.home.is_dir():
+        if (self.root / self.home).is_dir():
             self("stop", "--all", "--force")
 
 
