@@ -22,7 +22,7 @@ from mail_proxy.daemon.preparation import Preparer
 from mail_proxy.daemon.settlement import Attempt, RetryPolicy, settle
 from mail_proxy.errors import DatabaseError
 from mail_proxy.metrics import Metrics
-from mail_proxy.model.accounts import Account
+from mail_proxy.model.accounts import Account, LimitBehavior
 from mail_proxy.model.messages import EventType, Priority
 from mail_proxy.model.queue import Claimed, Outlook, ReadyLane, Settlement
 from mail_proxy.model.verdicts import Bounced, Outcome
@@ -199,6 +199,10 @@ class Dispatcher:
         return ready.priority > Priority.IMMEDIATE, self._lanes.under_way(ready.lane)
 
     async def _claim_from(self, ready: ReadyLane) -> None:
+        if ready.is_gone:  # deleted while it was sending, and something came back since
+            await self._store.accounts.fail_lane(ready.lane, self._clock.now())
+            self._told()
+            return
         is_urgent = ready.priority == Priority.IMMEDIATE
         lane = self._lanes.open(ready.lane)
         lane.has_more = True
@@ -216,10 +220,23 @@ class Dispatcher:
             return
         claimed = await self._store.queue.claim(account.lane, room, self._owner, now, now + LEASE)
         lane.has_more = len(claimed) == room
+        if not claimed:
+            await self._learn_limit(account, lane, now)
         # The pool of connections has to have the limit in force, whenever it was configured.
         account = replace(account, max_concurrent=lane.conversations)
         for message in claimed:
             self._begin(message, account, lane)
+
+    async def _learn_limit(self, account: Account, lane: Lane, now: float) -> None:
+        """Nothing could be claimed: if a rate limit is why, let the lane be until a slot is free."""
+        opens_at = await self._store.queue.opens_at(account.lane, now)
+        if opens_at is None:
+            return
+        self._metrics.rate_limited(account.tenant_id, account.id)
+        if account.limit_behavior is LimitBehavior.REJECT:
+            self._told()
+        else:
+            lane.limited_until = opens_at
 
     def _begin(self, message: Claimed, account: Account, lane: Lane) -> None:
         if message.seq in self._leases.in_hand:

@@ -67,6 +67,7 @@ class Lane:
 
     `quota` is how much that may be, `conversations` how many at the server at a time. `has_more` tells that
     the queue held more when it was last looked at, `is_ill` that the account's trouble is on record.
+    Until `limited_until` a rate limit lets nothing through.
     """
 
     number: int
@@ -79,6 +80,7 @@ class Lane:
     failures: int = 0
     rest: float = 0.0
     resting_until: float = 0.0
+    limited_until: float = 0.0
     is_ill: bool = False
 
     @property
@@ -89,7 +91,7 @@ class Lane:
     @property
     def is_idle(self) -> bool:
         """Whether it holds nothing and remembers nothing."""
-        return not (self.under_way or self.failures or self.rest)
+        return not (self.under_way or self.failures or self.rest or self.limited_until)
 
     def is_resting(self, now: float) -> bool:
         return now < self.resting_until
@@ -150,6 +152,9 @@ class Lanes:
 
         Urgent ones do not wait until what was claimed before them is used up.
         """
+        if now < lane.limited_until:
+            return 0
+        lane.limited_until = 0.0
         if lane.rest:
             return int(not lane.under_way and not lane.is_resting(now))
         own = lane.quota - lane.under_way if lane.is_low else 0
@@ -209,8 +214,13 @@ class Lanes:
             del self._lanes[number]
 
     def next_ready(self, now: float) -> float | None:
-        """When the next rest ends."""
-        ends = [lane.resting_until for lane in self._lanes.values() if lane.is_resting(now)]
+        """When the next rest ends, or the next slot of a rate limit is free."""
+        ends = [
+            moment
+            for lane in self._lanes.values()
+            for moment in (lane.resting_until, lane.limited_until)
+            if moment > now
+        ]
         return min(ends, default=None)
 
     def _next(self) -> Lane | None:
