@@ -171,8 +171,11 @@ class Queue:
         yield Many(SQL["renew"], [{"seq": seq, "owner": owner, "until": until} for seq in seqs])
 
     def _release(self, seqs: Sequence[int], owner: str, now: float) -> Work[None]:
-        yield Many(SQL["release"], [{"seq": seq, "owner": owner, "now": now} for seq in seqs])
-        yield from limits.cancel(seqs)
+        released = []
+        for seq in seqs:
+            if (yield Call(SQL["release"], {"seq": seq, "owner": owner, "now": now})):
+                released.append(seq)
+        yield from limits.cancel(released)
 
     def _take_over(self, now: float, retry_at: float, owner: str, is_start: bool) -> Work[list[Orphan]]:
         rows = yield Call(

@@ -2,13 +2,13 @@
 SELECT a.tenant_id, a.limit_per_minute, a.limit_per_hour, a.limit_per_day, a.limit_behavior,
     t.rate_hourly, t.rate_daily
 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
-WHERE a.lane = :lane;
+WHERE a.lane = :lane AND t.active = 1;
 
 -- lock: let nobody else count what may be sent until this claim is decided (SQLite has one writer anyway)
 SELECT id FROM tenants WHERE id = :tenant_id;
 
--- lock @postgres: let nobody else count what may be sent until this claim is decided
-SELECT id FROM tenants WHERE id = :tenant_id FOR UPDATE;
+-- lock @postgres: let nobody else count what may be sent until this claim is decided; intake goes on
+SELECT id FROM tenants WHERE id = :tenant_id FOR NO KEY UPDATE;
 
 -- used_of_lane: what an account has sent, or is sending, since
 SELECT COUNT(*) AS n FROM send_log WHERE lane = :lane AND sent_at > :since;

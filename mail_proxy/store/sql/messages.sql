@@ -109,10 +109,14 @@ SELECT status, COUNT(*) AS n FROM messages
 WHERE (CAST(:tenant_id AS TEXT) IS NULL OR tenant_id = :tenant_id) GROUP BY status;
 
 -- waiting_of_lane: how many of an account have still to leave
-SELECT COUNT(*) AS n FROM messages
-WHERE lane = :lane AND status IN ('pending', 'deferred', 'sending');
+SELECT (SELECT COUNT(*) FROM messages WHERE lane = :lane AND status = 'pending')
+    + (SELECT COUNT(*) FROM messages WHERE lane = :lane AND status = 'deferred')
+    + (SELECT COUNT(*) FROM messages WHERE lane = :lane AND status = 'sending') AS n;
 
 -- fail_lane: what waits for an account that goes becomes an error
 UPDATE messages SET status = 'error', error = :error, error_ts = :now, updated_at = :now, deferred_ts = NULL
-WHERE lane = :lane AND status IN ('pending', 'deferred')
+WHERE seq IN (
+        SELECT seq FROM messages WHERE lane = :lane AND status = 'pending'
+        UNION ALL SELECT seq FROM messages WHERE lane = :lane AND status = 'deferred')
+    AND status IN ('pending', 'deferred')
 RETURNING seq, tenant_id;
