@@ -67,12 +67,12 @@ def start(scope: Scope, /, name: str | None, *, foreground: bool, timeout: float
         return
     settings = serving.settings_of(options)
     config = load_config(instance.directory, scope.environ, settings)
-    port = serving.choose_port(instance, config)
+    place = serving.choose_place(instance, config)
     serving.prepare(instance, settings)
     if foreground:
-        serving.serve_here(scope, instance, {"host": config.host, "port": port}, None)
+        serving.serve_here(scope, instance, {"host": place.host, "port": place.port}, None)
     else:
-        info = serving.start_background(scope, instance, config.host, port, timeout)
+        info = serving.start_background(scope, instance, place, timeout)
         click.echo(f"'{instance.name}' is running: {info.url} (pid {info.pid})")
 
 
@@ -131,9 +131,12 @@ def restart(scope: Scope, name: str | None, *, every: bool, timeout: float, forc
     def again(instance: Instance) -> None:
         before = serving.end(instance, timeout, force=force)
         config = load_config(instance.directory, scope.environ)
-        host = before.host if before else config.host
-        port = before.port if before else serving.choose_port(instance, config)
-        info = serving.start_background(scope, instance, host, port, START_TIMEOUT)
+        place = (
+            serving.Place(before.host, before.port, is_asked_for=True)
+            if before
+            else serving.choose_place(instance, config)
+        )
+        info = serving.start_background(scope, instance, place, START_TIMEOUT)
         click.echo(f"'{instance.name}' is running: {info.url} (pid {info.pid})")
 
     return _each(scope, _targets(scope, name, every=every), again)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -53,19 +54,28 @@ def wait_if_served(instance: Instance, timeout: float) -> ServerInfo | None:
     return None
 
 
-def choose_port(instance: Instance, config: Config) -> int:
+class Place(NamedTuple):
+    """Where to listen; one that nobody asked for may give way to the next port."""
+
+    host: str
+    port: int
+    is_asked_for: bool
+
+
+def choose_place(instance: Instance, config: Config) -> Place:
     """The port asked for, which must be free; else the last one used or the default, or the next free."""
     from mail_proxy.daemon.detach import choose_free_port, is_free
 
     port, host = config.port, config.host
     if config.source("port") == "default":
         last = last_port(instance)
-        return last if last and is_free(host, last) else choose_free_port(host, port)
+        free = last if last and is_free(host, last) else choose_free_port(host, port)
+        return Place(host, free, is_asked_for=False)
     if port and not is_free(host, port):
         raise InstanceError(
             f"port {port} on {host} is taken: stop what uses it, or choose another with --port"
         )
-    return port
+    return Place(host, port, is_asked_for=True)
 
 
 def prepare(instance: Instance, settings: Mapping[str, object]) -> None:
@@ -96,18 +106,22 @@ def _refuse_secrets(kept: Mapping[str, object]) -> None:
             )
 
 
-def start_background(scope: Scope, instance: Instance, host: str, port: int, timeout: float) -> ServerInfo:
+def start_background(scope: Scope, instance: Instance, place: Place, timeout: float) -> ServerInfo:
     """Start the server detached; when another command was quicker, its server will do."""
-    from mail_proxy.daemon.detach import start_detached
+    from mail_proxy.daemon.detach import choose_free_port, is_free, start_detached
 
-    try:
-        arguments = ["--host", host, "--port", str(port)]
-        return start_detached(instance, arguments, scope.environ, timeout)
-    except StartFailed:
-        info = wait_if_served(instance, timeout)
-        if info is None:
-            raise
-        return info
+    while True:
+        arguments = ["--host", place.host, "--port", str(place.port)]
+        try:
+            return start_detached(instance, arguments, scope.environ, timeout)
+        except StartFailed:
+            info = wait_if_served(instance, timeout)
+            if info is not None:
+                return info
+            if place.is_asked_for or is_free(place.host, place.port):
+                raise
+        # Another server took the port between our look and its start.
+        place = place._replace(port=choose_free_port(place.host, place.port))
 
 
 def serve_here(

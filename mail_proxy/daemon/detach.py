@@ -22,6 +22,7 @@ DEFAULT_PORT = 8000
 PORTS_TRIED = 200
 
 HEALTH_TIMEOUT = 5.0
+END_TIMEOUT = 5.0
 LOG_TAIL_BYTES = 8192
 LOG_TAIL_LINES = 20
 
@@ -49,11 +50,14 @@ def start_detached(
         os.close(log)
     try:
         ready = _wait_ready(reader, end)
+        info = running(instance) if ready else None
+        if info is None or info.pid != process.pid or not _is_healthy(info, end):
+            raise _failure(instance, process, timeout, log_start)
+    except KeyboardInterrupt:
+        _end(process)  # a start that was called off leaves nothing behind
+        raise
     finally:
         os.close(reader)
-    info = running(instance) if ready else None
-    if info is None or info.pid != process.pid or not _is_healthy(info, end):
-        raise _failure(instance, process, timeout, log_start)
     process.returncode = 0  # it outlives us on purpose: keep Popen from warning about that
     return info
 
@@ -156,12 +160,7 @@ def _failure(
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(0.5)
     if code is None:
-        process.terminate()
-        try:
-            process.wait(HEALTH_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
         why = f"it did not answer within {timeout:g} s"
     elif code < 0:
         why = f"it was ended by signal {-code}"
@@ -171,6 +170,15 @@ def _failure(
     if lines and lines[-1].startswith(ERROR_LINE):  # the program's own word on why
         why = lines.pop().removeprefix(ERROR_LINE)
     return StartFailed(f"instance '{instance.name}' did not start: {why}", "\n".join(lines))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _log_tail(path: Path, start: int) -> list[str]:

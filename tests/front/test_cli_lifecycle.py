@@ -283,6 +283,31 @@ def test_two_starts_at_once_make_one_server(cli: Cli) -> None:
     assert all(f"(pid {status(cli)['pid']})" in out for out, _err in said)
 
 
+def test_instances_that_start_at_once_do_not_share_a_port(cli: Cli) -> None:
+    """Each gets one of its own, though all have looked at the same moment."""
+    commands = [
+        subprocess.Popen([*PROGRAM, "start", name], env=cli.environ, stdout=subprocess.PIPE, text=True)
+        for name in "abc"
+    ]
+    assert [(command.communicate(timeout=TIMEOUT), command.returncode)[1] for command in commands] == [
+        0,
+        0,
+        0,
+    ]
+    assert len({row["port"] for row in cli("list", "--json").json() if row["state"] == "running"}) == 3
+
+
+def test_a_start_that_is_called_off(cli: Cli) -> None:
+    """Ctrl+C while waiting leaves no server behind."""
+    with subprocess.Popen([*PROGRAM, "start", "a"], env=cli.environ, stderr=subprocess.PIPE) as command:
+        log = cli.home / "a" / "server.log"
+        while not log.exists():
+            assert command.poll() is None
+        command.send_signal(signal.SIGINT)
+        assert command.wait(TIMEOUT) == 130
+    assert status(cli)["state"] == "stopped"
+
+
 def test_a_relative_home(cli: Cli) -> None:
     """The detached server works in another directory, and still in the same home."""
     cli.environ["MAIL_PROXY_HOME"] = "home"
