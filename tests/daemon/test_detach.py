@@ -35,6 +35,7 @@ def program(folder: Path, body: str) -> dict[str, str]:
     """An environment in which the server program is `body`."""
     package = folder / "fake" / "mail_proxy_cli"
     package.mkdir(parents=True)
+    (package / "__init__.py").touch()  # without it an installed package of that name would win
     (package / "__main__.py").write_text(body)
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(package.parent)}
 
