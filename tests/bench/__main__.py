@@ -10,12 +10,14 @@ import importlib
 import sys
 
 from tests.bench.report import Report
+from tests.support.children import clean_up_when_terminated
 
 MEASURES = ("intake", "dispatch", "latency", "history", "startup", "plans")
 
 
 def main() -> int:
     """Run the measures named; 1 with --check if a bound is missed."""
+    clean_up_when_terminated()
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
         "names", nargs="+", choices=(*MEASURES, "all"), metavar="NAME", help=" ".join(MEASURES)

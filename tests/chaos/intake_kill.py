@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.bench import load
 from tests.bench.rig import Rig, fields
 from tests.chaos.ledger import read_states
+from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import PostgresServer
 from tests.support.server import Server
 
@@ -88,6 +89,7 @@ async def _submit(caller: load.Caller, token: str, names: Iterator[str], answere
 
 def main() -> int:
     """Run from the command line; 1 if a message is missing."""
+    clean_up_when_terminated()
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.intake_kill", description=__doc__)
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--kills", type=int, default=20)

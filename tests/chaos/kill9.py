@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.bench.rig import Rig, queue, wait_for
 from tests.chaos.ledger import Happened, read_events, read_states
+from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import PostgresServer
 from tests.support.sink import Arrival, Knobs, read_record
 
@@ -141,6 +142,7 @@ def _wait_until_all_sent(rig: Rig, outcome: Outcome) -> None:
 
 def main() -> int:
     """Run from the command line; 1 if a promise was broken."""
+    clean_up_when_terminated()
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.kill9", description=__doc__)
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--kills", type=int, default=20)

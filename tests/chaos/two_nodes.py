@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.bench.rig import Rig, queue, wait_for
+from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import PostgresServer
 from tests.support.server import Server
 from tests.support.sink import read_record
@@ -67,6 +68,7 @@ def _sent(server: Server) -> int:
 
 def main() -> int:
     """Run from the command line; 1 if a promise was broken."""
+    clean_up_when_terminated()
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.two_nodes", description=__doc__)
     parser.add_argument("--messages", type=int, default=2000)
     outcome = run(messages=parser.parse_args().messages)
