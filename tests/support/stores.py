@@ -65,19 +65,19 @@ class Bench:
         account = replace(blank, **fields)  # type: ignore[arg-type]  # the caller names fields of Account
         return (await self.store.accounts.add(account, NOW)).lane
 
-    def new(self, message_id: str, **fields: object) -> NewMessage:
+    def new(self, name: str, /, **fields: object) -> NewMessage:
         """A message of acme's account."""
         blank = NewMessage(
             pk=str(uuid.UUID(int=next(_pks))),
             tenant_id="acme",
-            id=message_id,
+            id=name,
             account_id="main",
             lane=self.lane,
             kind=PayloadKind.FIELDS,
-            payload=json.dumps({"subject": message_id}).encode(),
+            payload=json.dumps({"subject": name}).encode(),
             recipients=("ann@example.net",),
             envelope_from="shop@example.org",
-            message_id=f"<{message_id}@example.org>",
+            message_id=f"<{name}@example.org>",
         )
         return replace(blank, **fields)  # type: ignore[arg-type]  # the caller names fields of NewMessage
 
