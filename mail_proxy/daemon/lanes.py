@@ -24,7 +24,7 @@ CLAIMED_PER_SLOT = 4
 """Messages claimed at most for each conversation that this node may hold."""
 
 FAIR = 4
-"""A lane has at most this many times what it leaves free: whoever stalls leaves something for others."""
+"""A lane takes at most this many times what it leaves free: no account alone can hold everything."""
 
 
 class ByteBudget:

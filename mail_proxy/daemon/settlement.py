@@ -67,7 +67,7 @@ def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlemen
         status=status,
         recipients=recipients,
         retry_count=following.retries,
-        events=tuple(_events(tried, recipients, attempt.now, following)),
+        events=tuple(_events(recipients, verdicts, attempt.now, following)),
         deferred_ts=following.due if status is Status.DEFERRED else None,
         sent_ts=attempt.now if sent_now else None,
         error_ts=attempt.now if status is Status.ERROR else None,
@@ -83,7 +83,7 @@ def _following(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> _Next
     deferred = [each for each in attempt.outcome.verdicts.values() if isinstance(each, Deferred)]
     if not deferred:
         return _Next(claimed.retry_count, None, is_exhausted=False, is_unknown=False)
-    is_unknown = any(each.unknown for each in deferred)
+    is_unknown = any(_is_unknown(each) for each in deferred)
     if attempt.account_ready is not None and all(each.scope is Scope.ACCOUNT for each in deferred):
         return _Next(claimed.retry_count, attempt.account_ready, is_exhausted=False, is_unknown=False)
     retries = claimed.retry_count + 1
@@ -115,12 +115,12 @@ def _status(recipients: Sequence[Recipient]) -> Status:
 
 
 def _events(
-    tried: Sequence[Recipient], recipients: Sequence[Recipient], now: float, following: _Next
+    recipients: Sequence[Recipient], verdicts: Mapping[str, Verdict], now: float, following: _Next
 ) -> Iterator[NewEvent]:
     """One event for each kind of outcome; when recipients fared differently, each tells whose it is."""
     is_partial = len({each.status for each in recipients}) > 1
     for status, event_type in _TOLD_AS.items():
-        group = [each for each in tried if each.status is status]
+        group = [each for each in recipients if each.status is status and each.address in verdicts]
         if not group:
             continue
         words = _words(group)
@@ -129,7 +129,7 @@ def _events(
             data["error"] = words
         if event_type is EventType.DEFERRED:
             data |= {"reason": words, "deferred_ts": following.due, "retry_count": following.retries}
-        if following.is_unknown and event_type is not EventType.SENT:
+        if any(_is_unknown(verdicts[each.address]) for each in group):
             data["possible_duplicate"] = True
         if is_partial:
             data["recipients"] = [_told(each) for each in group]
@@ -150,6 +150,10 @@ def _told(recipient: Recipient) -> Mapping[str, object]:
         "code": recipient.code,
         "reply": recipient.reply,
     }
+
+
+def _is_unknown(verdict: Verdict) -> bool:
+    return isinstance(verdict, Deferred) and verdict.unknown
 
 
 def _words(recipients: Sequence[Recipient]) -> str:
