@@ -34,7 +34,9 @@ class Middle(Random):
 POLICY = RetryPolicy(delays=(60.0, 300.0), max_retries=2, rng=Middle())
 
 
-def message(*recipients: Recipient, retry_count: int = 0, is_limited: bool = False) -> Claimed:
+def message(
+    *recipients: Recipient, retry_count: int = 0, is_limited: bool = False, is_unknown: bool = False
+) -> Claimed:
     return Claimed(
         seq=7,
         pk="pk",
@@ -49,7 +51,7 @@ def message(*recipients: Recipient, retry_count: int = 0, is_limited: bool = Fal
         retry_count=retry_count,
         size=1,
         created_at=NOW - 10,
-        is_unknown=False,
+        is_unknown=is_unknown,
         is_limited=is_limited,
     )
 
@@ -231,3 +233,10 @@ def test_only_those_in_doubt_are_called_possible_duplicates() -> None:
 @pytest.mark.parametrize("is_limited", [True, False])
 def test_a_slot_of_a_rate_limit_is_settled_with_the_message(is_limited: bool) -> None:
     assert settled(message(is_limited=is_limited), {ANN: TAKEN}).is_limited is is_limited
+
+
+@pytest.mark.parametrize("retry_count", [0, 2], ids=["deferred", "error"])
+def test_a_doubt_about_an_earlier_attempt_stays(retry_count: int) -> None:
+    """The message may have arrived then, so it must not be replaced, whatever the server says now."""
+    assert settled(message(retry_count=retry_count, is_unknown=True), {ANN: GREY}).is_unknown
+    assert not settled(message(retry_count=retry_count), {ANN: GREY}).is_unknown
