@@ -88,6 +88,7 @@ class Accounts:
     def _change(
         self, tenant_id: str, account_id: str, change: Callable[[Account], Account], now: float
     ) -> Work[Account]:
+        yield Call(SQL["lock"], {"tenant_id": tenant_id, "id": account_id})
         current = yield from self._get(tenant_id, account_id)
         yield Call(SQL["update"], shape.account_params(change(current), self._vault) | {"now": now})
         return (yield from self._get(tenant_id, account_id))

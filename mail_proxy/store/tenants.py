@@ -92,6 +92,7 @@ class Tenants:
         return (yield from self._get(tenant.id))
 
     def _change(self, tenant_id: str, change: Callable[[Tenant], Tenant], now: float) -> Work[Tenant]:
+        yield Call(SQL["lock"], {"id": tenant_id})
         current = yield from self._get(tenant_id)
         params = shape.tenant_params(change(current), self._vault) | {"now": now}
         yield Call(SQL["update"], params)

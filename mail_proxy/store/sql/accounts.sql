@@ -13,6 +13,12 @@ SELECT * FROM accounts ORDER BY tenant_id, id;
 -- named: the accounts with this id, of whatever tenant
 SELECT * FROM accounts WHERE id = :id ORDER BY tenant_id;
 
+-- lock: let nobody else change the account until this transaction ends (SQLite has one writer anyway)
+SELECT lane FROM accounts WHERE tenant_id = :tenant_id AND id = :id;
+
+-- lock @postgres: let nobody else change the account until this transaction ends
+SELECT lane FROM accounts WHERE tenant_id = :tenant_id AND id = :id FOR NO KEY UPDATE;
+
 -- insert: a new account, unless there is one
 INSERT INTO accounts (tenant_id, id, host, port, login, enc_password, tls, use_tls, tls_verify, tls_ca,
     from_address, ttl, batch_size, max_concurrent, limit_per_minute, limit_per_hour, limit_per_day,

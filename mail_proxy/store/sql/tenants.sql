@@ -12,6 +12,12 @@ SELECT batch_code FROM suspensions WHERE tenant_id = :tenant_id ORDER BY batch_c
 -- by_key: whose API key this is
 SELECT id, active, api_key_expires_at FROM tenants WHERE api_key_hash = :api_key_hash;
 
+-- lock: let nobody else change the tenant until this transaction ends (SQLite has one writer anyway)
+SELECT id FROM tenants WHERE id = :id;
+
+-- lock @postgres: let nobody else change the tenant until this transaction ends; intake goes on
+SELECT id FROM tenants WHERE id = :id FOR NO KEY UPDATE;
+
 -- insert: a new tenant
 INSERT INTO tenants (id, name, client_base_url, client_sync_path, client_attachment_path, enc_client_auth,
     rate_hourly, rate_daily, large_file_config, enc_webhook_secret, report_nulls, active, by_tenant,
