@@ -63,8 +63,9 @@ RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_fro
     size, created_at, is_unknown;
 
 -- begin_final: the content is about to be transmitted, if the lease still holds
+-- (only what is being sent has a lease owner: its status, asked for too, would lead PostgreSQL to another index)
 UPDATE messages SET final_at = :now, updated_at = :now
-WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner AND lease_until > :now
+WHERE seq = :seq AND lease_owner = :owner AND lease_until > :now
 RETURNING seq;
 
 -- settle: the outcome of an attempt, if the lease is still ours
@@ -73,15 +74,15 @@ UPDATE messages SET status = :status, recipients = :recipients, retry_count = :r
     error = :error,
     last_error = :last_error, is_unknown = :is_unknown, lease_owner = NULL, lease_until = NULL,
     final_at = NULL, updated_at = :now
-WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner
+WHERE seq = :seq AND lease_owner = :owner
 RETURNING seq;
 
 -- renew: keep what this node is sending
-UPDATE messages SET lease_until = :until WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner;
+UPDATE messages SET lease_until = :until WHERE seq = :seq AND lease_owner = :owner;
 
 -- release: claimed but not begun, back to its place
 UPDATE messages SET status = 'pending', lease_owner = NULL, lease_until = NULL, updated_at = :now
-WHERE seq = :seq AND status = 'sending' AND lease_owner = :owner AND final_at IS NULL
+WHERE seq = :seq AND lease_owner = :owner AND final_at IS NULL
 RETURNING seq;
 
 -- orphans: what dead nodes left: their leases have run out

@@ -15,12 +15,12 @@ WHERE e.is_due = 1 AND e.tenant_id = :tenant_id AND e.event_id > :after
 ORDER BY e.event_id LIMIT :limit;
 
 -- acknowledge: the application has it
-UPDATE events SET is_due = 0, reported_ts = :now WHERE event_id = :event_id AND is_due = 1;
+UPDATE events SET is_due = 0, reported_ts = :now WHERE event_id = :event_id;
 
 -- acknowledge_message: and its message was told of
 UPDATE messages SET reported_ts = :now
 WHERE seq = (SELECT e.seq FROM events e WHERE e.event_id = :event_id)
-    AND NOT EXISTS (SELECT 1 FROM events o WHERE o.seq = messages.seq AND o.is_due = 1);
+    AND NOT EXISTS (SELECT 1 FROM events o WHERE o.seq = messages.seq AND o.is_due > 0);
 
 -- pending: how many events of a tenant are still to be told
 SELECT COUNT(*) AS n FROM events WHERE is_due = 1 AND tenant_id = :tenant_id;
