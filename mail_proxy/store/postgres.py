@@ -49,22 +49,27 @@ class PostgresDatabase:
     @classmethod
     async def open(cls, url: str, where: str, *, pool_size: int = POOL_SIZE) -> PostgresDatabase:
         """Connect; `where` is the address as it may be shown, without password."""
-        async with _translated(where):
-            try:
-                pool = await asyncpg.create_pool(
-                    url,
-                    min_size=1,
-                    max_size=pool_size,
-                    timeout=CONNECT_TIMEOUT,
-                    command_timeout=COMMAND_TIMEOUT,
-                    server_settings={"application_name": "mail-proxy"},
-                )
-            except ValueError:  # whose text may repeat a piece of the password
-                raise DatabaseUnusable(
-                    f"database URL {where} is not valid: give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
-                    "special characters as %XX"
-                ) from None
-        return cls(pool, where)
+        pool = asyncpg.create_pool(
+            url,
+            min_size=0,  # else the pool connects by itself, and logs a traceback each time it cannot
+            max_size=pool_size,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=COMMAND_TIMEOUT,
+            server_settings={"application_name": "mail-proxy"},
+        )
+        try:
+            async with _translated(where):
+                await pool
+                async with pool.acquire(timeout=ACQUIRE_TIMEOUT):
+                    return cls(pool, where)
+        except ValueError:  # whose text may repeat a piece of the password
+            raise DatabaseUnusable(
+                f"database URL {where} is not valid: give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+                "special characters as %XX"
+            ) from None
+        except BaseException:
+            pool.terminate()
+            raise
 
     async def read(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         async with (

@@ -1,0 +1,277 @@
+"""PostgreSQL: conflicts of nodes are tried again, failures said in one line, and nodes hear each other."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from mail_proxy.errors import DatabaseUnavailable, DatabaseUnusable, InvalidInput
+from mail_proxy.store.database import Call, Many, Work
+from mail_proxy.store.postgres import CONFLICT_RETRIES, PostgresDatabase
+from tests.support.postgres import PostgresServer, find_postgres
+from tests.support.stores import statement
+from tests.support.works import COUNT, KEYS, Refused, ask
+
+INSERT = statement("INSERT INTO settings (key, value) VALUES ($1, 'v')")
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[PostgresDatabase]:
+    opened = await PostgresDatabase.open(postgres_url, "postgresql://db/test", pool_size=4)
+    yield opened
+    await opened.close()
+
+
+def insert(key: str) -> Call:
+    query = statement(f"INSERT INTO settings (key, value) VALUES ('{key}', 'v')")
+    return Call(query, {})
+
+
+def put(key: str) -> Work[None]:
+    yield insert(key)
+
+
+def keys() -> Work[list[str]]:
+    rows = yield Call(KEYS, {})
+    return [row["key"] for row in rows]
+
+
+async def test_a_failing_unit_leaves_nothing(database: PostgresDatabase) -> None:
+    """Its caller gets what it raised."""
+
+    def fail() -> Work[None]:
+        yield insert("lost")
+        raise Refused
+
+    with pytest.raises(Refused):
+        await database.write(fail)
+    assert await database.read(keys) == []
+
+
+async def test_a_cancelled_caller_leaves_all_or_nothing(database: PostgresDatabase) -> None:
+    """And its connection serves the next."""
+    tasks = [asyncio.create_task(database.write(put, f"k{i}")) for i in range(12)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    stored = await database.read(keys)
+    assert {f"k{i}" for i in range(1, 12, 2)} <= set(stored)
+    assert len(await asyncio.gather(*(database.read(keys) for _ in range(8)))) == 8
+
+
+async def test_a_conflict_is_tried_again(database: PostgresDatabase) -> None:
+    """The second try sees what the other node has written: the unit runs anew, from its beginning."""
+    tries = 0
+
+    def unless_there() -> Work[bool]:
+        nonlocal tries
+        tries += 1
+        rows = yield Call(COUNT, {})
+        if rows[0]["n"]:
+            return False
+        if tries == 1:  # another node is faster: after our look, before our insert
+            yield Call(statement("SELECT pg_sleep(0.05)"), {})
+        yield insert("same")
+        return True
+
+    other = asyncio.create_task(database.write(put, "same"))
+    is_mine = await database.write(unless_there)
+    await other
+
+    assert not is_mine
+    assert tries <= 2
+    assert await database.read(keys) == ["same"]
+
+
+async def test_a_conflict_that_stays_is_raised(database: PostgresDatabase) -> None:
+    """After a few tries, so that nobody waits for ever on what will not change."""
+    await database.write(put, "same")
+    tries = 0
+
+    def stubborn() -> Work[None]:
+        nonlocal tries
+        tries += 1
+        yield insert("same")
+
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await database.write(stubborn)
+    assert tries == CONFLICT_RETRIES + 1
+
+
+async def test_a_deadlock_is_resolved(database: PostgresDatabase) -> None:
+    """Two nodes that lock the same rows in opposite order both succeed."""
+    await database.write(put, "a")
+    await database.write(put, "b")
+    await database.write(ask, "ALTER ROLE CURRENT_USER SET deadlock_timeout = '50ms'")
+
+    def touch(*order: str) -> Work[None]:
+        for key in order:
+            yield Call(statement(f"UPDATE settings SET value = value || 'x' WHERE key = '{key}'"), {})
+            yield Call(statement("SELECT pg_sleep(0.02)"), {})
+
+    await asyncio.gather(database.write(touch, "a", "b"), database.write(touch, "b", "a"))
+
+    rows = await database.read(ask, "SELECT value FROM settings")
+    assert [row["value"] for row in rows] == ["vxx", "vxx"]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+async def test_text_that_cannot_be_stored_is_refused(database: PostgresDatabase, text: str) -> None:
+    """The caller's fault, not the database's."""
+    query = statement("INSERT INTO settings (key, value) VALUES ($1, 'v')")
+    query = type(query)(query.name, query.doc, query.sqlite, query.postgres, ("key",))
+
+    def one() -> Work[None]:
+        yield Call(query, {"key": text})
+
+    def many() -> Work[None]:
+        yield Many(query, [{"key": text}])
+
+    for work in (one, many):
+        with pytest.raises(InvalidInput, match="what no database can store"):
+            await database.write(work)
+
+
+async def test_closing_ends_all_connections(postgres_url: str) -> None:
+    """And what is asked afterwards is told so."""
+    opened = await PostgresDatabase.open(postgres_url, "db")
+    await opened.close()
+
+    for asked in (opened.read(keys), opened.write(put, "k"), opened.notify("x"), opened.migrate()):
+        with pytest.raises(DatabaseUnavailable, match="database db is not available: pool is clos"):
+            await asked
+
+
+# Opening
+
+
+def altered(dsn: str, **parts: str) -> str:
+    return urlunsplit(urlsplit(dsn)._replace(**parts))
+
+
+async def test_a_database_that_is_not_there(postgres_url: str) -> None:
+    """A person must act; the line names it without its password."""
+    with pytest.raises(DatabaseUnusable) as caught:
+        await PostgresDatabase.open(altered(postgres_url, path="/nowhere"), "postgresql://db/nowhere")
+
+    assert str(caught.value) == (
+        'database postgresql://db/nowhere refuses: database "nowhere" does not exist'
+    )
+
+
+async def test_a_user_that_is_not_there(postgres_url: str) -> None:
+    """As for a wrong password."""
+    place = urlsplit(postgres_url).netloc.rpartition("@")[2]
+
+    with pytest.raises(DatabaseUnusable, match='database db refuses: role "nobody" does not exist'):
+        await PostgresDatabase.open(altered(postgres_url, netloc=f"nobody@{place}"), "db")
+
+
+async def test_a_server_that_does_not_listen() -> None:
+    """Worth trying again."""
+    with pytest.raises(DatabaseUnavailable, match="database db is not available: "):
+        await PostgresDatabase.open("postgresql://postgres@127.0.0.1:1/x", "db")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:pa/ssword@host:5432/x",
+        "postgresql://me:pa#ssword@host:5432/x",
+        "postgresql://me:ssword@host:port/x",
+    ],
+)
+async def test_a_url_that_cannot_be_read(url: str) -> None:
+    """Says how one looks, and repeats nothing of what was given: it may be a password."""
+    with pytest.raises(DatabaseUnusable) as caught:
+        await PostgresDatabase.open(url, "postgresql://…")
+
+    assert str(caught.value) == (
+        "database URL postgresql://… is not valid: give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+        "special characters as %XX"
+    )
+    assert caught.value.__cause__ is None
+
+
+# Away
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    server = find_postgres()
+    if server is None or server._given is not None:  # noqa: SLF001 - a server of others is not ours to stop
+        pytest.skip("needs a PostgreSQL of its own, to stop it")
+    with server:
+        yield server
+
+
+async def test_a_server_that_goes_away_and_comes_back(
+    own_server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever asks meanwhile is told; afterwards all works without opening again, and nothing is logged."""
+    dsn = await own_server.create_database()
+    opened = await PostgresDatabase.open(dsn, "db")
+    try:
+        await opened.migrate()
+        own_server.halt()
+        for asked in (opened.read(keys), opened.write(put, "lost"), opened.notify("x")):
+            with pytest.raises(DatabaseUnavailable, match="database db is not available: "):
+                await asked
+        own_server.serve()
+        await opened.write(put, "k")
+        assert await opened.read(keys) == ["k"]
+        assert caplog.text == ""
+    finally:
+        await opened.close()
+
+
+async def test_listening_ends_when_the_line_is_lost(own_server: PostgresServer) -> None:
+    """So that whoever listens can take it up again."""
+    dsn = await own_server.create_database()
+    opened = await PostgresDatabase.open(dsn, "db")
+    try:
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        listening = asyncio.create_task(opened.listen(heard.put_nowait))
+        await heard_something(opened, heard)
+        own_server.halt(signal.SIGQUIT)
+        await asyncio.wait_for(asyncio.gather(listening, return_exceptions=True), 10)
+    finally:
+        await opened.close()
+
+
+# Notifications
+
+
+async def heard_something(sender: PostgresDatabase, heard: asyncio.Queue[str]) -> str:
+    """Notify until the listener is there."""
+    while True:
+        await sender.notify("hello")
+        try:
+            return await asyncio.wait_for(heard.get(), 0.1)
+        except TimeoutError:
+            continue
+
+
+async def test_nodes_hear_each_other(database: PostgresDatabase, postgres_url: str) -> None:
+    """What one notifies, the others hear, whatever characters are in it; the listener can be ended."""
+    other = await PostgresDatabase.open(postgres_url, "db")
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    listening = asyncio.create_task(database.listen(heard.put_nowait))
+    try:
+        assert await heard_something(other, heard) == "hello"
+        await other.notify("it's ünïcode; -- $1")
+        text = await asyncio.wait_for(heard.get(), 10)
+        while text == "hello":
+            text = await asyncio.wait_for(heard.get(), 10)
+        assert text == "it's ünïcode; -- $1"
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await other.close()
