@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from mail_proxy.clock import Clock
 from mail_proxy.config import load_config
 from mail_proxy.daemon.dispatcher import Dispatcher
 from mail_proxy.daemon.preparation import Preparer
@@ -16,10 +17,13 @@ from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import SANDBOX_HOST, Account
 from mail_proxy.model.messages import Event, EventType, Message
 from mail_proxy.model.tenants import Tenant
+from mail_proxy.model.verdicts import Outcome
 from mail_proxy.runtime import Runtime, open_services
-from mail_proxy.smtp.agent import DeliveryAgent
+from mail_proxy.smtp.agent import BeforeData, DeliveryAgent, Envelope
 from mail_proxy.smtp.transport import Timeouts
 from mail_proxy.store import Store
+from mail_proxy.store.database import Call, Work
+from mail_proxy.store.queries import Query
 from tests.support.clock import ManualClock
 from tests.support.flaky_database import FlakyDatabase
 from tests.support.scripted_server import ScriptedServer
@@ -36,15 +40,32 @@ class Middle(Random):
         return (a + b) / 2
 
 
+class CountingAgent(DeliveryAgent):
+    """A delivery agent that knows how many conversations there were at once."""
+
+    at_once = 0
+    most_at_once = 0
+
+    async def deliver(
+        self, account: Account, envelope: Envelope, content: bytes, *, before_data: BeforeData
+    ) -> Outcome:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return await super().deliver(account, envelope, content, before_data=before_data)
+        finally:
+            self.at_once -= 1
+
+
 @dataclass(slots=True, kw_only=True)
 class Dispatching:
     """`told` counts how often the reporter was told to look."""
 
     runtime: Runtime
-    clock: ManualClock
+    clock: Clock
     database: FlakyDatabase
     store: Store
-    agent: DeliveryAgent
+    agent: CountingAgent
     metrics: Metrics = field(default_factory=Metrics)
     told: int = 0
     dispatcher: Dispatcher = field(init=False)
@@ -52,14 +73,20 @@ class Dispatching:
     def __post_init__(self) -> None:
         self.dispatcher = self.node(OWNER)
 
-    def node(self, owner: str, **settings: object) -> Dispatcher:
+    @property
+    def time(self) -> ManualClock:
+        """The clock, for moving it."""
+        assert isinstance(self.clock, ManualClock)
+        return self.clock
+
+    def node(self, owner: str, preparer: Preparer | None = None, **settings: object) -> Dispatcher:
         """A dispatcher, of this node in a new life or of another one; `settings` are fields of Config."""
         return Dispatcher(
             store=self.store,
             clock=self.clock,
             config=replace(self.runtime.config, **settings),  # type: ignore[arg-type]  # the caller names fields
             agent=self.agent,
-            preparer=Preparer(self.store, self.runtime.tracking),
+            preparer=preparer or Preparer(self.store, self.runtime.tracking),
             metrics=self.metrics,
             owner=owner,
             told=self._tell,
@@ -121,6 +148,10 @@ class Dispatching:
         found = [event for event in await self.events(message_id) if event.event_type is event_type]
         return found[-1].event_data or {}
 
+    async def execute(self, sql: str) -> None:
+        """Change the tables behind everybody's back."""
+        await self.runtime.store.database.write(_statement, sql)
+
     def counted(self, name: str) -> float:
         """A counter of the metrics, over all accounts."""
         lines = self.metrics.exposition().content.decode().splitlines()
@@ -130,18 +161,26 @@ class Dispatching:
         self.told += 1
 
 
+def _statement(sql: str) -> Work[None]:
+    yield Call(Query("test", "a test's own", sql, sql, ()), {})
+
+
 @asynccontextmanager
 async def dispatching(
-    database_url: str, settings: Mapping[str, str] | None = None, *, timeouts: Timeouts | None = None
+    database_url: str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    timeouts: Timeouts | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Dispatching]:
     """Put a dispatcher over this database, not running; `settings` are environment variables."""
     place = "GMP_DATABASE_URL" if "://" in database_url else "GMP_DB_PATH"
     config = load_config(None, {place: database_url, **(settings or {})})
     environ = {KEY_VARIABLE: generate_key()}
-    clock = ManualClock()
+    clock = clock or ManualClock()
     async with open_services(config, None, clock=clock, environ=environ) as runtime:
         database = FlakyDatabase(runtime.store.database)
-        agent = DeliveryAgent(
+        agent = CountingAgent(
             timeouts=timeouts or Timeouts(),
             max_concurrent_per_account=config.max_concurrent_per_account,
             sandbox_dir=None,

@@ -14,29 +14,45 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+PATIENCE = 10.0
+
+
 class FlakyDatabase:
     """Passes everything on, but for units of work in `away` (by name, as often as the number says).
 
-    `done` counts what was run, `held` makes a unit wait for an event before it is run.
+    `done` counts what was run, `refused` what was not.
     """
 
     def __init__(self, inner: Database) -> None:
         self._inner = inner
         self.away: dict[str, float] = {}
-        self.held: dict[str, asyncio.Event] = {}
         self.done: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self._changed = asyncio.Condition()
 
     @property
     def dialect(self) -> str:
         return self._inner.dialect
 
     async def read(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        await self._pass(work)
-        return await self._inner.read(work, *args, **kwargs)
+        await self._refuse(work)
+        result = await self._inner.read(work, *args, **kwargs)
+        await self._count(self.done, work)
+        return result
 
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        await self._pass(work)
-        return await self._inner.write(work, *args, **kwargs)
+        await self._refuse(work)
+        result = await self._inner.write(work, *args, **kwargs)
+        await self._count(self.done, work)
+        return result
+
+    async def until_done(self, work: str, count: int = 1) -> None:
+        """Wait until this work was run so often (10 s at most)."""
+        await self._until(self.done, work, count)
+
+    async def until_refused(self, work: str, count: int = 1) -> None:
+        """Wait until this work was refused so often (10 s at most)."""
+        await self._until(self.refused, work, count)
 
     async def migrate(self) -> int:
         return await self._inner.migrate()
@@ -50,11 +66,22 @@ class FlakyDatabase:
     async def close(self) -> None:
         await self._inner.close()
 
-    async def _pass(self, work: Callable[..., object]) -> None:
-        name = work.__name__.lstrip("_")
-        self.done[name] += 1
-        if name in self.held:
-            await self.held[name].wait()
+    async def _until(self, counter: Counter[str], work: str, count: int) -> None:
+        async with asyncio.timeout(PATIENCE), self._changed:
+            await self._changed.wait_for(lambda: counter[work] >= count)
+
+    async def _refuse(self, work: Callable[..., object]) -> None:
+        name = _name(work)
         if self.away.get(name, 0) > 0:
             self.away[name] -= 1
+            await self._count(self.refused, work)
             raise DatabaseUnavailable(f"the test's database is away for {name}")
+
+    async def _count(self, counter: Counter[str], work: Callable[..., object]) -> None:
+        async with self._changed:
+            counter[_name(work)] += 1
+            self._changed.notify_all()
+
+
+def _name(work: Callable[..., object]) -> str:
+    return work.__name__.lstrip("_")

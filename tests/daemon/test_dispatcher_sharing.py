@@ -1,0 +1,304 @@
+"""No account's trouble is another's: limits, slow servers, accounts that rest, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+
+from mail_proxy.model.accounts import Account
+from mail_proxy.model.messages import EventType
+from mail_proxy.smtp.transport import Timeouts
+from tests.support.clock import ManualClock
+from tests.support.dispatching import Dispatching, dispatching
+from tests.support.scripted_server import Fault
+from tests.support.smtp_server import SmtpServer, Stage
+
+BARRED = "535 5.7.8 not you"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[SmtpServer]:
+    async with SmtpServer().running() as running_server:
+        yield running_server
+
+
+@pytest.fixture
+async def rig(database_url: str, server: SmtpServer) -> AsyncIterator[Dispatching]:
+    """A dispatcher, and an account `main` that speaks to the server."""
+    async with dispatching(database_url) as made:
+        await made.add_account(server)
+        yield made
+
+
+async def test_a_server_that_hangs_delays_no_other_account(rig: Dispatching, server: SmtpServer) -> None:
+    """However much waits for it, before or after the other's messages came."""
+    async with SmtpServer(at={Stage.CONNECT: asyncio.Event()}).running() as tarpit:
+        await rig.add_account(tarpit, "slow")
+        await rig.queue(*(f"s{number}" for number in range(80)), account_id="slow")
+        await rig.dispatcher.step()
+        await tarpit.wait_at(Stage.CONNECT)
+        await rig.queue("m1", "m2", "m3")
+        await rig.dispatcher.step()
+        await server.wait_for(3)
+        await rig.database.until_done("settle", 3)
+        await _let_go(rig, tarpit)
+
+
+async def test_an_account_without_bounds_leaves_room_for_others(
+    database_url: str, server: SmtpServer
+) -> None:
+    """It may ask for a hundred conversations to a server that hangs: not all of the node's are its."""
+    settings = {"GMP_MAX_CONCURRENT_SENDS": "10"}
+    async with (
+        SmtpServer(at={Stage.CONNECT: asyncio.Event()}).running() as tarpit,
+        dispatching(database_url, settings) as rig,
+    ):
+        await rig.add_account(server)
+        await rig.add_account(tarpit, "slow", max_concurrent=100, batch_size=1000)
+        await rig.queue(*(f"s{number}" for number in range(100)), account_id="slow")
+        await rig.dispatcher.step()
+        await rig.queue("m1")
+        await rig.dispatcher.step()
+        await server.wait_for(1)
+        await _let_go(rig, tarpit)
+
+
+async def test_the_conversations_of_an_account_are_bounded(rig: Dispatching, server: SmtpServer) -> None:
+    """By its own limit, whatever the instance allows."""
+    await rig.execute("UPDATE accounts SET max_concurrent = 2")
+    held = asyncio.Event()
+    server.at = {Stage.DOT: held}
+    await rig.queue(*(f"m{number}" for number in range(9)))
+    await rig.dispatcher.step()
+    await server.until(lambda: server.reached.count(Stage.DOT) == 2)
+    held.set()
+    await rig.dispatcher.idle()
+    assert (server.most_open, len(server.received)) == (2, 9)
+
+
+async def test_the_conversations_of_a_node_are_bounded(database_url: str) -> None:
+    """Over all accounts; and they are shared, not used up by the first."""
+    async with AsyncExitStack() as stack:
+        rig = await stack.enter_async_context(dispatching(database_url, {"GMP_MAX_CONCURRENT_SENDS": "4"}))
+        servers = [await stack.enter_async_context(SmtpServer().running()) for _ in range(3)]
+        held = asyncio.Event()
+        for number, each in enumerate(servers):
+            each.at = {Stage.DOT: held}
+            await rig.add_account(each, f"a{number}")
+            await rig.queue(*(f"m{number}-{i}" for i in range(5)), account_id=f"a{number}")
+        await rig.dispatcher.step()
+        for each in servers:
+            await each.wait_at(Stage.DOT)
+        held.set()
+        while any(len(each.received) < 5 for each in servers):
+            await rig.work()
+        assert rig.agent.most_at_once == 4
+
+
+async def test_a_refused_login_lets_the_account_rest_and_costs_no_retry(
+    server: SmtpServer, rig: Dispatching, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One attempt, not one for each message; the others go back to the queue, and it is logged once."""
+    server.users = {"shop": "right"}
+    await rig.execute("UPDATE accounts SET login = 'shop', max_concurrent = 1")
+    await _set_password(rig, "wrong")
+    await rig.queue("m1", "m2", "m3")
+
+    await rig.work(3)
+
+    refused = await rig.message("m1")
+    assert (refused.status, refused.retry_count, refused.deferred_ts) == (
+        "deferred",
+        0,
+        rig.clock.now() + 30,
+    )
+    assert [await rig.status(each) for each in ("m2", "m3")] == ["pending", "pending"]
+    assert server.connections == 1
+    assert (await _account(rig)).last_error == refused.last_error
+    assert str(refused.last_error).startswith("535")
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warnings == [f"account acme/main rests for 30 s: {refused.last_error}"]
+
+
+async def test_a_rest_ends_with_a_probe_and_then_all_goes_on(server: SmtpServer, rig: Dispatching) -> None:
+    """One message tries; while it does, no other; when it has worked, the account's trouble is forgotten."""
+    server.users = {"shop": "right"}
+    await rig.execute("UPDATE accounts SET login = 'shop'")
+    await _set_password(rig, "wrong")
+    await rig.queue(*(f"m{number}" for number in range(5)))
+    await rig.work()
+    await _set_password(rig, "right")
+    connections = server.connections
+
+    assert await rig.dispatcher.step() == 5
+    rig.time.advance(29)
+    assert await rig.dispatcher.step() == 1
+    assert server.connections == connections
+
+    rig.time.advance(1)
+    held = asyncio.Event()
+    server.at = {Stage.MAIL: [held]}
+    await rig.dispatcher.step()
+    await server.wait_at(Stage.MAIL)
+    await rig.dispatcher.step()
+    assert rig.agent.at_once == 1
+    held.set()
+    await rig.dispatcher.idle()
+    assert (await _account(rig)).last_error is None
+
+    await rig.work()
+    assert [await rig.status(f"m{number}") for number in range(5)] == ["sent"] * 5
+
+
+async def test_a_probe_that_fails_doubles_the_rest(server: SmtpServer, rig: Dispatching) -> None:
+    server.at = {Stage.CONNECT: BARRED}
+    await rig.queue("m1")
+    for rest in (30, 60, 120):
+        await rig.work()
+        assert (await rig.message("m1")).deferred_ts == rig.clock.now() + rest
+        rig.time.advance(rest)
+
+
+async def test_a_server_that_cannot_be_reached_gets_three_tries(rig: Dispatching, server: SmtpServer) -> None:
+    """Then its account rests; what has tried follows the schedule, the rest waits in the queue."""
+    server.at = {Stage.CONNECT: Fault.DROP}
+    await rig.execute("UPDATE accounts SET max_concurrent = 1")
+    await rig.queue(*(f"m{number}" for number in range(6)))
+    await rig.work()
+    assert server.connections == 3
+    assert [await rig.status(f"m{number}") for number in range(6)] == ["deferred"] * 3 + ["pending"] * 3
+    assert (await rig.message("m0")).retry_count == 1
+
+    server.at = {}
+    rig.time.advance(30)
+    await rig.work(2)
+    assert [await rig.status(f"m{number}") for number in range(6)] == ["deferred"] * 3 + ["sent"] * 3
+
+
+async def test_a_resting_account_keeps_no_other_waiting(rig: Dispatching, server: SmtpServer) -> None:
+    async with SmtpServer(at={Stage.CONNECT: BARRED}).running() as refusing:
+        await rig.add_account(refusing, "barred")
+        await rig.queue("b1", "b2", account_id="barred")
+        await rig.work()
+        await rig.queue("m1")
+        await rig.work()
+        assert await rig.status("m1") == "sent"
+
+
+async def test_trouble_noted_before_a_restart_is_forgotten_with_the_first_success(
+    rig: Dispatching, server: SmtpServer
+) -> None:
+    """`accounts show` would otherwise complain for ever."""
+    account = await _account(rig)
+    await rig.store.accounts.set_last_error(account.lane, "535 from a former life")
+    await rig.queue("m1")
+    await rig.work()
+    assert (await _account(rig)).last_error is None
+
+
+async def test_an_unwritable_message_says_nothing_of_its_account(
+    rig: Dispatching, server: SmtpServer
+) -> None:
+    """It was never tried, so a resting account does not seem to work again."""
+    server.at = {Stage.CONNECT: BARRED}
+    await rig.queue("m1")
+    await rig.work()
+    await rig.execute("DELETE FROM payloads")
+    rig.time.advance(30)
+    await rig.work()
+    assert await rig.status("m1") == "error"
+    assert (await _account(rig)).last_error is not None
+
+
+async def test_a_rate_limit_holds_messages_until_a_slot_is_free(rig: Dispatching, server: SmtpServer) -> None:
+    """The lane is left alone until then, and the step tells when that is."""
+    await rig.execute("UPDATE accounts SET limit_per_minute = 2")
+    await rig.queue("m1", "m2", "m3")
+    await rig.work()
+    assert len(server.received) == 2
+    rig.time.advance(57)
+    assert await rig.dispatcher.step() == 3
+    assert await rig.dispatcher.step() == 3
+    assert rig.counted("gmp_rate_limited_total") == 1
+    rig.time.advance(3)
+    await rig.work()
+    assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("sizes", [(400, 400, 400), (1500, 1500, 100)], ids=["fitting", "too large"])
+async def test_contents_in_memory_are_bounded_and_the_largest_still_goes(
+    database_url: str, server: SmtpServer, sizes: tuple[int, ...]
+) -> None:
+    """Of 1 MB: two of 400 KB at a time, or one that is too large for it and what fits beside."""
+    async with dispatching(database_url, {"GMP_MAX_INFLIGHT_MB": "1"}) as rig:
+        await rig.add_account(server)
+        held = asyncio.Event()
+        server.at = {Stage.DOT: held}
+        for number, size in enumerate(sizes):
+            await rig.queue(f"m{number}", body="x" * 70 + "\n" + ("y" * 70 + "\n") * (size * 1024 // 71))
+        await rig.dispatcher.step()
+        await server.until(lambda: server.reached.count(Stage.DOT) >= 1)
+        held.set()
+        await rig.dispatcher.idle()
+        assert len(server.received) == 3
+        assert rig.agent.most_at_once <= 2
+
+
+async def test_a_slow_server_does_not_hold_the_memory_of_small_messages(
+    database_url: str, server: SmtpServer
+) -> None:
+    """What does not fit waits without a conversation; what fits passes it."""
+    async with (
+        SmtpServer(at={Stage.DOT: asyncio.Event()}).running() as slow,
+        dispatching(database_url, {"GMP_MAX_INFLIGHT_MB": "1"}) as rig,
+    ):
+        await rig.add_account(server)
+        await rig.add_account(slow, "slow")
+        large = ("y" * 70 + "\n") * (700 * 1024 // 71)
+        await rig.queue("s1", "s2", account_id="slow", body=large)
+        await rig.dispatcher.step()
+        await slow.wait_at(Stage.DOT)
+        await rig.queue("m1")
+        await rig.dispatcher.step()
+        await server.wait_for(1)
+        await _let_go(rig, slow)
+        assert len(slow.received) == 2
+
+
+async def test_a_slow_final_reply_is_waited_for_by_its_own_time_out(
+    database_url: str, server: SmtpServer
+) -> None:
+    """After which the outcome is unknown, and only that message's."""
+    hasty = Timeouts(final=0.2)
+    async with dispatching(database_url, timeouts=hasty, clock=ManualClock()) as rig:
+        await rig.add_account(server)
+        server.at = {Stage.ACCEPTED: [Fault.HANG]}
+        await rig.queue("m1", "m2")
+        await rig.work()
+        statuses = sorted([await rig.status("m1"), await rig.status("m2")])
+        assert statuses == ["deferred", "sent"]
+        deferred = "m1" if await rig.status("m1") == "deferred" else "m2"
+        assert (await rig.last(deferred, EventType.DEFERRED))["possible_duplicate"] is True
+
+
+async def _account(rig: Dispatching) -> Account:
+    return await rig.store.accounts.get("acme", "main")
+
+
+async def _set_password(rig: Dispatching, password: str) -> None:
+    await rig.store.accounts.change(
+        "acme", "main", lambda account: replace(account, password=password), rig.clock.now()
+    )
+
+
+async def _let_go(rig: Dispatching, server: SmtpServer) -> None:
+    """End what hangs."""
+    for action in server.at.values():
+        if isinstance(action, asyncio.Event):
+            action.set()
+    await rig.dispatcher.idle()
