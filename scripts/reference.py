@@ -51,8 +51,7 @@ def _command(path: str, command: click.Command, entry: Entry | None) -> Iterator
             yield from _command(f"{path} {name}", subcommand, None)
         return
     example = entry.example if entry is not None else getattr(command, "example", None)
-    usage = " ".join(word for word in (path, *map(_word, command.params)) if word)
-    yield f"```text\n{usage}\n```" + (f"\n\nFor example `{example}`." if example else "")
+    yield f"```text\n{usage_words(path, command)}\n```" + (f"\n\nFor example `{example}`." if example else "")
     yield "\n".join(
         _option(each) for each in command.params if isinstance(each, click.Option) and not each.hidden
     )
@@ -66,13 +65,22 @@ def _word(parameter: click.Parameter) -> str:
     return word if parameter.required or word.startswith("[") else f"[{word}]"
 
 
-def _option(option: click.Option) -> str:
+def usage_words(path: str, command: click.Command) -> str:
+    """What to type, but for what may be left out."""
+    return " ".join(word for word in (path, *map(_word, command.params)) if word)
+
+
+def option_words(option: click.Option) -> str:
+    """All names of an option, and what its value looks like."""
     names = ", ".join(option.opts)
     if option.secondary_opts:
         names += " / " + ", ".join(option.secondary_opts)
-    value = "" if option.is_flag else f" {_value(option)}"
+    return names if option.is_flag else f"{names} {_value(option)}"
+
+
+def _option(option: click.Option) -> str:
     default = f" Default: {option.default:g}." if isinstance(option.default, float) else ""
-    return f"- `{names}{value}`: {option.help or ''}{default}"
+    return f"- `{option_words(option)}`: {option.help or ''}{default}"
 
 
 def _value(option: click.Option) -> str:

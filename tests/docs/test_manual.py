@@ -1,0 +1,36 @@
+"""The manual pages and completion scripts are of today's commands, and can be read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from scripts.manual import COMPLETIONS, MAN, files
+
+PAGES = sorted(MAN.glob("*.1"))
+
+
+def test_every_file_is_there_and_up_to_date() -> None:
+    """``python -m scripts.manual`` would change nothing."""
+    written = {path: path.read_text("utf-8") for path in (*MAN.iterdir(), *COMPLETIONS.iterdir())}
+    assert written == files()
+
+
+@pytest.mark.skipif(which("man") is None, reason="man is not installed (Debian: man-db groff)")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_renders_without_a_warning(page: Path) -> None:
+    """``man`` has nothing to say against it, and shows its name."""
+    shown = subprocess.run(
+        ["man", "--warnings", "--local-file", str(page)],
+        env=os.environ | {"MANWIDTH": "80", "MAN_KEEP_FORMATTING": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert shown.stderr == ""
+    assert page.stem.upper() in shown.stdout
