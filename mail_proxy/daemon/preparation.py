@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 from mail_proxy.encryption import Tracking
@@ -14,6 +15,8 @@ from mail_proxy.services.payloads import draft_of
 from mail_proxy.smtp import eml, mime
 from mail_proxy.smtp.agent import Envelope
 from mail_proxy.store import Store
+
+log = logging.getLogger(__name__)
 
 LARGE = 256 * 1024
 """Bytes from which a content is written in a thread, so that the loop stays free."""
@@ -36,12 +39,24 @@ class Preparer:
         """Read and write the content; what cannot be written bounces, naming the reason."""
         try:
             payload = claimed.payload or await self._store.messages.payload(claimed.seq)
-            work = self._from_fields if payload.kind is PayloadKind.FIELDS else self._from_raw
-            if claimed.size >= LARGE:
-                return await asyncio.to_thread(work, claimed, payload)
+        except NotFound as error:
+            return _unwritable(error)
+        if claimed.size >= LARGE:
+            return await asyncio.to_thread(self._write, claimed, payload)
+        return self._write(claimed, payload)
+
+    def _write(self, claimed: Claimed, payload: Payload) -> Prepared | Bounced:
+        work = self._from_fields if payload.kind is PayloadKind.FIELDS else self._from_raw
+        try:
             return work(claimed, payload)
-        except (ValueError, NotFound) as error:
-            return Bounced(reply=f"the message cannot be written: {error}", scope=Scope.MESSAGE)
+        except ValueError as error:
+            return _unwritable(error)
+        except MemoryError:
+            raise
+        except Exception as error:
+            # A bug, but of this content alone: were it to end the server, it would at each start again.
+            log.exception("cannot write message %s of %s", claimed.id, claimed.tenant_id)
+            return _unwritable(error)
 
     def _from_fields(self, claimed: Claimed, payload: Payload) -> Prepared:
         built = mime.build(
@@ -61,6 +76,10 @@ class Preparer:
             date=claimed.created_at,
         )
         return Prepared(_envelope(claimed, needs_smtputf8=parsed.needs_smtputf8), content)
+
+
+def _unwritable(error: Exception) -> Bounced:
+    return Bounced(reply=f"the message cannot be written: {error}", scope=Scope.MESSAGE)
 
 
 def _envelope(claimed: Claimed, *, needs_smtputf8: bool) -> Envelope:
