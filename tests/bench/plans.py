@@ -30,7 +30,7 @@ HOT = {
     "settle": ("queue", ("begin_final", "settle", "renew", "release")),
     "taking over": ("queue", ("orphans", "reclaim")),
     "report": ("reports", ("tenants_due", "batch", "acknowledge", "acknowledge_message", "pending")),
-    "reading": ("messages", ("get", "by_id", "by_pk", "events", "page", "page_of_tenant", "waiting")),
+    "reading": ("messages", ("get", "by_id", "events", "page", "page_of_tenant", "waiting")),
 }
 """The statements that run for each message, or while messages run, by what they are for."""
 

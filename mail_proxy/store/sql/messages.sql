@@ -46,9 +46,6 @@ SELECT * FROM messages WHERE tenant_id = :tenant_id AND id = :id;
 -- by_id: every tenant's message of this id
 SELECT * FROM messages WHERE id = :id ORDER BY tenant_id LIMIT 2;
 
--- by_pk: one message by its key
-SELECT * FROM messages WHERE pk = :pk;
-
 -- payload: what it carries
 SELECT kind, content FROM payloads WHERE seq = :seq;
 
