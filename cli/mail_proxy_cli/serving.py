@@ -128,15 +128,13 @@ def serve_here(
     scope: Scope, instance: Instance, settings: Mapping[str, object], ready_fd: int | None
 ) -> None:
     """Be the server, until it is told to stop."""
-    import asyncio
-
-    from mail_proxy.daemon.app import serve
+    from mail_proxy.daemon.app import run
     from mail_proxy.daemon.server import StoppedAtOnce
 
     config = load_config(instance.directory, scope.environ, settings)
     with hold(instance, ready_fd) as lock:
         try:
-            asyncio.run(serve(config, instance, lock, environ=scope.environ))
+            run(config, instance, lock, environ=scope.environ)
         except* StoppedAtOnce:
             raise InstanceError(
                 f"'{instance.name}' was told twice to stop: what it was sending may be sent again"
