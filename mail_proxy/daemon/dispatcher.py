@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 
 from mail_proxy.bell import Wake
@@ -19,12 +19,12 @@ from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Turn
 from mail_proxy.daemon.leases import LEASE, Leases
 from mail_proxy.daemon.outage import Outage
 from mail_proxy.daemon.preparation import Preparer
-from mail_proxy.daemon.settlement import Attempt, RetryPolicy, settle
-from mail_proxy.errors import DatabaseError
+from mail_proxy.daemon.recording import Attempted, Recorder, about
+from mail_proxy.errors import DatabaseError, KeyMismatch
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import Account, LimitBehavior
-from mail_proxy.model.messages import EventType, Priority
-from mail_proxy.model.queue import Claimed, Outlook, ReadyLane, Settlement
+from mail_proxy.model.messages import Priority
+from mail_proxy.model.queue import Claimed, Outlook, ReadyLane
 from mail_proxy.model.verdicts import Bounced, Outcome
 from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.store import Store
@@ -35,19 +35,14 @@ SHORTEST_PAUSE = 0.01
 DATABASE_PAUSE = 2.0
 """Seconds before the database is asked again after it failed."""
 
+UNREADABLE_PAUSE = 60.0
+"""Seconds before an account that cannot be decrypted is read again."""
+
 MEGABYTE = 1024 * 1024
 
 
 class LeaseLost(Exception):
     """The message may be another node's by now: it must not be sent from here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    """What came of an attempt; `is_news` tells that the account has begun to fail, or to work again."""
-
-    outcome: Outcome
-    is_news: bool = False
 
 
 class Dispatcher:
@@ -73,7 +68,6 @@ class Dispatcher:
         self._metrics = metrics
         self._owner = owner
         self._told = told
-        self._rng = rng or Random()  # noqa: S311 - jitter is no secret
         self.wake = Wake()
         self._lanes = Lanes(config.max_concurrent_sends, ByteBudget(config.max_inflight_mb * MEGABYTE))
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,14 +75,21 @@ class Dispatcher:
         self._failure: BaseException | None = None
         self._stopping = False
         self._outage = Outage("dispatch")
-        self._recording = Outage("recording outcomes")
+        self._recorder = Recorder(
+            store=store,
+            clock=clock,
+            metrics=metrics,
+            leases=self._leases,
+            told=told,
+            rng=rng or Random(),  # noqa: S311 - jitter is no secret
+        )
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
         """Take what can change without a restart."""
         self._config = config
         self._lanes.sends = config.max_concurrent_sends
-        self._policy = RetryPolicy(delays=config.retry_delays, max_retries=config.max_retries, rng=self._rng)
+        self._recorder.reconfigure(config)
 
     async def run(self) -> None:
         """Dispatch until `stop`; raises what a bug raised, so that the process ends rather than limps."""
@@ -208,7 +209,7 @@ class Dispatcher:
         lane.has_more = True
         if not self._lanes.room(lane, self._clock.now(), is_urgent=is_urgent):
             return
-        account = await self._store.accounts.of_lane(ready.lane)
+        account = await self._account_of(lane)
         if account is None:
             return
         lane.quota = account.batch_size or self._config.batch_size_per_account
@@ -226,6 +227,15 @@ class Dispatcher:
         account = replace(account, max_concurrent=lane.conversations)
         for message in claimed:
             self._begin(message, account, lane)
+
+    async def _account_of(self, lane: Lane) -> Account | None:
+        """None for one that is gone, and for one whose password cannot be read: others go on without it."""
+        try:
+            return await self._store.accounts.of_lane(lane.number)
+        except KeyMismatch as error:
+            log.error("messages wait for their account: %s", error)  # noqa: TRY400 - no traceback for a damage
+            lane.limited_until = self._clock.now() + UNREADABLE_PAUSE
+            return None
 
     async def _learn_limit(self, account: Account, lane: Lane, now: float) -> None:
         """Nothing could be claimed: if a rate limit is why, let the lane be until a slot is free."""
@@ -265,11 +275,11 @@ class Dispatcher:
                 attempted = await self._attempt(claimed, account, lane)
             finally:
                 self._lanes.leave(lane, turn)
-            if attempted is not None:
-                await self._conclude(claimed, account, lane, attempted)
+            if attempted is None or await self._recorder.record(claimed, account, lane, attempted):
+                self.wake.set()  # there is a new moment to wait for
         except DatabaseError as error:
             # It is no longer renewed: its lease runs out, and it is taken over.
-            log.warning("message %s is left to its lease: %s", claimed.id, error, extra=_about(claimed))
+            log.warning("message %s is left to its lease: %s", claimed.id, error, extra=about(claimed))
             self.wake.set()
         finally:
             self._leases.in_hand.discard(claimed.seq)
@@ -290,8 +300,7 @@ class Dispatcher:
                 before_data=lambda: self._begin_final(claimed, account),
             )
         except LeaseLost:
-            log.warning("message %s is not sent: its lease was lost", claimed.id, extra=_about(claimed))
-            self.wake.set()
+            log.warning("message %s is not sent: its lease was lost", claimed.id, extra=about(claimed))
             return None
         is_news = lane.learn(outcome, self._clock.now())
         if lane.rest and lane.waiting:
@@ -304,64 +313,6 @@ class Dispatcher:
         if not await self._store.queue.begin_final(claimed, self._owner, now, f"handing over to {where}"):
             raise LeaseLost
 
-    async def _conclude(self, claimed: Claimed, account: Account, lane: Lane, attempted: Attempted) -> None:
-        """Record the outcome: shielded from cancellation, and tried until it is stored."""
-        now = self._clock.now()
-        attempt = Attempt(
-            outcome=attempted.outcome,
-            now=now,
-            on_unknown=account.on_unknown,
-            account_ready=lane.resting_until if lane.is_resting(now) else None,
-        )
-        settlement = settle(claimed, attempt, self._policy)
-        if await asyncio.shield(self._record(settlement)):
-            self._leases.in_hand.discard(claimed.seq)
-            self._count(claimed, settlement)
-            self._told()
-        if attempted.is_news:
-            await self._tell_account(account, lane, settlement)
-        if settlement.deferred_ts is not None or lane.rest:
-            self.wake.set()  # there is a new moment to wait for
-
-    async def _record(self, settlement: Settlement) -> bool:
-        """Return whether it was stored; not when another node has the message now."""
-        while True:
-            try:
-                held = await self._store.queue.settle(settlement, self._owner, self._clock.now())
-            except DatabaseError as error:
-                self._recording.met(error)
-                await self._clock.sleep(DATABASE_PAUSE)
-                continue
-            self._recording.over()
-            if not held:
-                log.warning(
-                    "an outcome came too late: another server has taken message %d over", settlement.seq
-                )
-            return held
-
-    async def _tell_account(self, account: Account, lane: Lane, settlement: Settlement) -> None:
-        name, trouble = f"{account.tenant_id}/{account.id}", settlement.last_error if lane.rest else None
-        if lane.rest:
-            log.warning("account %s rests for %.0f s: %s", name, lane.rest, trouble)
-        else:
-            log.info("account %s works again", name)
-        try:
-            await self._store.accounts.set_last_error(account.lane, trouble)
-        except DatabaseError as error:
-            log.warning("cannot note how account %s fares: %s", name, error)
-
-    def _count(self, claimed: Claimed, settlement: Settlement) -> None:
-        counters = {
-            EventType.SENT: self._metrics.sent,
-            EventType.ERROR: self._metrics.error,
-            EventType.DEFERRED: self._metrics.deferred,
-        }
-        level = logging.INFO if self._config.log_delivery_activity else logging.DEBUG
-        for event in settlement.events:
-            if event.event_type in counters:
-                counters[event.event_type](claimed.tenant_id, claimed.account_id)
-                log.log(level, "%s: %s", event.event_type, event.description, extra=_about(claimed))
-
     def _pause(self, outlook: Outlook) -> float:
         now = self._clock.now()
         moments = (outlook.next_due, outlook.next_expiry, self._lanes.next_ready(now))
@@ -371,13 +322,3 @@ class Dispatcher:
 
 def _open_addresses(claimed: Claimed) -> tuple[str, ...]:
     return tuple(each.address for each in claimed.recipients if each.status.is_open)
-
-
-def _about(claimed: Claimed) -> dict[str, object]:
-    """The fields that every log line about a message carries."""
-    return {
-        "tenant": claimed.tenant_id,
-        "account": claimed.account_id,
-        "message_id": claimed.id,
-        "pk": claimed.pk,
-    }

@@ -25,7 +25,7 @@ class Leases:
     def __init__(self, queue: Queue, clock: Clock, owner: str) -> None:
         self._queue = queue
         self._clock = clock
-        self._owner = owner
+        self.owner = owner
         self.in_hand: set[int] = set()
 
     async def keep(self) -> None:
@@ -43,13 +43,13 @@ class Leases:
     async def renew(self) -> None:
         """Renew what is in hand, even what has run out, unless another node has taken it over."""
         if self.in_hand:
-            await self._queue.renew(sorted(self.in_hand), self._owner, self._clock.now() + LEASE)
+            await self._queue.renew(sorted(self.in_hand), self.owner, self._clock.now() + LEASE)
 
     async def give_back(self, seqs: Sequence[int]) -> None:
         """Let what was claimed and not begun return to its place in the queue at once."""
         if not seqs:
             return
         try:
-            await self._queue.release(seqs, self._owner, self._clock.now())
+            await self._queue.release(seqs, self.owner, self._clock.now())
         except DatabaseError as error:
             log.warning("cannot give claimed messages back, their leases will run out: %s", error)

@@ -17,7 +17,7 @@ from mail_proxy.callbacks.report import entry
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.daemon.outage import Outage
-from mail_proxy.errors import DatabaseError, NotFound
+from mail_proxy.errors import DatabaseError, KeyMismatch, NotFound
 from mail_proxy.model.reports import Reportable
 from mail_proxy.model.tenants import Tenant
 from mail_proxy.store import Store
@@ -181,6 +181,9 @@ class Reporter:
             log.warning("reports to %s pause: %s", tenant_id, error)
             line.way.until = self._clock.now() + DATABASE_PAUSE
             self.wake.set()
+        except KeyMismatch as error:
+            line.way.failed(self._clock.now())
+            self._put_off(tenant_id, str(error), line.way.seconds)
         finally:
             line.is_busy = False
             if line.is_rung:
@@ -200,7 +203,7 @@ class Reporter:
         result = await self._poster.post(target, entries)
         if not result.accepted:
             line.way.failed(self._clock.now())
-            self._put_off(tenant, result.failure, line.way.seconds)
+            self._put_off(tenant.id, result.failure, line.way.seconds)
             return False
         line.way.worked()
         taken = [each.event_id for each in batch if each.id not in result.error_ids]
@@ -229,10 +232,9 @@ class Reporter:
             line.refusal.failed(now)
         line.refused |= refused
         reason = f"the application refused the events of {len(refused)} messages"
-        self._put_off(tenant, reason, line.refusal.until - now)
+        self._put_off(tenant.id, reason, line.refusal.until - now)
 
-    def _put_off(self, tenant: Tenant, reason: str | None, seconds: float) -> None:
-        log.warning(
-            "reports to %s: %s; again in %.0f s", tenant.id, reason, seconds, extra={"tenant": tenant.id}
-        )
+    def _put_off(self, tenant_id: str, reason: str | None, seconds: float) -> None:
+        extra = {"tenant": tenant_id}
+        log.warning("reports to %s: %s; again in %.0f s", tenant_id, reason, seconds, extra=extra)
         self.wake.set()  # there is a new moment to wait for

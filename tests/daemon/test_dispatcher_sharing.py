@@ -180,6 +180,24 @@ async def test_a_server_that_cannot_be_reached_gets_three_tries(rig: Dispatching
     assert [await rig.status(f"m{number}") for number in range(6)] == ["deferred"] * 3 + ["sent"] * 3
 
 
+async def test_an_account_that_cannot_be_decrypted_stops_no_other(
+    rig: Dispatching, server: SmtpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is read again after a minute, and its messages wait."""
+    await rig.add_account(server, "damaged", user="shop", password="secret")
+    await rig.queue("d1", account_id="damaged")
+    await rig.queue("m1")
+    await rig.execute("UPDATE accounts SET enc_password = 'ENC:AAAA' WHERE id = 'damaged'")
+    await rig.work(3)
+    assert [await rig.status(each) for each in ("d1", "m1")] == ["pending", "sent"]
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+    await rig.execute("UPDATE accounts SET login = NULL, enc_password = NULL")
+    rig.time.advance(60)
+    await rig.work()
+    assert await rig.status("d1") == "sent"
+
+
 async def test_a_resting_account_keeps_no_other_waiting(rig: Dispatching, server: SmtpServer) -> None:
     async with SmtpServer(at={Stage.CONNECT: BARRED}).running() as refusing:
         await rig.add_account(refusing, "barred")
