@@ -13,13 +13,13 @@ import hmac
 import os
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mail_proxy.errors import InstanceError, KeyMismatch
+from mail_proxy.files import create_private
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -199,34 +199,11 @@ def create_key_file(path: Path) -> FoundKey:
 
     If another process was first, its key is returned: the file is never replaced. Raises InstanceError.
     """
-    import tempfile
-
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor, not a path
-                file.write(generate_key() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                path.hardlink_to(name)
-            _sync_directory(path.parent)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise InstanceError(f"cannot create {path}: {error.strerror or error}") from error
+    create_private(path, generate_key() + "\n")
     found = _key_of_file(path, str(path))
     if found is None:
         raise InstanceError(f"cannot create {path}: it was removed by another program")
     return found
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def new_token() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Container, Iterator, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mail_proxy.errors import InstanceError, InvalidConfig, InvalidInput
+from mail_proxy.files import create_private, reporting, write_private
 from mail_proxy.model.names import is_instance_name
 
 HOME_VARIABLE = "MAIL_PROXY_HOME"
@@ -94,7 +94,7 @@ class Instance:
 
     def create(self) -> None:
         """Make the directory and what belongs in it; what is there already stays as it is."""
-        with _reporting(f"cannot create the instance '{self.name}'"):
+        with reporting(f"cannot create the instance '{self.name}'"):
             self.directory.parent.parent.mkdir(parents=True, exist_ok=True)
             for directory in (self.directory.parent, self.directory, self.attachments, self.sandbox):
                 directory.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
@@ -136,7 +136,7 @@ class Instance:
 
     def _guarded(self) -> Iterator[tuple[Path, int]]:
         yield self.directory, PRIVATE_DIRECTORY
-        with _reporting(f"cannot read the instance '{self.name}'"):
+        with reporting(f"cannot read the instance '{self.name}'"):
             entries = sorted(self.directory.iterdir())
         for entry in entries:
             yield entry, PRIVATE_DIRECTORY if entry.is_dir() else PRIVATE_FILE
@@ -144,7 +144,7 @@ class Instance:
 
 def list_instances(home: Path) -> list[Instance]:
     """Return the instances under `home`, by name; none when there is no such directory."""
-    with _reporting(f"cannot list the instances in {home}"):
+    with reporting(f"cannot list the instances in {home}"):
         try:
             names = sorted(entry.name for entry in home.iterdir() if is_instance_name(entry.name))
         except FileNotFoundError:
@@ -152,25 +152,9 @@ def list_instances(home: Path) -> list[Instance]:
     return [instance for name in names if (instance := Instance(name, home / name)).exists()]
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file (mode 0600) so that a reader, or a crash, sees the old text or the new one, whole."""
-    with _reporting(f"cannot write {path}"), _complete_file(path, text) as complete:
-        complete.replace(path)
-
-
-def create_private(path: Path, text: str) -> bool:
-    """Write a file (mode 0600) unless it exists; tell whether it was this call that made it."""
-    with _reporting(f"cannot create {path}"), _complete_file(path, text) as complete:
-        try:
-            path.hardlink_to(complete)
-        except FileExistsError:
-            return False
-    return True
-
-
 def read_toml(path: Path) -> dict[str, object]:
     """Return what a TOML file holds, nothing if there is no file; InvalidConfig if it is not TOML."""
-    with _reporting(f"cannot read {path}"):
+    with reporting(f"cannot read {path}"):
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -188,7 +172,7 @@ def read_toml(path: Path) -> dict[str, object]:
 def write_toml(path: Path, values: Mapping[str, object]) -> None:
     """Write a flat TOML file; lines of `path` whose value stays the same are kept, comments too."""
     values = {key: _plain(value) for key, value in values.items()}
-    with _reporting(f"cannot read {path}"):
+    with reporting(f"cannot read {path}"):
         old = path.read_text(encoding="utf-8") if path.exists() else ""
     text = _edited_toml(old, values)
     if _parsed(text) != values:  # an array over several lines, for instance: then all is written anew
@@ -240,39 +224,14 @@ def _toml(value: object) -> str:
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-@contextlib.contextmanager
-def _complete_file(beside: Path, text: str) -> Iterator[Path]:
-    """Yield a temporary file that holds all of `text` on the disk, to be put in its place."""
-    import tempfile
-
-    descriptor, name = tempfile.mkstemp(prefix=f".{beside.name}.", dir=beside.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        yield Path(name)
-        _sync_directory(beside.parent)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _new_token() -> str:
-    from mail_proxy.encryption import new_token  # late: listing instances needs no cryptography
+    from mail_proxy.encryption import new_token  # late: completion needs no hashes
 
     return new_token()
 
 
 def _read_line(path: Path) -> str:
-    with _reporting(f"cannot read {path}"):
+    with reporting(f"cannot read {path}"):
         try:
             return path.read_text(encoding="utf-8").strip()
         except UnicodeDecodeError as error:
@@ -281,7 +240,7 @@ def _read_line(path: Path) -> str:
 
 def _exists(path: Path) -> bool:
     """Like Path.exists, but what may not be looked at is an error and not an absence."""
-    with _reporting(f"cannot look at {path}"):
+    with reporting(f"cannot look at {path}"):
         try:
             path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -304,12 +263,3 @@ def _restrict(path: Path, allowed: int) -> str | None:
             f"{path} may be open to others, and its permissions cannot be changed: {error.strerror or error}"
         )
     return f"{path} was open to others (mode {mode:04o}); it is now {mode & allowed:04o}"
-
-
-@contextlib.contextmanager
-def _reporting(failure: str) -> Iterator[None]:
-    """Turn the system's refusal into one line that begins with `failure`."""
-    try:
-        yield
-    except OSError as error:
-        raise InstanceError(f"{failure}: {error.strerror or error}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mail_proxy.errors import InstanceError, InvalidInput
-from mail_proxy.instance import write_private
+from mail_proxy.files import write_private
 from mail_proxy.model.names import is_identifier, is_instance_name
 
 INSTANCE_VARIABLE = "MAIL_PROXY_INSTANCE"

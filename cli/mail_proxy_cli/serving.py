@@ -13,7 +13,8 @@ from mail_proxy.config import SETTINGS, Config, load_config, save_settings
 from mail_proxy.daemon.process import ServerInfo, hold, is_locked, last_port, running
 from mail_proxy.daemon.process import stop as stop_server
 from mail_proxy.errors import InstanceError, InvalidInput, MailProxyError, NotRunning, StartFailed
-from mail_proxy.instance import Instance, write_private
+from mail_proxy.files import write_private
+from mail_proxy.instance import Instance
 from mail_proxy_cli.instances import chosen_instance
 from mail_proxy_cli.registry import RESERVED
 from mail_proxy_cli.scope import Scope

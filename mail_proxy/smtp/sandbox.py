@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from mail_proxy.files import sync_directory, write_through
 from mail_proxy.model.verdicts import Outcome, Verdict
 from mail_proxy.smtp.verdict import Failure, Phase, Reply, Trouble, judge, printable
 
@@ -76,24 +77,13 @@ def store(directory: Path, name: str, content: bytes) -> Path:
     draft, final = directory / "tmp" / name, directory / "new" / name
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_through(descriptor, content)
         draft.rename(final)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
-    _sync_directory(final.parent)
+    sync_directory(final.parent)
     return final
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _host() -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import stat
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from mail_proxy.errors import InstanceError, InvalidInput
-from mail_proxy.instance import Instance, create_private, home, list_instances, write_private
+from mail_proxy.instance import Instance, home, list_instances
 
 ROOT = Path(__file__).parents[2]
 
@@ -233,40 +231,3 @@ class TestPermissions:
     def test_missing_directory_is_one_clear_line(self, tmp_path: Path) -> None:
         with pytest.raises(InstanceError, match="cannot read the instance 'a': No such file"):
             Instance.at(tmp_path, "a").repair_permissions()
-
-
-class TestFiles:
-    def test_written_file_is_whole_private_and_alone(self, tmp_path: Path) -> None:
-        (tmp_path / "a").write_text("old and longer")
-        write_private(tmp_path / "a", "new")
-        assert (tmp_path / "a").read_text() == "new"
-        assert mode(tmp_path / "a") == 0o600
-        assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-    def test_create_never_replaces(self, tmp_path: Path) -> None:
-        assert create_private(tmp_path / "a", "first") is True
-        assert create_private(tmp_path / "a", "second") is False
-        assert (tmp_path / "a").read_text() == "first"
-        assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-    def test_full_disk_leaves_the_old_file(self, tmp_path: Path) -> None:
-        """A limit of the file size stands for the disk; the error says what could not be written."""
-        (tmp_path / "a").write_text("old")
-        code = (
-            "import resource, signal, sys; from pathlib import Path;"
-            "from mail_proxy.instance import write_private;"
-            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10));"
-            "write_private(Path(sys.argv[1]), 'x' * 100)"
-        )
-        result = subprocess.run(
-            [sys.executable, "-B", "-c", code, str(tmp_path / "a")],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-            cwd=ROOT,
-        )
-        assert f"InstanceError: cannot write {tmp_path}/a: File too large" in result.stderr
-        assert (tmp_path / "a").read_text() == "old"
-        assert [path.name for path in tmp_path.iterdir()] == ["a"]

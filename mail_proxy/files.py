@@ -1,0 +1,66 @@
+"""Files for their owner alone, written so that a reader, or a crash, sees all of a text or none of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mail_proxy.errors import InstanceError
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file (mode 0600), or replace it at once by the new text; raise InstanceError."""
+    with reporting(f"cannot write {path}"), _complete_file(path, text) as complete:
+        complete.replace(path)
+
+
+def create_private(path: Path, text: str) -> bool:
+    """Write a file (mode 0600) unless it exists; tell whether it was this call that made it."""
+    with reporting(f"cannot create {path}"), _complete_file(path, text) as complete:
+        try:
+            path.hardlink_to(complete)
+        except FileExistsError:
+            return False
+    return True
+
+
+def write_through(descriptor: int, content: bytes) -> None:
+    """Write all of `content` onto the disk, and close; raise OSError."""
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable: syncing a file does not; raise OSError."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def reporting(failure: str) -> Iterator[None]:
+    """Turn the system's refusal into an InstanceError of one line that begins with `failure`."""
+    try:
+        yield
+    except OSError as error:
+        raise InstanceError(f"{failure}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _complete_file(beside: Path, text: str) -> Iterator[Path]:
+    """Yield a temporary file that holds all of `text` on the disk, to be put in its place."""
+    import tempfile
+
+    descriptor, name = tempfile.mkstemp(prefix=f".{beside.name}.", dir=beside.parent)
+    try:
+        write_through(descriptor, text.encode())
+        yield Path(name)
+        sync_directory(beside.parent)
+    finally:
+        Path(name).unlink(missing_ok=True)

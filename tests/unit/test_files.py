@@ -1,0 +1,50 @@
+"""Private files: whole or not there, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from mail_proxy.files import create_private, write_private
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_written_file_is_whole_private_and_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old and longer")
+    write_private(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_create_never_replaces(tmp_path: Path) -> None:
+    assert create_private(tmp_path / "a", "first") is True
+    assert create_private(tmp_path / "a", "second") is False
+    assert (tmp_path / "a").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    """A limit of the file size stands for the disk; the error says what could not be written."""
+    (tmp_path / "a").write_text("old")
+    code = (
+        "import resource, signal, sys; from pathlib import Path;"
+        "from mail_proxy.files import write_private;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10));"
+        "write_private(Path(sys.argv[1]), 'x' * 100)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-B", "-c", code, str(tmp_path / "a")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        cwd=ROOT,
+    )
+    assert f"InstanceError: cannot write {tmp_path}/a: File too large" in result.stderr
+    assert (tmp_path / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
