@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 
+import click
 import pytest
 
+from mail_proxy.store import names
+from mail_proxy_cli.complete import tenants
+from mail_proxy_cli.scope import Invocation, Scope
 from tests.support.cli import PROGRAM, TIMEOUT, Cli, QuickCli
+from tests.support.stores import open_bench
 
 EML = "From: a@b.test\nTo: c@d.test\nSubject: s\n\nx\n"
 
@@ -80,6 +86,20 @@ def test_with_a_context(shop: Cli) -> None:
     context = {"MAIL_PROXY_INSTANCE": "myserver", "MAIL_PROXY_TENANT": "acme"}
     assert offered(shop, "acc", **context) == ["accounts"]
     assert offered(shop, "accounts", "show", "", **context) == ["main"]
+
+
+async def test_names_of_an_instance_on_postgres(
+    quick: QuickCli, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come from the database that the instance uses."""
+    monkeypatch.setattr(names, "PATIENCE", 20.0)
+    invocation = Invocation.of({"GMP_DATABASE_URL": postgres_url})
+    scope = Scope(invocation=invocation, named_instance=quick.instance("pg"))
+    async with open_bench(postgres_url):
+        found = await asyncio.to_thread(
+            tenants, click.Context(click.Command("mail-proxy"), obj=scope), None, "ac"
+        )
+    assert [item.value for item in found] == ["acme"]
 
 
 @pytest.mark.parametrize("damage", ["database", "config_file"])
