@@ -1,0 +1,129 @@
+"""The reporter by itself: when it looks, when it pauses, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mail_proxy.daemon.reporter import BATCH
+from tests.support.application import Answer, Post
+from tests.support.reporting import Reporting, reporting
+
+
+@pytest.fixture
+async def desk(database_url: str) -> AsyncIterator[Reporting]:
+    async with reporting(database_url) as made:
+        yield made
+
+
+async def test_the_run_tells_when_it_is_rung(desk: Reporting) -> None:
+    """And ends when it is stopped."""
+    run = asyncio.create_task(desk.reporter.run())
+    await desk.rig.database.until_done("tenants_due")
+    await desk.happen("m1", "sent")
+    desk.reporter.wake.set()
+    await desk.gather()
+    await desk.app.wait_for(lambda posts: len(posts) == 1)
+    desk.reporter.stop()
+    await desk.gather()
+    await run
+    assert await desk.pending() == 0
+
+
+async def test_a_stop_tells_what_happened_last(desk: Reporting) -> None:
+    """The outcomes of a drain, recorded a moment before, do not wait for the next start."""
+    run = asyncio.create_task(desk.reporter.run())
+    await desk.rig.database.until_done("tenants_due")
+    await desk.happen("m1", "sent")
+    desk.reporter.stop()
+    await desk.gather()
+    await run
+    assert desk.told == [("m1", "sent")]
+
+
+async def test_a_stop_waits_for_the_post_under_way_and_begins_no_other_batch(desk: Reporting) -> None:
+    """What was answered is acknowledged; the rest is for the next life."""
+    answering = asyncio.Event()
+
+    def answer(post: Post) -> Answer:
+        answering.set()
+        return Answer(delay=0.05)
+
+    desk.app.answer = answer
+    await desk.happen("m1", *["deferred"] * (BATCH + 1))
+    run = asyncio.create_task(desk.reporter.run())
+    await answering.wait()
+    desk.reporter.stop()
+    await desk.gather()
+    await run
+    assert [len(post.entries) for post in desk.app.posts] == [BATCH]
+    assert await desk.pending() == 1
+
+
+async def test_in_test_mode_only_run_now_tells(desk: Reporting) -> None:
+    reporter = desk.reporter = desk.anew(test_mode=True, send_loop_interval=0.01)
+    await desk.happen("m1", "sent")
+    run = asyncio.create_task(reporter.run())
+    reporter.wake.set()
+    await desk.gather()
+    assert desk.rig.database.done["tenants_due"] == 0
+    reporter.wake.set(run_now=True)
+    await desk.gather()
+    await desk.app.wait_for(lambda posts: len(posts) == 1)
+    await reporter.idle()
+    await desk.happen("m2", "sent")
+    reporter.stop()
+    await desk.gather()
+    await run
+    assert desk.told == [("m1", "sent")]
+
+
+async def test_a_database_away_pauses_reporting_and_is_told_once(
+    desk: Reporting, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mail_proxy.daemon.outage")
+    desk.rig.database.away = {"tenants_due": 2}
+    await desk.happen("m1", "sent")
+    run = asyncio.create_task(desk.reporter.run())
+    for failures in (1, 2):
+        await desk.rig.database.until_refused("tenants_due", failures)
+        desk.reporter.wake.set()
+        await desk.gather()
+    await desk.app.wait_for(lambda posts: len(posts) == 1)
+    desk.reporter.stop()
+    await desk.gather()
+    await run
+    assert [record.getMessage() for record in caplog.records] == [
+        "reporting pauses: the test's database is away for tenants_due",
+        "reporting goes on",
+    ]
+
+
+async def test_a_bug_ends_the_run_with_what_it_raised(desk: Reporting) -> None:
+    await desk.happen("m1", "sent")
+    await desk.rig.execute("UPDATE messages SET metadata = 'not JSON'")
+    run = asyncio.create_task(desk.reporter.run())
+    with pytest.raises(json.JSONDecodeError):
+        await run
+
+
+async def test_a_refused_message_makes_no_busy_loop(desk: Reporting) -> None:
+    """While it waits, a look finds nothing to post and rings no new look."""
+    desk.app.answer = Answer(body={"ok": True, "error": ["m1"]})
+    await desk.happen("m1", "sent")
+    await desk.work()
+    await desk.reporter.wake.wait(0)
+    await desk.work()
+    assert await desk.reporter.wake.wait(0) is False
+    looks = desk.rig.database.done["tenants_due"]
+    run = asyncio.create_task(desk.reporter.run())
+    await desk.rig.database.until_done("tenants_due", looks + 1)
+    await desk.reporter.idle()
+    assert desk.rig.database.done["tenants_due"] == looks + 1
+    desk.reporter.stop()
+    await desk.gather()
+    await run

@@ -1,0 +1,81 @@
+"""A reporter over a real store, a real application and a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from mail_proxy.callbacks.poster import Poster
+from mail_proxy.daemon.reporter import GATHER, Reporter
+from mail_proxy.model.tenants import Tenant
+from mail_proxy.net import open_client
+from tests.support.application import Application
+from tests.support.dispatching import TENANT, Dispatching, dispatching
+
+
+@dataclass(slots=True)
+class Reporting:
+    """A reporter over a store with tenant `acme`, whose application is `app`."""
+
+    rig: Dispatching
+    poster: Poster
+    app: Application
+    reporter: Reporter
+
+    def anew(self, **settings: object) -> Reporter:
+        """A reporter in a new life; `settings` are fields of Config."""
+        config = replace(self.rig.runtime.config, **settings)  # type: ignore[arg-type]  # the caller names fields
+        return Reporter(store=self.rig.store, clock=self.rig.clock, config=config, poster=self.poster)
+
+    async def add_tenant(self, tenant_id: str, url: str | None) -> None:
+        await self.rig.store.tenants.add(
+            Tenant(id=tenant_id, client_base_url=url), None, self.rig.clock.now()
+        )
+        await self.rig.add_account(account_id="main", tenant_id=tenant_id)
+
+    async def happen(self, message_id: str, *types: str, tenant_id: str = TENANT) -> None:
+        """Let events happen to a message, queued if it is not there."""
+        try:
+            seq = (await self.rig.message(message_id, tenant_id)).seq
+        except LookupError:
+            await self.rig.queue(message_id, tenant_id=tenant_id)
+            seq = (await self.rig.message(message_id, tenant_id)).seq
+        for each in types:
+            await self.rig.execute(
+                "INSERT INTO events (seq, tenant_id, event_type, event_ts, description, is_due) "
+                f"VALUES ({seq}, '{tenant_id}', '{each}', {self.rig.clock.now()}, 'x', 1)"
+            )
+
+    async def work(self, *, is_asked: bool = False) -> float:
+        """Look once and wait for the posts; when to look again."""
+        pause = await self.reporter.step(is_asked=is_asked)
+        await self.reporter.idle()
+        return pause
+
+    async def pending(self, tenant_id: str = TENANT) -> int:
+        return await self.rig.store.reports.pending(tenant_id)
+
+    async def gather(self) -> None:
+        """Let the reporter's short pause between looks pass."""
+        await self.rig.time.until_asleep(GATHER)
+        self.rig.time.advance(GATHER)
+
+    @property
+    def told(self) -> list[tuple[object, object]]:
+        """Message and event of each entry that `app` received, posted again included."""
+        return [(entry["id"], entry["event"]) for entry in self.app.entries]
+
+
+@asynccontextmanager
+async def reporting(database_url: str) -> AsyncIterator[Reporting]:
+    async with dispatching(database_url) as rig, open_client() as client, Application() as app:
+        poster = Poster(client)
+        made = Reporting(
+            rig,
+            poster,
+            app,
+            Reporter(store=rig.store, clock=rig.clock, config=rig.runtime.config, poster=poster),
+        )
+        await made.add_tenant(TENANT, app.url)
+        yield made
