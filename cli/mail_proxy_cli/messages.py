@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mail_proxy.model.messages import Message, Status
+from mail_proxy.model.messages import END_OF_TIME, Message, MessageFilter, Status
 from mail_proxy_cli.complete import accounts as complete_accounts
 from mail_proxy_cli.complete import batches as complete_batches
 from mail_proxy_cli.complete import messages as complete_messages
@@ -19,7 +19,6 @@ from mail_proxy_cli.session import run
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime
-    from mail_proxy.store.messages import MessageFilter
 
 View = dict[str, object]
 
@@ -106,8 +105,6 @@ def list_messages(
     """List messages, the newest first."""
     if as_json and as_csv:
         raise click.UsageError("--json or --csv, not both")
-    from mail_proxy.store.messages import END_OF_TIME, MessageFilter
-
     which = MessageFilter(
         tenant_id=scope.tenant,
         status=Status(status) if status else None,

@@ -11,12 +11,11 @@ from mail_proxy.api.errors import faults_view
 from mail_proxy.api.requests import ApiRequest
 from mail_proxy.api.schemas import MessagesQuery, SubmissionInput, TenantQuery
 from mail_proxy.errors import NotFound
-from mail_proxy.model.messages import Message
+from mail_proxy.model.messages import Message, MessageFilter
 from mail_proxy.services.inputs import checked
 from mail_proxy.services.intake import Rejection
 from mail_proxy.services.messages import Page
 from mail_proxy.services.views import event_view, message_view
-from mail_proxy.store.messages import MessageFilter
 
 CHUNK = 50
 """Messages of a list whose contents are in memory at a time."""

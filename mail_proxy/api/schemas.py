@@ -9,11 +9,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from mail_proxy.model.messages import Status
+from mail_proxy.model.messages import END_OF_TIME, Status
 from mail_proxy.services.fields import BatchCode, HeaderText, Identifier, Moment, PriorityLevel
 from mail_proxy.services.inputs import Input
 from mail_proxy.services.messages import MAX_PAGE
-from mail_proxy.store.messages import END_OF_TIME
 
 
 def _number(value: object) -> object:

@@ -184,3 +184,22 @@ class Event:
     event_ts: float
     description: str
     event_data: Mapping[str, object] | None
+
+
+END_OF_TIME = 1e12
+END_OF_QUEUE = 2**62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
+    """Which messages to list: newest first, at most `limit`, those before the place `below`."""
+
+    tenant_id: str | None = None
+    status: Status | None = None
+    account_id: str | None = None
+    batch_code: str | None = None
+    since: float = 0.0
+    until: float = END_OF_TIME
+    active_only: bool = False
+    below: int = END_OF_QUEUE
+    limit: int = 1000

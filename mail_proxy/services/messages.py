@@ -10,12 +10,11 @@ from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.encryption import Tracking
 from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound, TooLarge
-from mail_proxy.model.messages import Event, Message, NewMessage, Payload
+from mail_proxy.model.messages import Event, Message, MessageFilter, NewMessage, Payload
 from mail_proxy.model.names import DEFAULT_TENANT, is_identifier
 from mail_proxy.services.intake import Directory, Intake, Rejection, warnings_of
 from mail_proxy.store import Store
 from mail_proxy.store.messages import Intake as StoredAs
-from mail_proxy.store.messages import MessageFilter
 
 MAX_PAGE = 10_000
 WAIT_STEP = 0.1

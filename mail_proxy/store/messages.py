@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from mail_proxy.errors import NotFound
@@ -12,6 +11,7 @@ from mail_proxy.model.messages import (
     Event,
     EventType,
     Message,
+    MessageFilter,
     NewMessage,
     Payload,
     PayloadKind,
@@ -26,9 +26,6 @@ from mail_proxy.store.queries import load
 SQL = load("messages")
 TENANTS = load("tenants")
 
-END_OF_TIME = 1e12
-END_OF_QUEUE = 2**62
-
 
 class Intake(StrEnum):
     """What became of a message handed in."""
@@ -38,21 +35,6 @@ class Intake(StrEnum):
     ALREADY_SENT = "already sent"
     BEING_SENT = "being sent"
     TENANT_GONE = "the tenant was deleted"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageFilter:
-    """Which messages to list: newest first, at most `limit`, those before the place `below`."""
-
-    tenant_id: str | None = None
-    status: Status | None = None
-    account_id: str | None = None
-    batch_code: str | None = None
-    since: float = 0.0
-    until: float = END_OF_TIME
-    active_only: bool = False
-    below: int = END_OF_QUEUE
-    limit: int = 1000
 
 
 class Messages:

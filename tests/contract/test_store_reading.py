@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mail_proxy.errors import NotFound
-from mail_proxy.model.messages import EventType, Payload, PayloadKind, Status
+from mail_proxy.model.messages import EventType, MessageFilter, Payload, PayloadKind, Status
 from mail_proxy.model.queue import NewEvent, Waiting
-from mail_proxy.store.messages import MessageFilter
 from tests.support.stores import NOW, OWNER, Bench, as_error, as_sent
 
 
