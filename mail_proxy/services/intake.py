@@ -97,10 +97,12 @@ class Intake:
 
     def judge(self, raw: object) -> NewMessage | Rejection:
         """Return the message ready for the store, or why it is refused."""
-        fields: Mapping[str, object] = raw if isinstance(raw, Mapping) else {}
         given, faults = examined(MessageInput, raw)
+        if not isinstance(raw, Mapping):
+            return _refused(raw, faults)
+        fields: Mapping[str, object] = raw
         faults += doubled(fields)
-        account = self._destination(fields, faults) if fields else None
+        account = self._destination(fields, faults)
         content = None
         if fields.get("raw") is None:
             faults += _missing(fields, given, account, faults)
@@ -109,7 +111,7 @@ class Intake:
         elif given is not None and given.raw is not None:
             content = _from_raw(given, given.raw, faults)
         if given is None or account is None or content is None or faults:
-            return Rejection(_id_of(raw), "; ".join(str(fault) for fault in faults), tuple(faults))
+            return _refused(raw, faults)
         return self._new(given, account, content)
 
     def _destination(self, fields: Mapping[str, object], faults: list[Fault]) -> Account | None:
@@ -247,6 +249,10 @@ def _with_header_fields(given: MessageInput) -> MessageInput:
             case _:
                 rest[name] = value
     return given.model_copy(update=update | {"headers": rest}) if update else given
+
+
+def _refused(raw: object, faults: Sequence[Fault]) -> Rejection:
+    return Rejection(_id_of(raw), "; ".join(str(fault) for fault in faults), tuple(faults))
 
 
 def _id_of(raw: object) -> str | None:
