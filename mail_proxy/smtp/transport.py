@@ -37,6 +37,7 @@ POSITIVE = range(200, 300)
 # Replies to AUTH that speak of the mechanism, not of the password (RFC 4954, 4 and 6).
 _MECHANISM_REPLIES = frozenset({500, 501, 502, 503, 504})
 _HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870, 4; Python refuses to read a number of thousands of digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,7 @@ class Connection:
     def max_size(self) -> int | None:
         """The largest message in bytes that the server takes (RFC 1870); None if it does not tell."""
         size = self._client.esmtp_extensions.get("size", "").strip()
-        return int(size) if size.isascii() and size.isdecimal() and int(size) > 0 else None
+        return int(size) or None if _SIZE.fullmatch(size) else None
 
     def offers(self, extension: str) -> bool:
         """Tell whether the server's EHLO named the extension."""

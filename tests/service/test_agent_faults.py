@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mail_proxy.model.verdicts import Bounced, Deferred, Scope
+from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Scope
 from tests.support.delivery import HASTY, deliver, envelope
 from tests.support.scripted_server import DROP, HANG, Fault, ScriptedServer, Step
 from tests.support.smtp_server import Action, SmtpServer, Stage
@@ -114,6 +114,21 @@ async def test_what_is_not_smtp_is_deferred(steps: list[Step], scope: Scope, unk
     (verdict,) = outcome.verdicts.values()
     assert isinstance(verdict, Deferred)
     assert (verdict.scope, verdict.unknown) == (scope, unknown)
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, "-1", "0", "\u0663", "1e3", "many"])
+async def test_a_size_limit_that_is_no_number_is_no_limit(size: str) -> None:
+    steps: list[Step] = [
+        ("", "220 hi"),
+        ("EHLO", f"250-hi\r\n250 SIZE {size}"),
+        ("MAIL", "250 ok"),
+        ("RCPT", "250 ok"),
+        ("DATA", "354 go"),
+        (".", "250 done"),
+    ]
+    async with ScriptedServer(steps).running() as server:
+        outcome = await deliver(server, envelope("ann"), timeouts=HASTY)
+    assert isinstance(outcome.verdicts["ann@there.test"], Delivered)
 
 
 BIG = b"Subject: big\r\n\r\n" + b"0123456789abcdef" * 4 * 200_000 + b"\r\n"
