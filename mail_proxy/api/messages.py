@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
@@ -14,11 +14,8 @@ from mail_proxy.errors import NotFound
 from mail_proxy.model.messages import Message, MessageFilter
 from mail_proxy.services.inputs import checked
 from mail_proxy.services.intake import Rejection
-from mail_proxy.services.messages import Page
+from mail_proxy.services.messages import handfuls
 from mail_proxy.services.views import event_view, message_view
-
-CHUNK = 50
-"""Messages of a list whose contents are in memory at a time."""
 
 ALL_INVALID = "every message was rejected: see 'rejected'"
 
@@ -61,8 +58,9 @@ async def list_messages(request: ApiRequest) -> Response:
     )
     page = await request.services.messages.list(which, query.cursor)
     shown = _Shown(request, with_events=query.include_history)
-    first = encoded(await shown.views(page.messages[:CHUNK]))
-    return StreamingResponse(_parts(shown, page, first), media_type=JSON)
+    parts = handfuls(page.messages)
+    first = encoded(await shown.views(next(parts, ())))  # before the answer begins: it may still be an error
+    return StreamingResponse(_pieces(shown, first, parts, page.next_cursor), media_type=JSON)
 
 
 async def get_message(request: ApiRequest) -> Response:
@@ -93,8 +91,6 @@ class _Shown:
         self._names: dict[str, str | None] = {}
 
     async def views(self, messages: Sequence[Message]) -> list[Mapping[str, object]]:
-        if not messages:
-            return []
         payloads = await self._services.messages.payloads(messages)
         return [
             message_view(each, payloads.get(each.seq), await self._name(each.tenant_id))
@@ -116,12 +112,14 @@ class _Shown:
         return self._names[tenant_id]
 
 
-async def _parts(shown: _Shown, page: Page, first: bytes) -> AsyncIterator[bytes]:
+async def _pieces(
+    shown: _Shown, first: bytes, others: Iterator[Sequence[Message]], next_cursor: str | None
+) -> AsyncIterator[bytes]:
     """The answer piece by piece, so that neither contents nor JSON of a whole page are ever in memory."""
     yield b'{"ok":true,"messages":' + first[:-1]
-    for start in range(CHUNK, len(page.messages), CHUNK):
-        yield b"," + encoded(await shown.views(page.messages[start : start + CHUNK]))[1:-1]
-    yield b'],"next_cursor":' + encoded(page.next_cursor) + b"}"
+    for some in others:
+        yield b"," + encoded(await shown.views(some))[1:-1]
+    yield b'],"next_cursor":' + encoded(next_cursor) + b"}"
 
 
 def _tenant_of(entry: object) -> object:

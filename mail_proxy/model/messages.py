@@ -137,7 +137,10 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message as the store knows it (contract: messages.md, Lifecycle). Timestamps are Unix seconds."""
+    """A message as the store knows it (contract: messages.md, Lifecycle).
+
+    Timestamps are Unix seconds; `size` is that of its payload in bytes.
+    """
 
     seq: int
     pk: str
@@ -152,6 +155,7 @@ class Message:
     message_id: str
     is_pec: bool
     metadata: str | None
+    size: int
     created_at: float
     updated_at: float
     deferred_ts: float | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mail_proxy.bell import Bell
@@ -17,6 +17,11 @@ from mail_proxy.store import Store
 from mail_proxy.store.messages import Intake as StoredAs
 
 MAX_PAGE = 10_000
+
+HANDFUL = 50
+HANDFUL_BYTES = 8 * 1024 * 1024
+"""Contents that are in memory together, at most; a larger one is there alone."""
+
 WAIT_STEP = 0.1
 """Seconds between looks at a message that somebody waits for."""
 
@@ -116,7 +121,7 @@ class MessagesService:
         return await self._store.messages.payload(message.seq)
 
     async def payloads(self, messages: Sequence[Message]) -> Mapping[int, Payload]:
-        """The contents of several messages, by `seq`."""
+        """The contents of several messages, by `seq`; of many, a handful at a time (see `handfuls`)."""
         return await self._store.messages.payloads(message.seq for message in messages)
 
     async def events(self, message: Message) -> Sequence[Event]:
@@ -154,6 +159,20 @@ class MessagesService:
                 continue
             accounts[name] = await self._store.accounts.of_tenant(name)
         return Directory(tenants, accounts)
+
+
+def handfuls(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Part messages, in their order, so that the contents of each part fit into memory together."""
+    some: list[Message] = []
+    size = 0
+    for message in messages:
+        if some and (len(some) == HANDFUL or size + message.size > HANDFUL_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(message)
+        size += message.size
+    if some:
+        yield some
 
 
 def _judged(intake: Intake, entries: Sequence[object]) -> tuple[list[NewMessage], list[Rejection]]:

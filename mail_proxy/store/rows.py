@@ -210,6 +210,7 @@ _PLAIN_MESSAGE_COLUMNS = (
     "envelope_from",
     "message_id",
     "metadata",
+    "size",
     "created_at",
     "updated_at",
     "deferred_ts",

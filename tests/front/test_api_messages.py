@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mail_proxy.api.messages import CHUNK
 from mail_proxy.services.inputs import MessageInput
+from mail_proxy.services.messages import HANDFUL, HANDFUL_BYTES
 from tests.support.api import ADMIN, STRANGE, Api, Json, message, open_api
 
 
@@ -191,12 +191,21 @@ async def test_lists_are_newest_first_and_go_on_at_the_cursor(api: Api) -> None:
 
 async def test_a_list_longer_than_one_piece_is_whole(api: Api) -> None:
     """Contents are read and sent piece by piece; that does not show."""
-    names = [f"m{number:03}" for number in range(2 * CHUNK + 1)]
+    names = [f"m{number:03}" for number in range(2 * HANDFUL + 1)]
     await api.queue("acme", names)
     answer = await api.get("/messages")
     assert ids(answer.body) == names[::-1]
     assert all(each["message"]["subject"] == "Your order" for each in answer.body["messages"])
     assert (answer.body["ok"], answer.body["next_cursor"]) == (True, None)
+
+
+async def test_a_list_of_large_contents_is_whole(api: Api) -> None:
+    """They are read a few at a time, by their size."""
+    body = "x" * (HANDFUL_BYTES // 3)
+    await api.queue("acme", ["a", "b", "c", "d"], body=body)
+    answer = await api.get("/messages")
+    assert ids(answer.body) == ["d", "c", "b", "a"]
+    assert {len(each["message"]["body"]) for each in answer.body["messages"]} == {len(body)}
 
 
 async def test_an_empty_list_is_a_list(api: Api) -> None:
