@@ -10,7 +10,7 @@ from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.encryption import Tracking
 from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound, TooLarge
-from mail_proxy.model.messages import Event, Message, MessageFilter, NewMessage, Payload
+from mail_proxy.model.messages import Event, Message, MessageFilter, NewMessage, Payload, Status
 from mail_proxy.model.names import DEFAULT_TENANT, is_identifier
 from mail_proxy.services.intake import Directory, Intake, Rejection, warnings_of
 from mail_proxy.store import Store
@@ -55,6 +55,10 @@ class MessagesService:
         self._bell = bell
         self._config = config
         self._tracking = tracking
+
+    def reconfigure(self, config: Config) -> None:
+        """Take what can change without a restart."""
+        self._config = config
 
     async def submit(
         self,
@@ -129,11 +133,12 @@ class MessagesService:
         return await self._store.messages.events(message.seq)
 
     async def wait(self, tenant_id: str, message_id: str, timeout: float | None = None) -> Message:
-        """Return the message once it has left or failed, or as it is after `timeout` seconds."""
+        """Return the message once it has left, failed or is held, or as it is after `timeout` seconds."""
         end = None if timeout is None else self._clock.now() + timeout
         while True:
             message = await self.get(tenant_id, message_id)
-            if not message.status.is_waiting or (end is not None and self._clock.now() >= end):
+            is_held = message.status is Status.DEFERRED and message.deferred_ts is None
+            if is_held or not message.status.is_waiting or (end is not None and self._clock.now() >= end):
                 return message
             await self._clock.sleep(WAIT_STEP)
 

@@ -38,7 +38,7 @@ class Services:
     ) -> Services:
         """Put the services over a store; `where` names the database as it may be shown."""
         return cls(
-            tenants=TenantsService(store, clock),
+            tenants=TenantsService(store, clock, bell),
             accounts=AccountsService(store, clock, bell),
             messages=MessagesService(store, clock, bell, config, tracking),
             instance=InstanceService(store, clock, bell, config, where),

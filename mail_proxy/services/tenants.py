@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
 from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Fault, Forbidden, InvalidInput, NotFound
@@ -24,9 +25,10 @@ ADMIN_MAY_SET = frozenset(
 class TenantsService:
     """`raw` mappings carry the API's field names; InvalidInput lists every fault."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, bell: Bell) -> None:
         self._store = store
         self._clock = clock
+        self._bell = bell
 
     async def list(self, *, active_only: bool = False) -> list[Tenant]:
         tenants = await self._store.tenants.all()
@@ -85,7 +87,9 @@ class TenantsService:
             _refuse_repointing(current, changed, given, names)
             return changed
 
-        return await self._store.tenants.change(tenant_id, change, self._clock.now())
+        tenant = await self._store.tenants.change(tenant_id, change, self._clock.now())
+        await self._bell.ring()  # it may be active again, or reached where it was not
+        return tenant
 
 
 def _changed(
