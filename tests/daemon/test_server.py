@@ -1,0 +1,318 @@
+"""A real server process: signals, drain, faults of what it stands on, and its exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.support.application import Application
+from tests.support.cli import Cli
+from tests.support.postgres import DSN_VARIABLE, MISSING, PostgresServer, find_postgres
+from tests.support.server import Client, Json, Server
+from tests.support.smtp_server import SmtpServer, Stage
+
+T = TypeVar("T")
+
+PATIENCE = 20.0
+POLL = 0.02
+
+
+@pytest.fixture
+async def mail() -> AsyncIterator[SmtpServer]:
+    async with SmtpServer().running() as running:
+        yield running
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server of its own on SQLite, started."""
+    made = Server(tmp_path / "home").start()
+    yield made
+    made.kill()
+
+
+async def test_a_signal_to_stop_drains(server: Server, mail: SmtpServer) -> None:
+    """What is under way is finished, recorded and reported; what waits stays queued; exit 0."""
+    held = asyncio.Event()
+    mail.at = {Stage.DOT: [held]}
+    async with Application() as app:
+        client = await settle_in(server, mail, url=app.url, max_concurrent=1)
+        await submit(client, "m1", "m2")
+        await mail.wait_at(Stage.DOT)
+
+        server.send_signal(signal.SIGTERM)
+        ready = await until(lambda: client.request("GET", "/ready"), lambda answer: answer[0] == 503)
+        assert "draining" in str(ready[1])
+        assert (await call(client, "/health"))["status"] == "ok"
+        assert (await call(client, "/messages/m2?tenant_id=acme"))["status"] == "pending"
+
+        held.set()
+        assert await ended(server) == 0
+        assert [(entry["id"], entry["event"]) for entry in app.entries] == [("m1", "sent")]
+    assert len(mail.received) == 1
+    assert "Traceback" not in server.log
+    statuses = await asyncio.to_thread(stored_statuses, server)
+    assert statuses == {"m1": "sent", "m2": "pending"}
+
+
+async def test_what_was_left_by_a_drain_goes_on_in_the_next_life(server: Server, mail: SmtpServer) -> None:
+    """Nothing is sent twice, and nothing waits for a lease."""
+    held = asyncio.Event()
+    mail.at = {Stage.DOT: [held]}
+    client = await settle_in(server, mail, max_concurrent=1)
+    await submit(client, "m1", "m2", "m3")
+    await mail.wait_at(Stage.DOT)
+    server.send_signal(signal.SIGTERM)
+    await until(lambda: server.log, lambda log: "stopping (SIGTERM)" in log)
+    held.set()
+    assert await ended(server) == 0
+
+    await asyncio.to_thread(server.start)
+    await mail.wait_for(3)
+    assert len({each.content for each in mail.received}) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_at_once(server: Server, mail: SmtpServer, number: signal.Signals) -> None:
+    """Without waiting for anybody, with one line that says what may come of it."""
+    mail.at = {Stage.DOT: asyncio.Event()}
+    client = await settle_in(server, mail)
+    await submit(client, "m1")
+    await mail.wait_at(Stage.DOT)
+    server.send_signal(number)
+    await until(lambda: server.log, lambda log: "stopping" in log)
+
+    began = time.monotonic()
+    assert await asyncio.to_thread(server.end, number) == 1
+    assert time.monotonic() - began < 5
+    assert server.log.splitlines()[-1] == (
+        "Error: 'test' was told twice to stop: what it was sending may be sent again"
+    )
+    assert "Traceback" not in server.log
+
+
+def test_an_idle_server_stops_at_once(server: Server) -> None:
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < 3
+    assert not (server.directory / "pid").exists()
+
+
+async def test_a_hangup_rereads_the_configuration(server: Server) -> None:
+    """What can change does, what cannot is named, and what is wrong changes nothing."""
+    config = server.directory / "config.toml"
+    config.write_text("retry_delays = [7]\nmax_inflight_mb = 9\n")
+    server.send_signal(signal.SIGHUP)
+    await until(lambda: server.log, lambda log: "only a restart applies it: max_inflight_mb" in log)
+    assert "configuration read anew" in server.log
+
+    config.write_text("retry_delay = [7]\n")
+    server.send_signal(signal.SIGHUP)
+    await until(lambda: server.log, lambda log: "the configuration stays as it was" in log)
+    assert "did you mean retry_delays?" in server.log
+
+    config.unlink()
+    config.mkdir()
+    server.send_signal(signal.SIGHUP)
+    await until(lambda: server.log, lambda log: log.count("the configuration stays as it was") == 2)
+    assert server.client().get("/health")["status"] == "ok"
+
+
+async def test_a_new_schedule_of_retries_holds_without_a_restart(server: Server, mail: SmtpServer) -> None:
+    client = await settle_in(server, mail)
+    (server.directory / "config.toml").write_text("retry_delays = [1000]\n")
+    server.send_signal(signal.SIGHUP)
+    await until(lambda: server.log, lambda log: "configuration read anew" in log)
+    await submit(client, "m1", to=["grey@b.test"])
+    message = await until(
+        lambda: client.get("/messages/m1?tenant_id=acme"), lambda found: found["status"] == "deferred"
+    )
+    assert 890 < message["deferred_ts"] - time.time() < 1110
+
+
+async def test_a_hangup_opens_the_log_anew(tmp_path: Path) -> None:
+    """As log rotation expects it of a detached server."""
+    cli = Cli(tmp_path)
+    await asyncio.to_thread(cli.ok, "start", "a", "--port", "0")
+    try:
+        directory = cli.home / "a"
+        log = directory / "server.log"
+        log.rename(directory / "server.log.old")
+        os.kill(json.loads((directory / "pid").read_text())["pid"], signal.SIGHUP)
+        await until(
+            lambda: log.read_text() if log.exists() else "", lambda text: "configuration read anew" in text
+        )
+        assert log.stat().st_mode & 0o777 == 0o600
+    finally:
+        await asyncio.to_thread(cli.ok, "stop", "a")
+    assert "stopped" in log.read_text()
+
+
+def test_a_taken_port_is_one_line_and_exit_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = Cli(tmp_path)("serve", "a", "--port", str(port))
+    assert result.code == 1
+    assert result.err == (
+        f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use; "
+        "stop what uses it, or choose another with --port\n"
+    )
+
+
+async def test_a_bug_ends_the_process_for_the_supervisor(server: Server, mail: SmtpServer) -> None:
+    """Never half alive: exit 1, with the trace on one line of the log."""
+    async with Application() as app:
+        client = await settle_in(server, mail, url=app.url)
+        await submit(client, "m1")
+        await until(partial(client.get, "/messages/m1?tenant_id=acme"), lambda found: found["reported_ts"])
+        await asyncio.to_thread(
+            change_database,
+            server,
+            "UPDATE messages SET metadata = 'not JSON'",
+            "UPDATE events SET is_due = 1 WHERE event_type = 'sent'",
+        )
+        await asyncio.to_thread(client.post, "/commands/run-now")
+        assert await ended(server) == 1
+    (trace,) = [line for line in server.log.splitlines() if "a bug in reporter ends this server" in line]
+    assert "JSONDecodeError" in trace
+    assert server.log.splitlines()[-1].startswith("Error: unexpected: JSONDecodeError")
+
+
+async def test_a_database_locked_by_another_program_pauses_dispatch(server: Server, mail: SmtpServer) -> None:
+    """It says so once, and goes on by itself."""
+    client = await settle_in(server, mail)
+    await submit(client, "m1", deferred_ts=time.time() + 1)
+    lock = sqlite3.connect(server.directory / "mail_service.db", isolation_level=None)
+    with contextlib.closing(lock):
+        lock.execute("BEGIN IMMEDIATE")
+        await until(lambda: server.log, lambda log: "dispatch pauses" in log)
+    await mail.wait_for(1)
+    assert server.log.count("dispatch pauses") == server.log.count("dispatch goes on") == 1
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL that the test may stop."""
+    if DSN_VARIABLE in os.environ:
+        pytest.skip(f"the PostgreSQL of {DSN_VARIABLE} is not the test's to stop")
+    found = find_postgres()
+    if found is None:
+        pytest.skip(MISSING)
+    with found:
+        yield found
+
+
+async def test_a_database_that_restarts_pauses_work_and_loses_none(
+    tmp_path: Path, mail: SmtpServer, own_postgres: PostgresServer
+) -> None:
+    """What was being sent meanwhile is recorded when it is back, and all goes on by itself."""
+    dsn = await own_postgres.create_database()
+    server = await asyncio.to_thread(Server(tmp_path / "home", database_url=dsn).start)
+    try:
+        held = asyncio.Event()
+        mail.at = {Stage.DOT: [held]}
+        client = await settle_in(server, mail)
+        await submit(client, "m1")
+        await mail.wait_at(Stage.DOT)
+
+        await asyncio.to_thread(own_postgres.halt)
+        held.set()
+        await mail.wait_for(1)
+        await until(lambda: client.request("GET", "/ready"), lambda answer: answer[0] == 503)
+        assert (await call(client, "/health"))["database"] == "unavailable"
+        status, _ = await asyncio.to_thread(client.request, "POST", "/commands/add-messages", entries("m2"))
+        assert status == 503
+
+        await asyncio.to_thread(own_postgres.serve)
+        await until(lambda: client.request("GET", "/ready"), lambda answer: answer[0] == 200)
+        await submit(client, "m2")
+        await mail.wait_for(2)
+        for name in ("m1", "m2"):
+            await until(partial(client.get, f"/messages/{name}?tenant_id=acme"), is_sent)
+        assert len(mail.received) == 2
+        assert await asyncio.to_thread(server.stop) == 0
+    finally:
+        server.kill()
+    assert server.log.count("dispatch pauses") <= 3
+    assert "Traceback" not in server.log
+
+
+def is_sent(message: Json) -> bool:
+    return bool(message["status"] == "sent")
+
+
+async def settle_in(server: Server, mail: SmtpServer, url: str | None = None, **account: object) -> Client:
+    """Give the server a tenant with an account; a client of the API."""
+    client = server.client()
+
+    def make() -> None:
+        client.post("/tenant", {"id": "acme", "client_base_url": url})
+        fields = {"id": "main", "tenant_id": "acme", "host": "127.0.0.1", "port": mail.port, "tls": "none"}
+        client.post("/account", {**fields, **account})
+
+    await asyncio.to_thread(make)
+    return client
+
+
+def entries(*ids: str, **fields: object) -> Json:
+    return {
+        "messages": [
+            {
+                "id": each,
+                "tenant_id": "acme",
+                "from": "shop@example.org",
+                "to": ["ann@example.net"],
+                "subject": each,
+                "body": "Hello",
+                **fields,
+            }
+            for each in ids
+        ]
+    }
+
+
+async def submit(client: Client, *ids: str, **fields: object) -> None:
+    answer = await asyncio.to_thread(client.post, "/commands/add-messages", entries(*ids, **fields))
+    assert answer["queued"] == len(ids), answer
+
+
+async def call(client: Client, path: str) -> Json:
+    return await asyncio.to_thread(client.get, path)
+
+
+async def until(look: Callable[[], T], condition: Callable[[T], bool]) -> T:
+    """Look again and again, until what is found fulfils the condition."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition(found := await asyncio.to_thread(look)):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(POLL)
+    return found
+
+
+async def ended(server: Server) -> int:
+    """Wait for the end that the process comes to by itself; its exit code."""
+    return await asyncio.to_thread(server.end, signal.SIGCONT)  # a signal that does nothing
+
+
+def stored_statuses(server: Server) -> dict[str, str]:
+    """What the database of a stopped server says."""
+    with contextlib.closing(sqlite3.connect(server.directory / "mail_service.db")) as database:
+        return dict(database.execute("SELECT id, status FROM messages"))
+
+
+def change_database(server: Server, *statements: str) -> None:
+    """Change the tables behind the server's back, in one commit."""
+    with contextlib.closing(sqlite3.connect(server.directory / "mail_service.db")) as database, database:
+        for statement in statements:
+            database.execute(statement)
