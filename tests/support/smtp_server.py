@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal, cast
@@ -176,7 +176,9 @@ class SmtpServer:
         """Break every open connection, as a restart of the server would."""
         for conversation in list(self._open):
             if conversation.transport is not None:
-                cast("asyncio.WriteTransport", conversation.transport).abort()
+                # Early 3.11: asyncio cannot abort a TLS transport that was closed twice. It is gone by then.
+                with suppress(AttributeError):
+                    cast("asyncio.WriteTransport", conversation.transport).abort()
 
     async def act(self, conversation: _Conversation, stage: Stage) -> bool:
         """Do what is scripted for `stage`; tell whether the conversation goes on as usual."""
