@@ -49,6 +49,18 @@ class Fault:
         return f"{where}: {self.msg}" if where else self.msg
 
 
+MAX_FAULTS = 100
+"""How many are told of one thing given: an answer must not grow to many times what was sent."""
+
+
+def foremost(faults: Sequence[Fault]) -> Sequence[Fault]:
+    """Return the faults, or of more than `MAX_FAULTS` the first ones and how many are not told."""
+    untold = len(faults) - MAX_FAULTS
+    if untold <= 0:
+        return faults
+    return [*faults[:MAX_FAULTS], Fault((), f"and {untold} more faults", "too_many")]
+
+
 class InvalidInput(MailProxyError, ValueError):
     """What the caller gave is wrong; ``faults`` names every field concerned."""
 
@@ -60,8 +72,9 @@ class InvalidInput(MailProxyError, ValueError):
 
     @classmethod
     def of(cls, faults: Sequence[Fault]) -> InvalidInput:
-        """Build the error from its faults, its text naming all of them."""
-        return cls("; ".join(str(fault) for fault in faults), faults)
+        """Build the error from its faults, its text naming all of them, or the first of very many."""
+        told = foremost(faults)
+        return cls("; ".join(str(fault) for fault in told), told)
 
 
 class InvalidConfig(InvalidInput):

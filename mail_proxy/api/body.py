@@ -11,21 +11,26 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NoReturn
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from mail_proxy.errors import Fault, InvalidInput, TooLarge
+from mail_proxy.errors import MAX_FAULTS, Fault, InvalidInput, TooLarge
 
 MAX_DEPTH = 32
 """How deep objects and lists may lie in each other; what the API takes needs 6."""
+
+MAX_CONTAINERS = 250_000
+"""How many objects and lists there may be in all: each takes many times the memory of its two bytes."""
 
 BODY_TIMEOUT = 300.0
 """Seconds for the whole body to arrive."""
 
 _JSON_TYPE = re.compile(r'application/json\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?;?', re.IGNORECASE)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -74,6 +79,7 @@ def parse_object(data: bytes) -> dict[str, object]:
     """Parse strictly; raise `InvalidInput` for what is not one JSON object in UTF-8."""
     try:
         text = data.decode("utf-8")
+        _check_count(data)
         value = _DECODER.decode(text)
     except InvalidInput:
         raise
@@ -100,9 +106,19 @@ def _check_type(headers: Headers) -> None:
         raise HTTPException(415, "the body must not be compressed")
 
 
+def _check_count(data: bytes) -> None:
+    """Refuse very many objects and lists before they are made; brackets in strings do not count."""
+    if _brackets(data) > MAX_CONTAINERS and _brackets(_STRING.sub(b"", data)) > MAX_CONTAINERS:
+        raise _invalid(f"the body holds too many objects and lists: at most {MAX_CONTAINERS}")
+
+
+def _brackets(data: bytes) -> int:
+    return data.count(b"{") + data.count(b"[")
+
+
 def _check_depth(value: dict[str, object], data: bytes) -> None:
     """Go down level by level, unless there are too few brackets for the depth to matter."""
-    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+    if _brackets(data) <= MAX_DEPTH:
         return
     level: list[object] = [value]
     for _ in range(MAX_DEPTH):
@@ -122,13 +138,13 @@ def _check_text(value: dict[str, object], data: bytes) -> None:
     """Find halves of surrogate pairs, which only an escape can bring in: UTF-8 itself has none."""
     if _SURROGATE_ESCAPE.search(data) is None:
         return
-    faults = [
+    faults = (
         Fault(path, "holds a lone surrogate, which is not a character", "string_unicode")
         for path, text in _texts(value, ())
         if _SURROGATE.search(text)
-    ]
-    if faults:
-        raise InvalidInput.of(faults)
+    )
+    if first := list(islice(faults, MAX_FAULTS)):
+        raise InvalidInput.of(first)
 
 
 def _texts(value: object, path: Path) -> Iterator[tuple[Path, str]]:
@@ -148,11 +164,11 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         counted = Counter(name for name, _ in pairs)
+        twice = (name for name, count in counted.items() if count > 1)
         raise InvalidInput.of(
             [
                 Fault((name,), "is given twice in one object", "duplicate_key")
-                for name, count in counted.items()
-                if count > 1
+                for name in islice(twice, MAX_FAULTS)
             ]
         )
     return fields

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -57,7 +58,7 @@ class ApiRequest:
         items = self.http.query_params.multi_items()
         given: dict[str, object] = dict(items)
         if len(given) != len(items):
-            twice = sorted(name for name in given if len(self.http.query_params.getlist(name)) > 1)
+            twice = sorted(name for name, count in Counter(name for name, _ in items).items() if count > 1)
             raise InvalidInput.of([Fault((name,), "is given twice", "duplicate_key") for name in twice])
         return checked(model, given)
 

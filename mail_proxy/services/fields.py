@@ -18,12 +18,16 @@ from mail_proxy.services.addresses import CONTROL, bare_address, split_addresses
 
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
 _LINE_ENDS = str.maketrans("\r\n\t", "   ")
+MAX_ADDRESSES = 1000
+MAX_HEADERS = 200
 MAX_METADATA = 4096
 MAX_LARGE_FILE_CONFIG = 16_384
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MESSAGE_ID = re.compile(r"<?([^<>\s@]+@[^<>\s@]+)>?")
-_REFUSED_HEADERS = {"from", "to", "cc", "bcc", "subject", "received", "return-path", "x-genro-mail-id"}
+_REFUSED_HEADERS = {
+    *("from", "to", "cc", "bcc", "resent-bcc", "subject", "received", "return-path", "x-genro-mail-id"),
+}
 _REFUSED_PREFIXES = ("content-", "mime-")
 _FAR_FUTURE = 253_402_300_799  # the year 9999
 
@@ -64,9 +68,15 @@ def _address(text: str) -> str:
 
 def _addresses(value: object) -> object:
     """Take a list, or one comma-separated string; null is none."""
-    if isinstance(value, str):
-        return split_addresses(value)
-    return () if value is None else value
+    value = split_addresses(value) if isinstance(value, str) else value
+    return () if value is None else not_too_many(value, MAX_ADDRESSES)
+
+
+def not_too_many(value: object, limit: int) -> object:
+    """Count the items before each is looked at, which takes time and tells a fault of every one."""
+    if isinstance(value, list | tuple | dict) and len(value) > limit:
+        raise ValueError(f"must have at most {limit} items, not {len(value)}")
+    return value
 
 
 def _priority(value: object) -> object:
@@ -206,7 +216,7 @@ Identifier = Annotated[str, AfterValidator(_identifier)]
 MessageId = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_header_text)]
 BatchCode = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_header_text)]
 Address = Annotated[str, Field(max_length=1000), AfterValidator(_address)]
-Addresses = Annotated[tuple[Address, ...], BeforeValidator(_addresses), Field(max_length=1000)]
+Addresses = Annotated[tuple[Address, ...], BeforeValidator(_addresses), Field(max_length=MAX_ADDRESSES)]
 Integer = Annotated[int, BeforeValidator(_integer)]
 Count = Annotated[Integer, Field(ge=0, le=1_000_000_000)]
 Positive = Annotated[Integer, Field(ge=1, le=1_000_000)]
@@ -229,7 +239,7 @@ Headers = Annotated[
         Annotated[str, Field(max_length=200), AfterValidator(_header_name)],
         HeaderValue,
     ],
-    Field(max_length=200),
+    Field(max_length=MAX_HEADERS),
     AfterValidator(_headers),
-    BeforeValidator(lambda value: {} if value is None else value),
+    BeforeValidator(lambda value: {} if value is None else not_too_many(value, MAX_HEADERS)),
 ]

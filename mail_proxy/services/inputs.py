@@ -50,9 +50,12 @@ from mail_proxy.services.fields import (
     PriorityLevel,
     Secret,
     decoded_base64,
+    not_too_many,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MAX_ATTACHMENTS = 100
 
 MASK = "***"
 """Stands for a stored secret in answers; sent back, it leaves the secret as it is."""
@@ -152,8 +155,8 @@ class EnvelopeInput(Input):
 
 Attachments = Annotated[
     tuple[AttachmentInput, ...],
-    Field(max_length=100),
-    BeforeValidator(lambda value: () if value is None else value),
+    Field(max_length=MAX_ATTACHMENTS),
+    BeforeValidator(lambda value: () if value is None else not_too_many(value, MAX_ATTACHMENTS)),
 ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mail_proxy.encryption import Tracking
-from mail_proxy.errors import Fault
+from mail_proxy.errors import Fault, foremost
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.messages import NewMessage, PayloadKind
 from mail_proxy.model.names import DEFAULT_TENANT
@@ -252,7 +252,8 @@ def _with_header_fields(given: MessageInput) -> MessageInput:
 
 
 def _refused(raw: object, faults: Sequence[Fault]) -> Rejection:
-    return Rejection(_id_of(raw), "; ".join(str(fault) for fault in faults), tuple(faults))
+    told = foremost(faults)
+    return Rejection(_id_of(raw), "; ".join(str(fault) for fault in told), tuple(told))
 
 
 def _id_of(raw: object) -> str | None:

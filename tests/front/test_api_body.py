@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from mail_proxy.api.app import ENDPOINTS
-from mail_proxy.api.body import MAX_DEPTH, parse_object, read_body
-from mail_proxy.errors import InvalidInput, TooLarge
+from mail_proxy.api.body import MAX_CONTAINERS, MAX_DEPTH, parse_object, read_body
+from mail_proxy.errors import MAX_FAULTS, InvalidInput, TooLarge
 from tests.support.api import Api, open_api
 
 MEGABYTE = 1024 * 1024
@@ -222,3 +222,30 @@ async def test_a_chunked_body_over_the_limit_is_413(api: Api) -> None:
 async def test_a_body_of_the_limit_is_taken(api: Api) -> None:
     body = b'{"messages":[]}'.ljust(MEGABYTE)
     assert (await api.call("POST", "/commands/add-messages", content=body)).status == 200
+
+
+def test_brackets_in_texts_are_no_objects() -> None:
+    body = b'{"a": "' + b'{[\\"' * MAX_CONTAINERS + b'"}'
+    assert parse_object(body) == json.loads(body)
+
+
+@pytest.mark.parametrize("many", [b"[]", b"{}", b"[" * 20 + b"]" * 20])
+def test_very_many_objects_and_lists_are_refused(many: bytes) -> None:
+    """They would take many times the memory of the body."""
+    body = b'{"a":[' + (many + b",") * MAX_CONTAINERS + b"0]}"
+    with pytest.raises(InvalidInput, match="too many objects and lists"):
+        parse_object(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":[' + b'"\\ud800",' * 5000 + b"0]}",
+        b"{" + b",".join(b'"%d":1,"%d":1' % (n, n) for n in range(5000)) + b"}",
+    ],
+)
+def test_of_very_many_faults_the_first_are_told(body: bytes) -> None:
+    """The answer does not grow to many times the request."""
+    with pytest.raises(InvalidInput) as caught:
+        parse_object(body)
+    assert len(caught.value.faults) == MAX_FAULTS

@@ -43,6 +43,10 @@ async def named(desk: Desk, entry: object) -> set[str]:
         ({"cc_addr": ["nobody"]}, {"cc_addr.0"}),
         ({"bcc": 7}, {"bcc"}),
         ({"to": ["a@b.it"] * 1001}, {"to"}),
+        ({"to": ["nobody"] * 1001}, {"to"}),
+        ({"bcc": "nobody," * 1001}, {"bcc"}),
+        ({"headers": {f"X {n}": "\n" for n in range(201)}}, {"headers"}),
+        ({"attachments": [{}] * 101}, {"attachments"}),
         ({"subject": None}, {"subject"}),
         ({"subject": 7}, {"subject"}),
         ({"subject": "x" * 4001}, {"subject"}),
@@ -197,7 +201,7 @@ async def test_no_given_header_can_hold_another(desk: Desk, evil: str) -> None:
     "name",
     [
         "From", "to", "CC", "Bcc", "Subject", "Content-Type", "content-transfer-encoding", "Content-Anything",
-        "MIME-Version", "mime-x", "Received", "Return-Path", "X-Genro-Mail-ID", "x-genro-mail-id",
+        "MIME-Version", "mime-x", "Received", "Return-Path", "Resent-Bcc", "X-Genro-Mail-ID", "x-genro-mail-id",
     ],
 )  # fmt: skip
 async def test_headers_that_are_not_the_applications(desk: Desk, name: str) -> None:
@@ -288,3 +292,11 @@ async def test_a_rejected_message_does_not_repeat_what_was_given(desk: Desk) -> 
 
     assert "s3cret" not in refusal.reason
     assert not any("s3cret" in fault.msg for fault in refusal.errors)
+
+
+async def test_of_very_many_faults_the_first_are_told_and_how_many_there_are(desk: Desk) -> None:
+    """The answer does not grow to many times the request."""
+    refusal = await desk.refusal(message(to=["nobody"] * 150))
+    assert len(refusal.errors) == 101
+    assert str(refusal.errors[-1]) == "and 50 more faults"
+    assert refusal.reason.endswith("; and 50 more faults")
