@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mail_proxy.errors import Fault, InvalidConfig, InvalidInput
-from mail_proxy.instance import read_toml, write_toml
+from mail_proxy.instance import Instance, read_toml, write_toml
 from mail_proxy.model.names import is_instance_name
 from mail_proxy.settings import METADATA, Setting, masked_url, setting
 
@@ -90,7 +90,9 @@ class Config:
         form="postgresql://user@host:port/database (a path belongs in db_path)",
         check=_is_postgres_url,
     )
-    api_token: str | None = setting(None, "Admin token; by default the instance's token file.", secret=True)
+    api_token: str | None = setting(
+        None, "Admin token; by default the instance's token file.", secret=True, reloadable=True
+    )
     instance_name: str | None = setting(
         None,
         "Name of the instance that `serve` runs when it is given none.",
@@ -118,7 +120,7 @@ class Config:
     max_concurrent_sends: int = _count(100, "Messages this node sends at a time.")
     max_concurrent_per_account: int = _count(10, "Connections to one account's server at a time.")
     max_enqueue_batch: int = _count(1000, "Messages taken in one request.")
-    max_body_mb: int = _count(64, "Size of a request's body.", unit="MB")
+    max_body_mb: int = setting(64, "Size of a request's body.", unit="MB", minimum=1)
     max_retries: int = setting(
         5, "Attempts after the first, then the message fails.", minimum=0, reloadable=True
     )
@@ -166,6 +168,10 @@ class Config:
     @property
     def uses_postgres(self) -> bool:
         return self.database_url is not None
+
+    def admin_token(self, instance: Instance) -> str:
+        """Return the token given, else the instance's own; raise InstanceError."""
+        return self.api_token or instance.read_token()
 
     def source(self, key: str) -> str:
         """Tell where a value came from: option, environment NAME, config.toml or default."""

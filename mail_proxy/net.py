@@ -62,8 +62,13 @@ class GuardedClient:
     """
 
     def __init__(self, policy: AddressPolicy, resolve: Resolver, tls: ssl.SSLContext) -> None:
+        self._guard = _Backend(resolve, policy)
         self._trusted = _pool(_Backend(resolve, policy=None), tls)
-        self._guarded = _pool(_Backend(resolve, policy), tls)
+        self._guarded = _pool(self._guard, tls)
+
+    def reconfigure(self, policy: AddressPolicy) -> None:
+        """Let tenants reach what `policy` admits; a connection that is open lives on for its few seconds."""
+        self._guard.policy = policy
 
     async def aclose(self) -> None:
         """Close every connection; requests under way fail."""
@@ -193,7 +198,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, resolve: Resolver, policy: AddressPolicy | None) -> None:
         self._resolve = resolve
-        self._policy = policy
+        self.policy = policy
         self._inner = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
@@ -218,8 +223,8 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         except (OSError, ValueError) as fault:
             reason = (isinstance(fault, OSError) and fault.strerror) or "not a host name"
             raise RequestFailed(f"{host} does not resolve: {reason}") from fault
-        if self._policy is not None:
-            addresses = self._policy.admitted(addresses)
+        if self.policy is not None:
+            addresses = self.policy.admitted(addresses)
             if not addresses:
                 # Which address it is would tell a tenant about networks that are none of its business.
                 raise RequestFailed(

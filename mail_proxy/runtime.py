@@ -28,7 +28,7 @@ TRACKING_SECRET = "tracking_secret"  # noqa: S105 - the name of a setting
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What a process works with. `admin_token` is None where no server is run and none is known."""
+    """What a process works with."""
 
     config: Config
     instance: Instance | None
@@ -38,7 +38,6 @@ class Runtime:
     store: Store
     services: Services
     tracking: Tracking
-    admin_token: str | None
     node_id: str
     where: str
 
@@ -68,14 +67,13 @@ async def open_services(
         store = Store.over(database, vault)
         tracking = Tracking(await _tracking_secret(settings))
         await _ensure_default_tenant(store, clock)
-        token = config.api_token or (instance.read_token() if instance and instance.exists() else None)
         services = Services.over(
             store,
             config=config,
             clock=clock,
             bell=bell,
             tracking=tracking,
-            admin_token=token,
+            admin_token=_admin_token(config, instance),
             where=where,
         )
         yield Runtime(
@@ -87,10 +85,15 @@ async def open_services(
             store=store,
             services=services,
             tracking=tracking,
-            admin_token=token,
             node_id=instance.node_id() if instance and instance.exists() else secrets.token_hex(16),
             where=where,
         )
+
+
+def _admin_token(config: Config, instance: Instance | None) -> str | None:
+    if instance is None or not instance.exists():
+        return config.api_token
+    return config.admin_token(instance)
 
 
 def _target(config: Config, instance: Instance | None) -> tuple[str | Path, str]:

@@ -27,7 +27,7 @@ def post(scope: Scope, path: str, query: Mapping[str, str | None]) -> dict[str, 
     if info is None:
         raise NotRunning(f"instance '{instance.name}' is not running: mail-proxy start {instance.name}")
     config = load_config(instance.directory, scope.environ)
-    token = config.api_token or instance.read_token()
+    token = config.admin_token(instance)
     named = {name: value for name, value in query.items() if value is not None}
     target = f"{path}?{urlencode(named)}" if named else path
     connection = http.client.HTTPConnection(info.connect_host, info.port, timeout=TIMEOUT)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from mail_proxy.config import SETTINGS, load_config
-from mail_proxy.daemon.process import running
+from mail_proxy.daemon.process import notify
 from mail_proxy_cli.instances import describe
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, when
@@ -86,18 +87,18 @@ def stats(scope: Scope, *, as_json: bool) -> None:
 def token(scope: Scope, *, regenerate: bool, force: bool) -> None:
     """Print the instance's admin token, or make a new one."""
     instance = scope.instance
-    given = load_config(instance.directory, scope.environ).api_token
+    config = load_config(instance.directory, scope.environ)
     if not regenerate:
-        click.echo(given or instance.read_token())
+        click.echo(config.admin_token(instance))
         return
     confirm(
         f"Replace the admin token of '{instance.name}'? Whoever uses the old one is locked out.", force=force
     )
     click.echo(instance.regenerate_token())
-    if given:
+    if config.api_token:
         click.echo("note: GMP_API_TOKEN is set and counts instead", err=True)
-    elif running(instance) is not None:
-        click.echo(f"it counts after: mail-proxy restart {instance.name}", err=True)
+    elif notify(instance, signal.SIGHUP):
+        click.echo("the running server takes it from now on", err=True)
 
 
 async def _tenant_info(runtime: Runtime, tenant_id: str) -> View:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from mail_proxy import __version__
@@ -24,11 +25,11 @@ from mail_proxy.daemon.preparation import Preparer
 from mail_proxy.daemon.process import ServerLock
 from mail_proxy.daemon.reporter import Reporter
 from mail_proxy.daemon.server import Server
-from mail_proxy.errors import MailProxyError
+from mail_proxy.errors import InstanceError, MailProxyError
 from mail_proxy.instance import Instance
 from mail_proxy.logging import LogFile, setup
 from mail_proxy.metrics import Metrics
-from mail_proxy.net import open_client
+from mail_proxy.net import GuardedClient, open_client
 from mail_proxy.runtime import Runtime, open_services
 from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.smtp.transport import Timeouts
@@ -93,7 +94,9 @@ async def serve(
             vitals=vitals,
             bell=bell,
             on_up=up,
-            on_hangup=_Rereading(config, instance, environ, log_file, dispatcher, reporter),
+            on_hangup=_Rereading(
+                runtime, environ, log_file, _Followers(runtime, dispatcher, reporter, agent, client)
+            ),
         )
         await server.run()
 
@@ -116,16 +119,20 @@ def _is_our_stderr(instance: Instance) -> bool:
 def _agent(runtime: Runtime) -> DeliveryAgent:
     config = runtime.config
     return DeliveryAgent(
-        timeouts=Timeouts(
-            connect=config.smtp_connect_timeout,
-            command=config.smtp_command_timeout,
-            data=config.smtp_data_timeout,
-            final=config.smtp_final_timeout,
-        ),
+        timeouts=_timeouts(config),
         max_concurrent_per_account=config.max_concurrent_per_account,
         sandbox_dir=runtime.instance.sandbox if runtime.instance else None,
         clock=runtime.clock,
         policy=AddressPolicy.of(config.allowed_networks),
+    )
+
+
+def _timeouts(config: Config) -> Timeouts:
+    return Timeouts(
+        connect=config.smtp_connect_timeout,
+        command=config.smtp_command_timeout,
+        data=config.smtp_data_timeout,
+        final=config.smtp_final_timeout,
     )
 
 
@@ -142,23 +149,47 @@ def _dispatcher(runtime: Runtime, agent: DeliveryAgent, metrics: Metrics, report
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Followers:
+    """All that a new configuration concerns while the server runs."""
+
+    runtime: Runtime
+    dispatcher: Dispatcher
+    reporter: Reporter
+    agent: DeliveryAgent
+    client: GuardedClient
+
+    def reconfigure(self, config: Config) -> None:
+        """Hand it to each; raises `InstanceError` when the token cannot be read, after all the rest."""
+        policy = AddressPolicy.of(config.allowed_networks)
+        self.dispatcher.reconfigure(config)
+        self.reporter.reconfigure(config)
+        self.runtime.services.messages.reconfigure(config)
+        self.client.reconfigure(policy)
+        self.agent.reconfigure(
+            timeouts=_timeouts(config),
+            max_concurrent_per_account=config.max_concurrent_per_account,
+            policy=policy,
+        )
+        if self.runtime.instance is not None:
+            self.runtime.services.authentication.set_admin_token(config.admin_token(self.runtime.instance))
+
+
 class _Rereading:
-    """SIGHUP: reopen the log, and take from the configuration what can change without a restart."""
+    """SIGHUP: reopen the log, and read anew the token and what of the configuration needs no restart."""
 
     def __init__(
         self,
-        config: Config,
-        instance: Instance | None,
+        runtime: Runtime,
         environ: Mapping[str, str],
         log_file: LogFile | None,
-        dispatcher: Dispatcher,
-        reporter: Reporter,
+        followers: _Followers,
     ) -> None:
-        self._config = config
-        self._instance = instance
+        self._config = runtime.config
+        self._instance = runtime.instance
         self._environ = environ
         self._log_file = log_file
-        self._loops = (dispatcher, reporter)
+        self._followers = followers
 
     def __call__(self) -> None:
         self._reopen_log()
@@ -173,8 +204,10 @@ class _Rereading:
             return
         self._config, needing_restart = reload_config(self._config, fresh)
         setup(self._config.log_level, self._config.log_format, handler=self._log_file)
-        for loop in self._loops:
-            loop.reconfigure(self._config)
+        try:
+            self._followers.reconfigure(self._config)
+        except InstanceError as error:
+            log.error("the admin token stays as it was: %s", error)  # noqa: TRY400 - nor for a lost file
         log.info("configuration read anew")
         if needing_restart:
             log.warning("changed, but only a restart applies it: %s", ", ".join(needing_restart))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mail_proxy.addresses import AddressPolicy
@@ -53,13 +53,20 @@ class DeliveryAgent:
         hostname: str | None = None,
         policy: AddressPolicy | None = None,
     ) -> None:
-        dialer = Dialer(timeouts=timeouts, hostname=hostname, policy=policy or AddressPolicy())
+        self._dialer = Dialer(timeouts=timeouts, hostname=hostname, policy=policy or AddressPolicy())
         self._sandbox_dir = sandbox_dir
         self._pool = Pool(
-            lambda account: open_connection(account, dialer),
+            lambda account: open_connection(account, self._dialer),
             default_limit=max_concurrent_per_account,
             clock=clock,
         )
+
+    def reconfigure(
+        self, *, timeouts: Timeouts, max_concurrent_per_account: int, policy: AddressPolicy
+    ) -> None:
+        """Take what can change without a restart; connections that are open stay what they are."""
+        self._dialer = replace(self._dialer, timeouts=timeouts, policy=policy)
+        self._pool.default_limit = max_concurrent_per_account
 
     @property
     def open_connections(self) -> int:

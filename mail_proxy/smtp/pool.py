@@ -116,7 +116,7 @@ class Pool:
         self, connect: Callable[[Account], Awaitable[Connection]], *, default_limit: int, clock: Clock
     ) -> None:
         self._connect = connect
-        self._default_limit = default_limit
+        self.default_limit = default_limit
         self._clock = clock
         self._lanes: dict[Key, _Lane] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -134,7 +134,7 @@ class Pool:
         lane = self._lanes.setdefault(key, _Lane())
         lane.users += 1
         try:
-            await lane.enter(account.max_concurrent or self._default_limit)
+            await lane.enter(account.max_concurrent or self.default_limit)
             try:
                 lent = await self._lend(lane, account)
                 try:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import pytest
 import trustme
 
+from mail_proxy.addresses import AddressPolicy
 from mail_proxy.errors import InvalidConfig
 from mail_proxy.model.tenants import AuthMethod, ClientAuth
 from mail_proxy.net import RequestFailed, authorization, open_client
@@ -167,6 +168,17 @@ class TestGuard:
             await client.post_json(f"http://intranet.example:{app.port}/", b"{}", trusted=False)
         assert app.posts[0].headers["host"] == f"intranet.example:{app.port}"
         assert asked == ["intranet.example"], "the address that was checked is the one connected to"
+
+    async def test_networks_can_be_allowed_later(self, app: Application) -> None:
+        """And be taken away: a configuration that is read anew rules the next connection."""
+        resolver, _ = resolving_to("127.0.0.1")
+        async with open_client(resolve=resolver) as client:
+            client.reconfigure(AddressPolicy.of(LOOPBACK))
+            await client.post_json(f"http://intranet.example:{app.port}/", b"{}", trusted=False)
+            client.reconfigure(AddressPolicy())
+            with pytest.raises(RequestFailed, match="not a public address"):
+                await client.post_json(f"http://other.example:{app.port}/", b"{}", trusted=False)
+        assert len(app.posts) == 1
 
     async def test_what_the_admin_gave_is_reached_anywhere(self, app: Application) -> None:
         async with open_client() as client:
