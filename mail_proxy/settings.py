@@ -166,9 +166,15 @@ def _number(text: str) -> int | float:
 
 # Greedy: an unescaped "@" or "/" in the password must not let a part of it through.
 _USER_PASSWORD = re.compile(r"(://[^:@/?#]*):.*@", re.DOTALL)
+_WHOLE_PARAMETER = re.compile(r"([?&])(?:ssl)?password=[^&#]*&?", re.IGNORECASE)
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&#]+", re.IGNORECASE)
 
 
 def masked_url(url: str) -> str:
     """Return a URL with its password, wherever it stands, replaced by asterisks."""
     return _PASSWORD_PARAMETER.sub(rf"\1{_MASK}", _USER_PASSWORD.sub(rf"\1:{_MASK}@", url))
+
+
+def without_password(url: str) -> str:
+    """Return a URL with its password, wherever it stands, left out."""
+    return _WHOLE_PARAMETER.sub(r"\1", _USER_PASSWORD.sub(r"\1@", url)).rstrip("?&")

@@ -68,6 +68,8 @@ def start(scope: Scope, /, name: str | None, *, foreground: bool, timeout: float
     settings = serving.settings_of(options)
     config = load_config(instance.directory, scope.environ, settings)
     place = serving.choose_place(instance, config)
+    if not instance.exists():
+        settings |= serving.database_of_environment(config)
     serving.prepare(instance, settings)
     if foreground:
         serving.serve_here(scope, instance, {"host": place.host, "port": place.port}, None)
@@ -126,9 +128,13 @@ def stop(scope: Scope, name: str | None, *, every: bool, timeout: float, force: 
 @click.option("-f", "--force", is_flag=True, help="Kill at once; what is being sent may be sent twice.")
 @pass_scope
 def restart(scope: Scope, name: str | None, *, every: bool, timeout: float, force: bool) -> int:
-    """Stop a server and start it again where it was."""
+    """Stop a server and start it again where it was.
+
+    One that could not start again, because of its configuration, key or database, is left running.
+    """
 
     def again(instance: Instance) -> None:
+        serving.check_restart(scope, instance)
         before = serving.end(instance, timeout, force=force)
         config = load_config(instance.directory, scope.environ)
         place = (

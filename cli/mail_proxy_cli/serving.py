@@ -9,15 +9,17 @@ from typing import NamedTuple
 
 import click
 
-from mail_proxy.config import SETTINGS, Config, load_config, save_settings
+from mail_proxy.config import ENVIRONMENT, SETTINGS, Config, load_config, save_settings
 from mail_proxy.daemon.process import ServerInfo, hold, is_locked, last_port, running
 from mail_proxy.daemon.process import stop as stop_server
 from mail_proxy.errors import InstanceError, InvalidInput, MailProxyError, NotRunning, StartFailed
 from mail_proxy.files import write_private
 from mail_proxy.instance import Instance
+from mail_proxy.settings import without_password
 from mail_proxy_cli.instances import chosen_instance
 from mail_proxy_cli.registry import RESERVED
 from mail_proxy_cli.scope import Scope
+from mail_proxy_cli.session import check_database
 
 POLL = 0.05
 
@@ -97,6 +99,18 @@ def prepare(instance: Instance, settings: Mapping[str, object]) -> None:
         click.echo(f"made instance '{instance.name}' in {instance.directory}")
 
 
+def database_of_environment(config: Config) -> dict[str, object]:
+    """What a new instance keeps of a database that the environment names: all but the password.
+
+    Else a later command without that variable would take an empty SQLite database for the instance's.
+    """
+    if config.database_url and config.source("database_url").startswith(ENVIRONMENT):
+        return {"database_url": without_password(config.database_url)}
+    if config.db_path and config.source("db_path").startswith(ENVIRONMENT):
+        return {"db_path": str(config.db_path)}
+    return {}
+
+
 def _refuse_secrets(kept: Mapping[str, object]) -> None:
     for key, value in kept.items():
         if value is not None and SETTINGS[key].holds_secret(value):
@@ -140,6 +154,18 @@ def serve_here(
             raise InstanceError(
                 f"'{instance.name}' was told twice to stop: what it was sending may be sent again"
             ) from None
+
+
+def check_restart(scope: Scope, instance: Instance) -> None:
+    """Raise InstanceError if the server runs, and one started from here could not take its place."""
+    if not is_up(instance):
+        return
+    try:
+        check_database(scope.at(instance))
+    except MailProxyError as error:
+        raise InstanceError(
+            f"'{instance.name}' is left running, since it could not start again: {error}"
+        ) from error
 
 
 def end(instance: Instance, timeout: float, *, force: bool) -> ServerInfo | None:

@@ -26,11 +26,16 @@ def run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
 
 def check_tenant(scope: Scope) -> None:
     """Raise UnknownName unless the tenant that the words name exists."""
+    run(scope, _nothing)
 
-    async def nothing(_runtime: Runtime) -> None:
-        return
 
-    run(scope, nothing)
+def check_database(scope: Scope) -> None:
+    """Raise MailProxyError unless configuration, key and database of the instance are in order."""
+    run(scope, _nothing)
+
+
+async def _nothing(_runtime: Runtime) -> None:
+    return
 
 
 async def _run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:

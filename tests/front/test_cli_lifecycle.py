@@ -151,6 +151,23 @@ def test_restart_serves_at_the_same_place(cli: Cli) -> None:
     assert after["pid"] != before["pid"]
 
 
+@pytest.mark.parametrize("fault", ["configuration", "key"])
+def test_restart_does_not_stop_what_could_not_start_again(cli: Cli, fault: str) -> None:
+    """A mistake that waits for the next start does not end the server that still works."""
+    cli.ok("start", "a")
+    before = status(cli)["pid"]
+    if fault == "configuration":
+        config = cli.home / "a" / "config.toml"
+        config.write_text(config.read_text() + "prot = 1\n")
+    else:
+        (cli.home / "a" / "encryption.key").write_text(cli.ok("generate-key"))
+    done = cli("restart", "a")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("Error: 'a' is left running, since it could not start again: ")
+    assert len(done.err.splitlines()) == 1
+    assert Path(f"/proc/{before}/exe").exists()
+
+
 def test_after_a_crash_it_starts_where_it_was(cli: Cli) -> None:
     """What kill -9 leaves behind is recognised, and the port stays the same though it was nobody's wish."""
     with taken_port(8000):
@@ -212,15 +229,6 @@ def test_options_that_cannot_be(cli: Cli, options: tuple[str, ...], code: int, s
     assert said in done.err
     assert "secret@" not in done.err
     assert not (cli.home / "a").exists()
-
-
-def test_a_database_given_as_a_path(cli: Cli, tmp_path: Path) -> None:
-    """An SQLite file may lie elsewhere; it is remembered."""
-    cli.ok("start", "a", "--database-url", tmp_path / "other.db")
-    assert (tmp_path / "other.db").exists()
-    assert not (cli.home / "a" / "mail_service.db").exists()
-    cli.ok("restart", "a")
-    assert f'db_path = "{tmp_path / "other.db"}"' in (cli.home / "a" / "config.toml").read_text()
 
 
 def test_an_api_token_given_is_the_instances(cli: Cli) -> None:

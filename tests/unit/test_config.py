@@ -22,6 +22,7 @@ from mail_proxy.config import (
 )
 from mail_proxy.errors import InvalidConfig
 from mail_proxy.model.messages import Priority
+from mail_proxy.settings import without_password
 
 WITH_PASSWORD = "postgresql://gmp:hunter2@db.example/mail"
 
@@ -326,6 +327,17 @@ class TestSecrecy:
     )
     def test_password_in_a_url_is_masked(self, url: str, masked: str) -> None:
         assert masked_url(url) == masked
+
+    @pytest.mark.parametrize(
+        ("url", "without"),
+        [
+            (WITH_PASSWORD, "postgresql://gmp@db.example/mail"),
+            ("postgresql://db.example/mail?password=x&a=b&sslpassword=y", "postgresql://db.example/mail?a=b"),
+            ("postgresql://gmp@db.example/mail", "postgresql://gmp@db.example/mail"),
+        ],
+    )
+    def test_password_in_a_url_is_left_out(self, url: str, without: str) -> None:
+        assert without_password(url) == without
 
     @given(password=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
     def test_no_password_gets_through_the_mask(self, password: str) -> None:
