@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -146,7 +146,16 @@ def show_account(scope: Scope, account_id: str, *, as_json: bool) -> None:
     if as_json:
         echo_json(view)
     else:
-        echo_record(view, color=scope.invocation.color)
+        echo_record(_shown(view), color=scope.invocation.color)
+
+
+def _shown(view: Mapping[str, object]) -> dict[str, object]:
+    """The account for people: of certificates only how many there are."""
+    count = str(view.get("tls_ca") or "").count("-----BEGIN CERTIFICATE-----")
+    if count == 0:
+        return dict(view)
+    told = "1 certificate (--json shows it)" if count == 1 else f"{count} certificates (--json shows them)"
+    return {**view, "tls_ca": told}
 
 
 @accounts.command("add")

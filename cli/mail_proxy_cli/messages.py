@@ -56,7 +56,7 @@ def _addresses(row: Mapping[str, object]) -> str:
 
 
 COLUMNS = (
-    Column("id"),
+    Column("id", whole=True),
     Column("status"),
     Column("account", lambda row: row["account_id"]),
     Column("priority", right=True),

@@ -15,6 +15,8 @@ Row = Mapping[str, object]
 
 NOTHING = "-"
 
+LONGEST_WHOLE = 40  # columns of a terminal: a UUID fits, and leaves room for the others
+
 
 class Column(NamedTuple):
     """One column of a listing: its heading, and what it shows of a row (by default that value)."""
@@ -22,6 +24,8 @@ class Column(NamedTuple):
     heading: str
     show: Callable[[Row], object] | None = None
     right: bool = False
+    whole: bool = False
+    """Rather break the other columns than this one: what people copy."""
 
     def text(self, row: Row) -> str:
         value = self.show(row) if self.show else row.get(self.heading)
@@ -38,7 +42,8 @@ def text(value: object) -> str:
         case Mapping():
             return one_line(", ".join(f"{key}={text(inner)}" for key, inner in value.items())) or NOTHING
         case list() | tuple():
-            return one_line(", ".join(text(inner) for inner in value)) or NOTHING
+            between = "; " if any(isinstance(inner, Mapping) for inner in value) else ", "
+            return one_line(between.join(text(inner) for inner in value)) or NOTHING
     return one_line(str(value))
 
 
@@ -117,8 +122,13 @@ def _echo_rich(lines: Sequence[Sequence[str]], columns: Sequence[Column], *, col
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column.heading, justify="right" if column.right else "left", overflow="fold")
+    for column, cells in zip(columns, zip(*lines, strict=True), strict=True):
+        table.add_column(
+            column.heading,
+            justify="right" if column.right else "left",
+            overflow="fold",
+            no_wrap=column.whole and max(map(_width, cells)) <= LONGEST_WHOLE,
+        )
     for line in lines:
         table.add_row(*(Text(cell) for cell in line))
     Console(no_color=not color, highlight=False).print(table)

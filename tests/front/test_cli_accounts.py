@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.support.cli import QuickCli
 
@@ -64,6 +66,17 @@ def test_a_password_is_stored_and_never_shown(a: QuickCli, options: tuple[str, .
     stored = b"".join(path.read_bytes() for path in (a.home / "a").glob("mail_service.db*"))
     assert b"ENC:" in stored
     assert b"hunter2" not in stored
+
+
+def test_certificates_are_counted_for_people(a: QuickCli, tmp_path: Path) -> None:
+    """A page of base64 in the middle of the fields helps nobody; JSON has it."""
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(file)
+    a.ok("accounts", "add", "main", "--host", "smtp.acme.test", "--tls-ca", file)
+    assert re.search(
+        r"^tls_ca +1 certificate \(--json shows it\)$", a.ok("accounts", "show", "main"), re.MULTILINE
+    )
+    assert a("accounts", "show", "main", "--json").json()["tls_ca"] == file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -25,6 +26,7 @@ ESCAPE = "\x1b"
         ([], "-"),
         (["a", "b"], "a, b"),
         ({"a": 1, "b": None}, "a=1, b=-"),
+        ([{"a": 1, "b": 2}, {"a": 3, "b": 4}], "a=1, b=2; a=3, b=4"),
         ("è 東京", "è 東京"),
         ("two\r\nlines", "two  lines"),
         ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
@@ -133,6 +135,18 @@ def test_a_table_on_a_terminal(a: Cli) -> None:
     assert code == 0
     assert "─" in shown
     assert f"{ESCAPE}[1m" in shown
+
+
+def test_ids_stay_in_one_piece_on_a_terminal(a: Cli, tmp_path: Path) -> None:
+    """They are there to be copied: rather the other columns are broken."""
+    name = "01a1fde9-0363-7d29-86df-31db045f9c6c"
+    letter = tmp_path / "letter.eml"
+    letter.write_text(f"From: a@b.test\nTo: {'x' * 60}@c.test\nSubject: s\n\nhi\n")
+    a.ok("a", "acme", "accounts", "add", "main", "--host", "sandbox")
+    a.ok("a", "acme", "send", letter, "--id", name)
+    code, shown = Terminal(a, "a", "acme", "messages", "list").end()
+    assert code == 0
+    assert name in shown
 
 
 @pytest.mark.parametrize(
