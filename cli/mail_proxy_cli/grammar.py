@@ -195,6 +195,14 @@ class Root(Level):
             )
         return unknown_first_word(ctx, word)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_commands(ctx, formatter)
+        levels = (("INSTANCE …", registry.INSTANCE), ("INSTANCE TENANT …", registry.TENANT))
+        with formatter.section("After a name (each level has its own --help)"):
+            formatter.write_dl(
+                [(words, ", ".join(entry.name for entry in entries)) for words, entries in levels]
+            )
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from mail_proxy_cli.complete import first_words
 

@@ -64,6 +64,7 @@ def test_every_command_and_option_has_help(entry: registry.Entry) -> None:
     ("words", "shown"),
     [
         ((), ["Servers:", "mail-proxy start myserver", "This shell:", "--version"]),
+        ((), ["INSTANCE TENANT …", "accounts", "send", "tenants"]),
         (("myserver",), ["Overview:", "Tenants:", "mail-proxy myserver token"]),
         (("myserver", "acme"), ["Mail:", "mail-proxy myserver acme send hello.eml --wait", "Accounts:"]),
         (("myserver", "acme", "accounts"), ["list", "add", "update", "delete"]),
