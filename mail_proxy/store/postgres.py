@@ -112,7 +112,7 @@ class PostgresDatabase:
             try:
                 await lost.wait()
             finally:
-                if not connection.is_closed():
+                if not lost.is_set():  # the pool has taken back one that was lost, and lets nobody ask it
                     await connection.remove_listener(CHANNEL, relay)
 
     async def close(self) -> None:

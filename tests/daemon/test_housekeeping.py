@@ -113,8 +113,11 @@ async def test_what_another_node_rings_is_heard(postgres_url: str) -> None:
     assert False not in heard
 
 
-async def test_a_line_that_breaks_is_taken_up_again(postgres_url: str) -> None:
+async def test_a_line_that_breaks_is_taken_up_again(
+    postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """As after a restart of the database, or a proxy's idle time-out."""
+    caplog.set_level(logging.INFO, "mail_proxy.daemon")
     heard: list[bool] = []
     async with dispatching(postgres_url) as rig:
         task = asyncio.create_task(keeper(rig, heard).listen())
@@ -131,6 +134,7 @@ async def test_a_line_that_breaks_is_taken_up_again(postgres_url: str) -> None:
             while not heard:
                 await rig.store.database.notify("other work")
         await _cancel(task)
+    assert [record.getMessage() for record in caplog.records] == ["the line to the other nodes broke"]
 
 
 def test_a_taken_port_is_one_line_that_says_what_to_do() -> None:
