@@ -61,9 +61,9 @@ class Vault:
         self.origin = origin
 
     @classmethod
-    def of(cls, found: FoundKey | None) -> Vault:
-        """Open the vault with the key that `find_key` found, if any."""
-        return cls.without_key() if found is None else cls(found.key, found.origin)
+    def of(cls, found: FoundKey) -> Vault:
+        """Open the vault with the key that `find_key` found."""
+        return cls(found.key, found.origin)
 
     @classmethod
     def without_key(cls) -> Vault:
@@ -72,10 +72,6 @@ class Vault:
 
     def __repr__(self) -> str:
         return f"Vault({self.origin})"
-
-    @property
-    def has_key(self) -> bool:
-        return self._key is not None
 
     def encrypt(self, text: str, place: str) -> str:
         """Return `text` encrypted for `place`; KeyMismatch without a key."""

@@ -27,13 +27,12 @@ BeforeData = Callable[[], Awaitable[None]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """`sender` is the return path, empty for none. `needs_smtputf8` speaks of the content's header;
-    addresses here that need it are seen. `is_8bit` None: the content is looked at.
+    addresses here that need it are seen.
     """
 
     sender: str
     recipients: tuple[str, ...]
     needs_smtputf8: bool = False
-    is_8bit: bool | None = None
 
 
 class DeliveryAgent:
@@ -139,7 +138,7 @@ class _Attempt:
         self._needs_smtputf8 = envelope.needs_smtputf8 or not all(
             address.isascii() for address in (self._sender, *self._wire.values())
         )
-        self._is_8bit = not content.isascii() if envelope.is_8bit is None else envelope.is_8bit
+        self._is_8bit = not content.isascii()
 
     @property
     def is_open(self) -> bool:

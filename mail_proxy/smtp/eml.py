@@ -5,12 +5,9 @@ Only the header section is looked at, in one linear pass; the body is never pars
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 
 from mail_proxy.errors import InvalidInput
 from mail_proxy.smtp import headers
@@ -20,7 +17,6 @@ from mail_proxy.smtp.parts import with_crlf
 MAX_HEADER = 1024 * 1024  # octets; a list of ten thousand recipients has room in it
 
 _BOM = b"\xef\xbb\xbf"
-_MAX_SUBJECT = 2000  # characters decoded for display
 
 # One field with its continuation lines. `.` is anything but LF, and every CR has its LF by now.
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*(?:\r\n|\Z)(?:[ \t].*(?:\r\n|\Z))*)")
@@ -45,10 +41,7 @@ class RawMessage:
     sender: str
     recipients: tuple[str, ...]
     faults: tuple[str, ...]
-    subject: str
     message_id: str | None
-    has_date: bool
-    is_8bit: bool
     needs_smtputf8: bool
 
     def addressed(self) -> tuple[str, ...]:
@@ -80,10 +73,7 @@ def parse(raw: bytes) -> RawMessage:
         sender=_sender(fields).address,
         recipients=_unique(boxes),
         faults=tuple(faults),
-        subject=_decoded(_first(fields, "subject")),
         message_id=_message_id(_first(fields, "message-id")),
-        has_date=bool(_first(fields, "date")),
-        is_8bit=not raw.isascii(),
         needs_smtputf8=any(_has_unicode_address(field) for field in fields),
     )
 
@@ -203,11 +193,3 @@ def _message_id(text: str) -> str | None:
     """Give the id, with what stands around it left out; None if there is none."""
     match = _MESSAGE_ID.search(text)
     return _CONTROL.sub(" ", match[0] if match else text) or None
-
-
-def _decoded(text: str) -> str:
-    """Decode a subject for a person; one that is broken is shown as it is."""
-    text = text[:_MAX_SUBJECT]
-    with contextlib.suppress(HeaderParseError, LookupError, ValueError):
-        text = str(make_header(decode_header(text)))
-    return _CONTROL.sub(" ", text)

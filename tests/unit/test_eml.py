@@ -38,10 +38,7 @@ class TestParse:
             sender="shop@example.com",
             recipients=("mario@example.it",),
             faults=(),
-            subject="Hello",
             message_id=None,
-            has_date=False,
-            is_8bit=False,
             needs_smtputf8=False,
         )
 
@@ -109,24 +106,6 @@ class TestParse:
         assert parse(with_header(b"Message-Id: " + value)).message_id == expected
 
     @pytest.mark.parametrize(
-        ("value", "expected"), [(b"Mon, 01 Jan 2024 00:00:00 +0000", True), (b" ", False)]
-    )
-    def test_whether_there_is_a_date_is_read(self, value: bytes, expected: bool) -> None:
-        assert parse(with_header(b"DATE:" + value)).has_date is expected
-
-    @pytest.mark.parametrize(
-        ("raw", "expected"),
-        [
-            (SIMPLE, False),
-            (SIMPLE + "è".encode(), True),
-            (with_header(b"X-Name: \xe8"), True),
-            (b"\xef\xbb\xbf" + SIMPLE, False),
-        ],
-    )
-    def test_content_beyond_ascii_is_8bit(self, raw: bytes, expected: bool) -> None:
-        assert parse(raw).is_8bit is expected
-
-    @pytest.mark.parametrize(
         ("line", "expected"),
         [
             ("Cc: josé@x.it", True),
@@ -142,21 +121,6 @@ class TestParse:
         self, line: str, expected: bool
     ) -> None:
         assert parse(with_header(line.encode())).needs_smtputf8 is expected
-
-    @pytest.mark.parametrize(
-        ("value", "expected"),
-        [
-            (b"Hello", "Hello"),
-            (b"=?utf-8?q?Perch=C3=A9?= no", "Perché no"),
-            (b"=?iso-8859-1?q?=E8?=\r\n =?utf-8?b?w6g=?=", "èè"),
-            ("è".encode(), "è"),
-            (b"=?nonsense?q?=E8?=", "=?nonsense?q?=E8?="),
-            (b"=?utf-8?b?x?=", "=?utf-8?b?x?="),
-            (b"=?utf-8?q?a=1B[2Jb=0A?=", "a [2Jb "),
-        ],
-    )
-    def test_the_subject_is_decoded_for_a_person(self, value: bytes, expected: str) -> None:
-        assert parse(b"Subject: " + value + b"\r\n" + SIMPLE).subject == expected
 
     @pytest.mark.parametrize(
         ("raw", "reason"),

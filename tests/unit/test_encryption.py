@@ -95,9 +95,6 @@ class TestVault:
         with pytest.raises(KeyMismatch, match=f"cannot read {PLACE}"):
             Vault.without_key().decrypt(Vault(KEY).encrypt("hunter2", PLACE), PLACE)
 
-    def test_vault_of_no_key_found_has_none(self) -> None:
-        assert not Vault.of(None).has_key
-
     def test_vault_of_a_found_key_names_its_origin(self) -> None:
         assert repr(Vault.of(FoundKey(KEY, "the safe"))) == "Vault(the safe)"
 
