@@ -58,9 +58,9 @@ def _addresses(row: Mapping[str, object]) -> str:
 COLUMNS = (
     Column("id", whole=True),
     Column("status"),
-    Column("account", lambda row: row["account_id"]),
-    Column("priority", right=True),
-    Column("created", lambda row: when(row["created_at"])),
+    Column("account", lambda row: row["account_id"], spare=1),
+    Column("priority", right=True, spare=3),
+    Column("created", lambda row: when(row["created_at"]), spare=2),
     Column("recipients", _addresses),
     Column("what went wrong", lambda row: row["error"] or row["last_error"]),
 )

@@ -15,7 +15,10 @@ Row = Mapping[str, object]
 
 NOTHING = "-"
 
-LONGEST_WHOLE = 40  # columns of a terminal: a UUID fits, and leaves room for the others
+# In columns of a terminal:
+LONGEST_WHOLE = 40  # a UUID fits, and leaves room for the others
+NARROWEST = 10  # half of a date and time
+BETWEEN = 3
 
 
 class Column(NamedTuple):
@@ -26,6 +29,8 @@ class Column(NamedTuple):
     right: bool = False
     whole: bool = False
     """Rather break the other columns than this one: what people copy."""
+    spare: int = 0
+    """On a narrow terminal those with the highest number are left out first; 0 is always shown."""
 
     def text(self, row: Row) -> str:
         value = self.show(row) if self.show else row.get(self.heading)
@@ -121,17 +126,40 @@ def _echo_rich(lines: Sequence[Sequence[str]], columns: Sequence[Column], *, col
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(no_color=not color, highlight=False)
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column, cells in zip(columns, zip(*lines, strict=True), strict=True):
+    shown = _that_fit(lines, columns, console.width)
+    for i in shown:
         table.add_column(
-            column.heading,
-            justify="right" if column.right else "left",
+            columns[i].heading,
+            justify="right" if columns[i].right else "left",
             overflow="fold",
-            no_wrap=column.whole and max(map(_width, cells)) <= LONGEST_WHOLE,
+            no_wrap=columns[i].whole and _longest(lines, i) <= LONGEST_WHOLE,
         )
     for line in lines:
-        table.add_row(*(Text(cell) for cell in line))
-    Console(no_color=not color, highlight=False).print(table)
+        table.add_row(*(Text(line[i]) for i in shown))
+    console.print(table)
+    if left_out := [column.heading for i, column in enumerate(columns) if i not in shown]:
+        click.echo(f"(the terminal is too narrow for: {', '.join(left_out)})", err=True)
+
+
+def _that_fit(lines: Sequence[Sequence[str]], columns: Sequence[Column], width: int) -> list[int]:
+    """Choose the columns that can be read side by side: all, or all but some that can be spared."""
+
+    def needed(i: int) -> int:
+        longest = max(len(columns[i].heading), _longest(lines, i))
+        return min(longest, LONGEST_WHOLE if columns[i].whole else NARROWEST) + BETWEEN
+
+    shown = list(range(len(columns)))
+    for i in sorted(shown, key=lambda i: -columns[i].spare):
+        if not columns[i].spare or sum(map(needed, shown)) <= width:
+            break
+        shown.remove(i)
+    return shown
+
+
+def _longest(lines: Sequence[Sequence[str]], i: int) -> int:
+    return max(_width(line[i]) for line in lines)
 
 
 def _pad(cell: str, width: int, *, right: bool) -> str:

@@ -147,6 +147,11 @@ def test_ids_stay_in_one_piece_on_a_terminal(a: Cli, tmp_path: Path) -> None:
     code, shown = Terminal(a, "a", "acme", "messages", "list").end()
     assert code == 0
     assert name in shown
+    assert "priority" in shown
+    code, shown = Terminal(a, "a", "acme", "messages", "list", COLUMNS="80").end()
+    assert code == 0
+    assert name in shown
+    assert "(the terminal is too narrow for: account, priority, created)" in shown
 
 
 @pytest.mark.parametrize(
