@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mail_proxy.model.messages import Priority
-from mail_proxy.model.names import IDENTIFIER
+from mail_proxy.model.names import IDENTIFIER, MAX_BATCH_CODE, MAX_MESSAGE_ID
 from mail_proxy.services.addresses import CONTROL, bare_address, split_addresses
 
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
@@ -116,7 +116,9 @@ def _host(text: str) -> str:
 
 
 def _path(text: str) -> str:
-    if not text.startswith("/") or ".." in text.split("/"):
+    from urllib.parse import unquote
+
+    if not text.startswith("/") or ".." in unquote(text).replace("\\", "/").split("/"):
         raise ValueError("must begin with '/' and hold no '..'")
     return _header_text(text)
 
@@ -213,8 +215,8 @@ HeaderText = Annotated[str, Field(max_length=4000), AfterValidator(_header_text)
 HeaderValue = Annotated[str, Field(max_length=10_000), AfterValidator(_header_text)]
 BodyText = Annotated[str, AfterValidator(_encodable)]
 Identifier = Annotated[str, AfterValidator(_identifier)]
-MessageId = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_header_text)]
-BatchCode = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_header_text)]
+MessageId = Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE_ID), AfterValidator(_header_text)]
+BatchCode = Annotated[str, Field(min_length=1, max_length=MAX_BATCH_CODE), AfterValidator(_header_text)]
 Address = Annotated[str, Field(max_length=1000), AfterValidator(_address)]
 Addresses = Annotated[tuple[Address, ...], BeforeValidator(_addresses), Field(max_length=MAX_ADDRESSES)]
 Integer = Annotated[int, BeforeValidator(_integer)]

@@ -34,6 +34,9 @@ from mail_proxy.smtp.addresses import to_ascii
 
 DEFAULT_ACCOUNT = "default"
 
+MAX_RECIPIENTS = 10_000
+"""Of a message given raw; the lists of one given by fields have their own limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -204,7 +207,7 @@ def _from_raw(given: MessageInput, content: bytes, faults: list[Fault]) -> _Cont
     try:
         parsed = eml.parse(content)
         sender = bare_address(envelope.from_ or given.return_path or parsed.sender)
-        recipients = _unique(envelope.to or parsed.addressed())
+        recipients = _unique(envelope.to or _few(parsed.addressed()))
     except ValueError as error:
         faults.append(Fault(("raw",), str(error)))
         return None
@@ -216,6 +219,12 @@ def _from_raw(given: MessageInput, content: bytes, faults: list[Fault]) -> _Cont
         recipients=recipients,
         message_id=parsed.message_id,
     )
+
+
+def _few(recipients: Sequence[str]) -> Sequence[str]:
+    if len(recipients) > MAX_RECIPIENTS:
+        raise ValueError(f"the message has {len(recipients)} recipients: at most {MAX_RECIPIENTS}")
+    return recipients
 
 
 def _missing(

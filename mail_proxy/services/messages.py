@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,9 @@ MAX_PAGE = 10_000
 HANDFUL = 50
 HANDFUL_BYTES = 8 * 1024 * 1024
 """Contents that are in memory together, at most; a larger one is there alone."""
+
+LONGEST_TURN = 0.02
+"""Seconds for which the judging of a batch keeps everybody else waiting."""
 
 WAIT_STEP = 0.1
 """Seconds between looks at a message that somebody waits for."""
@@ -79,7 +83,7 @@ class MessagesService:
             default_priority=self._config.default_priority if default_priority is None else default_priority,
             fixed_tenant=tenant_id,
         )
-        accepted, rejected = _judged(intake, entries)
+        accepted, rejected = await _judged(intake, entries)
         queued = 0
         if accepted:
             outcomes = await self._store.messages.add(accepted, self._clock.now())
@@ -180,10 +184,16 @@ def handfuls(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
         yield some
 
 
-def _judged(intake: Intake, entries: Sequence[object]) -> tuple[list[NewMessage], list[Rejection]]:
+async def _judged(intake: Intake, entries: Sequence[object]) -> tuple[list[NewMessage], list[Rejection]]:
+    """Judge one after the other, letting others work in between: a batch can take many seconds."""
     accepted: dict[tuple[str, str], NewMessage] = {}
     rejected = []
+    loop = asyncio.get_running_loop()
+    turn = loop.time()
     for entry in entries:
+        if loop.time() - turn > LONGEST_TURN:
+            await asyncio.sleep(0)
+            turn = loop.time()
         judged = intake.judge(entry)
         if isinstance(judged, Rejection):
             rejected.append(judged)

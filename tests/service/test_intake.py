@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -308,3 +310,35 @@ async def test_fields_beside_a_raw_message_are_named(desk: Desk) -> None:
         "m: ignored unknown field odd",
         "m: ignored subject, to: the raw message says it itself",
     )
+
+
+class _Watched(list[object]):
+    """Entries that note, whenever they are gone through, how often somebody else had a turn by then."""
+
+    def __init__(self, entries: Sequence[object]) -> None:
+        super().__init__(entries)
+        self.turns = 0
+        self.seen: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[object]:
+        self.seen.append(noted := [])
+        for entry in super().__iter__():
+            noted.append(self.turns)
+            yield entry
+
+
+async def test_others_have_their_turn_while_a_batch_is_judged(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mail_proxy.services.messages.LONGEST_TURN", -1.0)
+    entries = _Watched([{}] * 5)
+
+    async def others() -> None:
+        while True:
+            entries.turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await desk.services.messages.submit(entries, tenant_id="acme")
+    task.cancel()
+    assert any(noted == sorted(set(noted)) for noted in entries.seen)

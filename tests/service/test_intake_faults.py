@@ -201,7 +201,8 @@ async def test_no_given_header_can_hold_another(desk: Desk, evil: str) -> None:
     "name",
     [
         "From", "to", "CC", "Bcc", "Subject", "Content-Type", "content-transfer-encoding", "Content-Anything",
-        "MIME-Version", "mime-x", "Received", "Return-Path", "Resent-Bcc", "X-Genro-Mail-ID", "x-genro-mail-id",
+        "MIME-Version", "mime-x", "Received", "Return-Path", "Resent-Bcc", "X-Genro-Mail-ID",
+        "x-genro-mail-id",
     ],
 )  # fmt: skip
 async def test_headers_that_are_not_the_applications(desk: Desk, name: str) -> None:
@@ -300,3 +301,11 @@ async def test_of_very_many_faults_the_first_are_told_and_how_many_there_are(des
     assert len(refusal.errors) == 101
     assert str(refusal.errors[-1]) == "and 50 more faults"
     assert refusal.reason.endswith("; and 50 more faults")
+
+
+async def test_a_raw_message_has_no_more_than_ten_thousand_recipients(desk: Desk) -> None:
+    """Its header has room for many times as many."""
+    to = b",\r\n ".join(b"%d@b.it" % n for n in range(10_001))
+    raw = b64(b"From: a@b.it\r\nTo: " + to + b"\r\n\r\n")
+    refusal = await desk.refusal({"id": "m", "raw": raw})
+    assert refusal.reason == "raw: the message has 10001 recipients: at most 10000"
