@@ -36,6 +36,9 @@ from mail_proxy.smtp.transport import Timeouts
 
 log = logging.getLogger(__name__)
 
+SAFE_TOKEN = 32
+"""Characters from which on a token is too long to be guessed."""
+
 
 def run(
     config: Config, instance: Instance | None, lock: ServerLock | None, *, environ: Mapping[str, str]
@@ -63,8 +66,8 @@ async def serve(
     """
     environ = os.environ if environ is None else environ
     log_file = _start_logging(config, instance)
-    for warning in instance.repair_permissions() if instance else ():
-        log.warning("%s", warning)
+    if instance is not None:
+        _warn(config, instance)
     bell = LocalBell()
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(listening(config.host, config.port))
@@ -106,6 +109,14 @@ def _start_logging(config: Config, instance: Instance | None) -> LogFile | None:
     handler = LogFile(instance.log_file, owned=(1, 2)) if instance and _is_our_stderr(instance) else None
     setup(config.log_level, config.log_format, handler=handler)
     return handler
+
+
+def _warn(config: Config, instance: Instance) -> None:
+    """Say what is not as safe as it should be (contract: security.md, Tokens, Files)."""
+    for warning in instance.repair_permissions():
+        log.warning("%s", warning)
+    if len(config.admin_token(instance)) < SAFE_TOKEN:
+        log.warning("the admin token has fewer than %d characters: it can be guessed", SAFE_TOKEN)
 
 
 def _is_our_stderr(instance: Instance) -> bool:
