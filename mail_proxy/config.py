@@ -146,7 +146,6 @@ class Config:
     client_sync_password: str | None = setting(
         None, "Password for client_sync_url.", secret=True, reloadable=True
     )
-    sync_interval: float = _seconds(300, "Time between empty reports to an application.")
     allowed_networks: tuple[str, ...] = setting(
         (),
         "Private networks that the addresses given by tenants may reach.",
@@ -157,7 +156,7 @@ class Config:
     log_level: str = setting("INFO", "Least level that is logged.", choices=_LOG_LEVELS, reloadable=True)
     log_format: str = setting("text", "Form of the log lines.", choices=("text", "json"), reloadable=True)
     log_delivery_activity: bool = setting(False, "Log each message's way at INFO.", reloadable=True)
-    debug: bool = setting(False, "Show tracebacks.", reloadable=True)
+    debug: bool = setting(False, "Show the whole traceback of an error, in commands.", reloadable=True)
 
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 

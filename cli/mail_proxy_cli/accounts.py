@@ -83,7 +83,9 @@ def configuration(function: F) -> F:
         click.option(
             "--tls-verify/--no-tls-verify", default=None, help="Whether its certificate is verified."
         ),
-        click.option("--tls-ca", metavar="FILE", help="Certificates that sign the server's, in PEM."),
+        click.option(
+            "--tls-ca", metavar="FILE", type=click.Path(), help="Certificates that sign the server's, in PEM."
+        ),
         click.option("--from-address", metavar="ADDRESS", help="From, for messages that have none."),
         click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Messages in one turn."),
         click.option("--max-concurrent", type=click.IntRange(1), metavar="N", help="Connections at a time."),

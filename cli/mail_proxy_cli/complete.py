@@ -80,11 +80,10 @@ def batches(ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
 
 
 def _names(scope: Scope, kind: Kind, incomplete: str) -> list[CompletionItem]:
-    from mail_proxy.config import load_config
     from mail_proxy.store.names import names_like
 
     with contextlib.suppress(MailProxyError, OSError):
-        config = load_config(scope.instance.directory, scope.environ)
+        config = scope.load_config()
         target = config.database_url or config.db_path or scope.instance.database
         found = names_like(incomplete, kind, target, scope.named_tenant or "")
         return [CompletionItem(name) for name in found]

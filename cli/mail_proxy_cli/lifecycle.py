@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import click
 
-from mail_proxy.config import load_config
 from mail_proxy.errors import MailProxyError
 from mail_proxy.instance import Instance, list_instances
 from mail_proxy_cli import serving
@@ -66,7 +65,7 @@ def start(scope: Scope, /, name: str | None, *, foreground: bool, timeout: float
         click.echo(f"'{instance.name}' is already running: {info.url} (pid {info.pid})")
         return
     settings = serving.settings_of(options)
-    config = load_config(instance.directory, scope.environ, settings)
+    config = scope.at(instance).load_config(settings)
     place = serving.choose_place(instance, config)
     if not instance.exists():
         settings |= serving.database_of_environment(config)
@@ -90,7 +89,7 @@ def serve(scope: Scope, /, name: str | None, *, ready_fd: int | None, **options:
     """
     instance = serving.named_instance(scope, name or scope.environ.get("GMP_INSTANCE_NAME") or None)
     settings = serving.settings_of(options)
-    load_config(instance.directory, scope.environ, settings)  # faults first, before anything is made
+    scope.at(instance).load_config(settings)  # faults first, before anything is made
     instance.create()
     serving.serve_here(scope, instance, settings, ready_fd)
 
@@ -136,7 +135,7 @@ def restart(scope: Scope, name: str | None, *, every: bool, timeout: float, forc
     def again(instance: Instance) -> None:
         serving.check_restart(scope, instance)
         before = serving.end(instance, timeout, force=force)
-        config = load_config(instance.directory, scope.environ)
+        config = scope.at(instance).load_config()
         place = (
             serving.Place(before.host, before.port, is_asked_for=True)
             if before

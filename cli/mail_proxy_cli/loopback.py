@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from mail_proxy.config import load_config
 from mail_proxy.daemon.process import running
 from mail_proxy.errors import InstanceError, NotRunning
 from mail_proxy_cli.scope import Scope
@@ -26,7 +25,7 @@ def post(scope: Scope, path: str, query: Mapping[str, str | None]) -> dict[str, 
     info = running(instance)
     if info is None:
         raise NotRunning(f"instance '{instance.name}' is not running: mail-proxy start {instance.name}")
-    config = load_config(instance.directory, scope.environ)
+    config = scope.load_config()
     token = config.admin_token(instance)
     named = {name: value for name, value in query.items() if value is not None}
     target = f"{path}?{urlencode(named)}" if named else path

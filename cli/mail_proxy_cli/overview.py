@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mail_proxy.config import SETTINGS, load_config
+from mail_proxy.config import SETTINGS
 from mail_proxy.daemon.process import notify
 from mail_proxy_cli.instances import describe
 from mail_proxy_cli.nodes import command
@@ -35,7 +35,7 @@ WAITING_COLUMNS = (
 @pass_scope
 def instance_info(scope: Scope, *, as_json: bool) -> None:
     """Show an instance: where it is, what it holds, its settings."""
-    config = load_config(scope.instance.directory, scope.environ)
+    config = scope.load_config()
     outside = describe(scope, scope.instance)
     kind = outside.pop("database")
     view: View = {**run(scope, lambda runtime: runtime.services.instance.info()), **outside}
@@ -87,7 +87,7 @@ def stats(scope: Scope, *, as_json: bool) -> None:
 def token(scope: Scope, *, regenerate: bool, force: bool) -> None:
     """Print the instance's admin token, or make a new one."""
     instance = scope.instance
-    config = load_config(instance.directory, scope.environ)
+    config = scope.load_config()
     if not regenerate:
         click.echo(config.admin_token(instance))
         return

@@ -6,11 +6,15 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
 from mail_proxy.instance import Instance, home
+
+if TYPE_CHECKING:
+    from mail_proxy.config import Config
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,6 +67,14 @@ class Scope:
         if self.named_tenant is None:
             raise click.UsageError("which tenant? mail-proxy <instance> <tenant> …")
         return self.named_tenant
+
+    def load_config(self, options: Mapping[str, object] = MappingProxyType({})) -> Config:
+        """Read the instance's settings, of which `debug` is this run's own."""
+        from mail_proxy.config import load_config
+
+        config = load_config(self.instance.directory, self.environ, options)
+        self.invocation.debug |= config.debug
+        return config
 
     def at(self, instance: Instance, tenant: str | None = None, *, implied: bool = False) -> Scope:
         """Go to an instance, or to a tenant of it."""

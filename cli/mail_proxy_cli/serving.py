@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from mail_proxy.config import ENVIRONMENT, SETTINGS, Config, load_config, save_settings
+from mail_proxy.config import ENVIRONMENT, SETTINGS, Config, save_settings
 from mail_proxy.daemon.process import ServerInfo, hold, is_locked, last_port, running
 from mail_proxy.daemon.process import stop as stop_server
 from mail_proxy.errors import InstanceError, InvalidInput, MailProxyError, NotRunning, StartFailed
@@ -146,7 +146,7 @@ def serve_here(
     from mail_proxy.daemon.app import run
     from mail_proxy.daemon.server import StoppedAtOnce
 
-    config = load_config(instance.directory, scope.environ, settings)
+    config = scope.at(instance).load_config(settings)
     with hold(instance, ready_fd) as lock:
         try:
             run(config, instance, lock, environ=scope.environ)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from mail_proxy.config import load_config
 from mail_proxy.daemon.process import SignalBell
 from mail_proxy.errors import NotFound
 from mail_proxy_cli import registry
@@ -42,7 +41,7 @@ async def _run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
     from mail_proxy.runtime import open_services
 
     instance = scope.instance
-    config = load_config(instance.directory, scope.environ)
+    config = scope.load_config()
     async with open_services(config, instance, bell=SignalBell(instance), environ=scope.environ) as runtime:
         if scope.named_tenant is not None:
             await _check_tenant(scope, runtime)

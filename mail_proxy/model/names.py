@@ -8,7 +8,6 @@ INSTANCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 DEFAULT_TENANT = "default"
-ALL_BATCHES = "*"
 
 MAX_MESSAGE_ID = 255
 MAX_BATCH_CODE = 64

@@ -73,6 +73,15 @@ def test_the_last_words_of_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "Error: 'a' did not start\none\ntwo\n"
 
 
+def test_debug_may_be_in_the_configuration(quick: QuickCli) -> None:
+    """As every setting may."""
+    instance = quick.instance("a")
+    instance.database.write_text("no database")
+    assert "Traceback" not in quick("a", "stats").err
+    instance.config_file.write_text("debug = true\n")
+    assert "Traceback" in quick("a", "stats").err
+
+
 @pytest.mark.parametrize(("words", "env"), [(("--debug",), {}), ((), {"GMP_DEBUG": "1"})])
 def test_debug_shows_where(quick: QuickCli, words: tuple[str, ...], env: dict[str, str]) -> None:
     """The whole story, for who asks for it."""

@@ -55,7 +55,7 @@ class TestPrecedence:
         """Operations.md, Configuration and delivery.md."""
         config = Config()
         assert (config.host, config.port) == ("127.0.0.1", 8000)
-        assert (config.send_loop_interval, config.default_priority, config.sync_interval) == (5, 2, 300)
+        assert (config.send_loop_interval, config.default_priority, config.smtp_data_timeout) == (5, 2, 300)
         assert (config.batch_size_per_account, config.max_concurrent_sends) == (50, 100)
         assert (config.max_concurrent_per_account, config.max_enqueue_batch) == (10, 1000)
         assert (config.max_retries, config.retry_delays) == (5, (60, 300, 900, 3600, 7200))
@@ -155,7 +155,7 @@ class TestValues:
         [
             ("port = 9", "port", 9),
             ('port = "9"', "port", 9),
-            ("sync_interval = 1", "sync_interval", 1.0),
+            ("smtp_data_timeout = 1", "smtp_data_timeout", 1.0),
             ("debug = true", "debug", True),
             ("debug = 1", "debug", True),
             ("retry_delays = [1, 2.5]", "retry_delays", (1.0, 2.5)),
@@ -177,8 +177,8 @@ class TestValues:
             ("GMP_DEFAULT_PRIORITY", "urgent", "from 0 to 3, or immediate, high, medium, low"),
             ("GMP_MAX_RETRIES", "-1", "a whole number from 0"),
             ("GMP_MAX_BODY_MB", "0", "a whole number of MB from 1"),
-            ("GMP_SYNC_INTERVAL", "nan", "a number of seconds from 0.01"),
-            ("GMP_SYNC_INTERVAL", "inf", "a number of seconds from 0.01"),
+            ("GMP_SMTP_DATA_TIMEOUT", "nan", "a number of seconds from 0.01"),
+            ("GMP_SMTP_DATA_TIMEOUT", "inf", "a number of seconds from 0.01"),
             ("GMP_SEND_LOOP_INTERVAL", "0", "a number of seconds from 0.01"),
             ("GMP_RETRY_DELAYS", "60;300", "one or more numbers, separated by commas, of seconds"),
             ("GMP_RETRY_DELAYS", "60,", "one or more numbers, separated by commas, of seconds"),
@@ -208,7 +208,7 @@ class TestValues:
         [
             "port = true", "port = 1.5", "port = 1979-05-27", "debug = 2", "debug = 1.0", "host = 1",
             'host = ""', "retry_delays = []", "retry_delays = 60", "retry_delays = [[1]]",
-            "sync_interval = inf", "allowed_networks = [1]", "[port]\nx = 1",
+            "smtp_data_timeout = inf", "allowed_networks = [1]", "[port]\nx = 1",
         ],
     )  # fmt: skip
     def test_value_of_the_wrong_type_is_refused_with_its_place(self, text: str, tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ class TestSecrecy:
         ("key", "shown"),
         [
             ("port", "8000"), ("db_path", ""), ("api_token", ""), ("debug", "false"),
-            ("sync_interval", "300"), ("retry_delays", "60,300,900,3600,7200"), ("allowed_networks", ""),
+            ("smtp_data_timeout", "300"), ("retry_delays", "60,300,900,3600,7200"), ("allowed_networks", ""),
             ("log_level", "INFO"),
         ],
     )  # fmt: skip
@@ -391,8 +391,8 @@ class TestSave:
             ("port", "9000", "port = 9000"),
             ("debug", "on", "debug = true"),
             ("debug", False, "debug = false"),
-            ("sync_interval", "1.5", "sync_interval = 1.5"),
-            ("sync_interval", 60, "sync_interval = 60"),
+            ("smtp_data_timeout", "1.5", "smtp_data_timeout = 1.5"),
+            ("smtp_data_timeout", 60, "smtp_data_timeout = 60"),
             ("retry_delays", "60,300", "retry_delays = [60, 300]"),
             ("default_priority", "high", "default_priority = 1"),
             ("client_sync_user", 'a "b" \\ è', r'client_sync_user = "a \"b\" \\ è"'),
