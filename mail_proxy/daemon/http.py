@@ -51,6 +51,7 @@ class HttpServer(uvicorn.Server):
                 app,
                 lifespan="off",
                 log_config=None,
+                log_level="warning",  # that it starts and stops is said by us
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=GRACE,

@@ -73,7 +73,8 @@ def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlemen
         error_ts=attempt.now if status is Status.ERROR else None,
         error=_words(failures) if status is Status.ERROR else None,
         last_error=_words(put_off or failures) or None,
-        is_unknown=following.is_unknown or claimed.is_unknown,  # a doubt stays: it forbids replacing
+        # A doubt about an earlier attempt stays until the message is sent: it must not be replaced.
+        is_unknown=following.is_unknown or (claimed.is_unknown and status is not Status.SENT),
         is_limited=claimed.is_limited,
     )
 

@@ -240,3 +240,4 @@ def test_a_doubt_about_an_earlier_attempt_stays(retry_count: int) -> None:
     """The message may have arrived then, so it must not be replaced, whatever the server says now."""
     assert settled(message(retry_count=retry_count, is_unknown=True), {ANN: GREY}).is_unknown
     assert not settled(message(retry_count=retry_count), {ANN: GREY}).is_unknown
+    assert not settled(message(retry_count=retry_count, is_unknown=True), {ANN: TAKEN}).is_unknown
