@@ -15,6 +15,7 @@ import pytest
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.store.database import Call, Many, Work
 from mail_proxy.store.sqlite import SqliteDatabase
+from tests.support.stores import statement
 from tests.support.works import COUNT, PUT, Refused, ask, keys, put, put_and_fail
 
 
@@ -112,6 +113,25 @@ async def test_a_failing_statement_in_a_bulk_leaves_nothing(database: SqliteData
 
     assert isinstance(results[0], sqlite3.IntegrityError)
     assert await database.read(keys) == ["z"]
+
+
+async def test_when_the_engine_undoes_the_commit_nobody_is_told_of_success(database: SqliteDatabase) -> None:
+    """SQLite rolls everything back by itself on some errors, a full disk among them."""
+
+    def undo() -> Work[None]:
+        yield Call(PUT, {"key": "same", "value": "v"})
+        yield Call(statement("INSERT OR ROLLBACK INTO settings (key, value) VALUES ('same', 'v')"), {})
+
+    results = await asyncio.gather(
+        database.write(put, "before"),
+        database.write(undo),
+        database.write(put, "after"),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(each, sqlite3.IntegrityError) for each in results] == [True] * 3
+    assert await database.read(keys) == []
+    assert await database.write(put, "next") == 1
 
 
 async def test_a_unit_may_catch_nothing_of_another(database: SqliteDatabase) -> None:
