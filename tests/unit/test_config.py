@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from mail_proxy.config import (
     describe_settings,
     load_config,
     masked_url,
-    reload_config,
-    save_settings,
 )
 from mail_proxy.errors import InvalidConfig
 from mail_proxy.model.messages import Priority
@@ -377,117 +374,6 @@ class TestSecrecy:
         """`config show` and the variables speak one language."""
         shown = {entry.env[0]: entry.shown(entry.default) for entry in describe_settings()}
         assert of_environment(shown) == Config()
-
-
-class TestSave:
-    @pytest.fixture
-    def path(self, tmp_path: Path) -> Path:
-        return tmp_path / "config.toml"
-
-    @pytest.mark.parametrize(
-        ("key", "given", "line"),
-        [
-            ("port", 9000, "port = 9000"),
-            ("port", "9000", "port = 9000"),
-            ("debug", "on", "debug = true"),
-            ("debug", False, "debug = false"),
-            ("smtp_data_timeout", "1.5", "smtp_data_timeout = 1.5"),
-            ("smtp_data_timeout", 60, "smtp_data_timeout = 60"),
-            ("retry_delays", "60,300", "retry_delays = [60, 300]"),
-            ("default_priority", "high", "default_priority = 1"),
-            ("client_sync_user", 'a "b" \\ è', r'client_sync_user = "a \"b\" \\ è"'),
-            ("db_path", Path("/var/lib/mail.db"), 'db_path = "/var/lib/mail.db"'),
-            ("allowed_networks", "10.0.0.0/8", 'allowed_networks = ["10.0.0.0/8"]'),
-        ],
-    )
-    def test_value_is_written_as_toml_and_read_back(
-        self, key: str, given: object, line: str, path: Path
-    ) -> None:
-        save_settings(path, {key: given})
-        assert path.read_text(encoding="utf-8") == line + "\n"
-        assert load_config(path.parent, {}, {}).source(key) == "config.toml"
-
-    def test_file_is_private_and_alone(self, path: Path) -> None:
-        """Nothing temporary stays beside it."""
-        save_settings(path, {"port": 9000})
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert list(path.parent.iterdir()) == [path]
-
-    def test_other_keys_and_comments_stay(self, path: Path) -> None:
-        path.write_text('# ours\nhost = "::1"  # v6\nport = 1\n\ndebug = true\n')
-        save_settings(path, {"port": 2, "log_format": "json"})
-        assert path.read_text() == (
-            '# ours\nhost = "::1"  # v6\nport = 2\n\ndebug = true\nlog_format = "json"\n'
-        )
-
-    def test_none_takes_a_key_out(self, path: Path) -> None:
-        path.write_text("port = 1\ndebug = true\n")
-        save_settings(path, {"port": None, "host": None})
-        assert path.read_text() == "debug = true\n"
-
-    @pytest.mark.parametrize(
-        "old",
-        [
-            "retry_delays = [\n  60,  # one\n  300,\n]\nport = 1\n",
-            '"port" = 1\nretry_delays = [60, 300]\n',
-            "port = 1\r\nretry_delays = [60, 300]",
-        ],
-    )
-    def test_layout_that_a_person_chose_is_understood(self, old: str, path: Path) -> None:
-        """Several lines, quoted keys, other line ends: the values are what counts."""
-        path.write_bytes(old.encode())
-        save_settings(path, {"port": 2})
-        config = load_config(path.parent, {}, {})
-        assert (config.port, config.retry_delays) == (2, (60, 300))
-
-    def test_array_over_several_lines_can_be_replaced(self, path: Path) -> None:
-        path.write_text("retry_delays = [\n  60,\n  300,\n]\nport = 1\n")
-        save_settings(path, {"retry_delays": [1]})
-        config = load_config(path.parent, {}, {})
-        assert (config.port, config.retry_delays) == (1, (1,))
-
-    @pytest.mark.parametrize(
-        ("key", "value", "message"),
-        [
-            ("prot", "1", "prot: there is no such setting; did you mean port"),
-            ("port", "x", "port: 'x' is not allowed: use a whole number from 0 to 65535"),
-            ("api_token", "x", "api_token: a secret does not belong in config.toml"),
-            ("database_url", WITH_PASSWORD, "database_url: a secret does not belong in config.toml"),
-        ],
-    )
-    def test_what_would_be_refused_is_not_written(
-        self, key: str, value: str, message: str, path: Path
-    ) -> None:
-        path.write_text("port = 1\n")
-        with pytest.raises(InvalidConfig, match=f"^{message}"):
-            save_settings(path, {key: value})
-        assert path.read_text() == "port = 1\n"
-
-    def test_malformed_file_is_left_alone(self, path: Path) -> None:
-        path.write_text("port 1\n")
-        with pytest.raises(InvalidConfig, match="not valid TOML"):
-            save_settings(path, {"port": 2})
-        assert path.read_text() == "port 1\n"
-
-    @given(text=st.text(st.characters(exclude_categories=["Cs", "Cc", "Z", "Cf", "Co", "Cn"]), min_size=1))
-    def test_any_printable_text_survives(self, text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-        path = tmp_path_factory.mktemp("save") / "config.toml"
-        save_settings(path, {"client_sync_user": text})
-        assert load_config(path.parent, {}, {}).client_sync_user == text
-
-
-class TestReload:
-    def test_takes_what_can_change_and_names_the_rest(self) -> None:
-        """The port needs a restart, the log level does not."""
-        current = of_environment({"GMP_PORT": "1", "GMP_LOG_LEVEL": "INFO", "GMP_MAX_RETRIES": "3"})
-        fresh = of_environment({"GMP_PORT": "2", "GMP_LOG_LEVEL": "DEBUG"})
-        config, need_restart = reload_config(current, fresh)
-        assert (config.port, config.log_level, config.max_retries) == (1, "DEBUG", 5)
-        assert need_restart == ("port",)
-        assert (config.source("port"), config.source("max_retries")) == ("environment GMP_PORT", "default")
-
-    def test_nothing_changed_is_the_same_config(self) -> None:
-        assert reload_config(Config(), Config()) == (Config(), ())
 
 
 class TestDescription:
