@@ -89,8 +89,12 @@ async def _send(
 ) -> None:
     if "account_id" in fields:
         await _check_account(runtime, scope.tenant, str(fields["account_id"]))
-    if wait:
-        await _check_dispatch(scope, runtime)
+    is_served = await _is_served(scope, runtime)
+    name = scope.instance.name
+    if wait and not is_served:
+        raise NotRunning(
+            f"instance '{name}' is not running, so there is nothing to wait for: mail-proxy start {name}"
+        )
     config = runtime.config
     with teller:
         async for outcome in queue_files(
@@ -102,6 +106,8 @@ async def _send(
             at_once=config.max_enqueue_batch,
         ):
             teller.queued(outcome)
+    if not is_served and any(outcome.is_good for outcome in teller.outcomes):
+        teller.notice(f"in the queue only, for '{name}' is not running: mail-proxy start {name}")
     if wait:
         for position, outcome in enumerate(teller.outcomes):
             if outcome.is_good:
@@ -116,16 +122,11 @@ async def _check_account(runtime: Runtime, tenant_id: str, account_id: str) -> N
         raise NotFound("account", account_id, near(account_id, known))
 
 
-async def _check_dispatch(scope: Scope, runtime: Runtime) -> None:
-    """Refuse to wait for what nobody would do."""
+async def _is_served(scope: Scope, runtime: Runtime) -> bool:
+    """Tell whether a server is there to send: the instance's, or another on the same PostgreSQL."""
     if is_locked(scope.instance):
-        return
-    if runtime.config.uses_postgres and await runtime.services.instance.nodes():
-        return
-    name = scope.instance.name
-    raise NotRunning(
-        f"instance '{name}' is not running, so there is nothing to wait for: mail-proxy start {name}"
-    )
+        return True
+    return runtime.config.uses_postgres and bool(await runtime.services.instance.nodes())
 
 
 def _check(files: Sequence[str], *, message_id: str | None, wait: bool, timeout: float | None) -> None:

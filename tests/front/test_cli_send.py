@@ -14,6 +14,7 @@ from tests.support.cli import Cli, Json, QuickCli
 from tests.support.smtp_server import SmtpServer
 
 HELLO = b"From: Ann <ann@acme.test>\r\nTo: bob@there.test\r\nSubject: hello\r\n\r\nHello, Bob.\r\n"
+WAITS = "in the queue only, for 'a' is not running: mail-proxy start a"
 
 
 @pytest.fixture
@@ -99,6 +100,7 @@ def test_one_bad_file_does_not_stop_the_others(acme: QuickCli) -> None:
         "Error: empty.eml: the message is empty",
         "Error: nobody.eml: the message has no recipients: no address in To, Cc or Bcc",
         "Error: folder.eml: Is a directory",
+        WAITS,
         "2 queued, 4 failed",
     ]
     assert len(acme("messages", "list", "--json").json()) == 2
@@ -117,7 +119,7 @@ def test_many_files(acme: QuickCli) -> None:
     for name in names:
         (acme.root / name).write_bytes(HELLO.replace(b"hello\r", name.encode() + b"\r"))
     done = acme("send", *names)
-    assert (done.code, done.err) == (0, "120 queued, 0 failed\n")
+    assert (done.code, done.err) == (0, f"{WAITS}\n120 queued, 0 failed\n")
     listed = [row["id"] for row in acme("messages", "list", "--limit", "200", "--json").json()]
     assert done.out.split() == listed[::-1]
 
@@ -155,6 +157,13 @@ def test_what_is_refused(acme: QuickCli, words: tuple[str, ...], code: int, said
     assert (done.code, len(done.err.splitlines()), done.out) == (code, 1, "")
     assert said in done.err
     assert acme("messages", "list", "--json").json() == []
+
+
+def test_without_a_server_it_says_that_the_message_waits(acme: QuickCli) -> None:
+    """The id stays alone on standard output, for scripts; nobody thinks that the mail is gone."""
+    done = acme("send", "hello.eml", "--id", "x")
+    assert (done.code, done.out) == (0, "x\n")
+    assert done.err == f"{WAITS}\n"
 
 
 def test_an_id_that_was_used(acme: QuickCli) -> None:
