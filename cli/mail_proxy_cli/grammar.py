@@ -25,6 +25,8 @@ GLOBAL = registry.by_name(registry.GLOBAL)
 INSTANCE = registry.by_name(registry.INSTANCE)
 TENANT = registry.by_name(registry.TENANT)
 
+BEFORE_A_NAME = ("start", "serve", "stop", "restart", "status", "delete", "use")
+
 TENANT_OPTION = click.Option(
     ["--tenant", "explicit_tenant"],
     metavar="ID",
@@ -128,8 +130,10 @@ class InstanceLevel(Level):
     def unknown(self, ctx: click.Context, word: str) -> click.UsageError:
         if explicit_tenant(ctx):
             return UnknownName("command", word, near(word, TENANT), ctx)
+        name = scope_of(ctx).instance.name
+        if word in BEFORE_A_NAME:
+            return click.UsageError(f"'{word}' comes before the name: mail-proxy {word} {name}", ctx)
         if word in TENANT:
-            name = scope_of(ctx).instance.name
             return click.UsageError(
                 f"'{word}' is a tenant's command: mail-proxy {name} <tenant> {word} …, "
                 f"or choose the tenant with 'mail-proxy use {name}/<tenant>'",

@@ -109,8 +109,6 @@ def serve(scope: Scope, /, name: str | None, *, ready_fd: int | None, **options:
 def stop(scope: Scope, name: str | None, *, every: bool, timeout: float, force: bool) -> int:
     """Stop a server after what it is sending."""
     targets = _targets(scope, name, every=every)
-    if every and not targets:
-        click.echo("no instance is running")
     return _each(scope, targets, lambda instance: serving.end(instance, timeout, force=force))
 
 
@@ -151,7 +149,10 @@ def _targets(scope: Scope, name: str | None, *, every: bool) -> Sequence[Instanc
     if every and name is not None:
         raise click.UsageError("name an instance, or give --all, not both")
     if every:
-        return [instance for instance in list_instances(scope.home) if serving.is_up(instance)]
+        running = [instance for instance in list_instances(scope.home) if serving.is_up(instance)]
+        if not running:
+            click.echo("no instance is running")
+        return running
     return [chosen_instance(scope, name)]
 
 

@@ -106,6 +106,7 @@ def test_help_imports_nothing_heavy(shop: QuickCli, words: tuple[str, ...]) -> N
         (("tenants", "list"), "'tenants' needs an instance: mail-proxy <instance> tenants"),
         (("send", "x.eml"), "'send' needs a tenant: mail-proxy <instance> <tenant> send"),
         (("myserver", "accounts", "list"), "'accounts' is a tenant's command: mail-proxy myserver <tenant>"),
+        (("myserver", "stop"), "'stop' comes before the name: mail-proxy stop myserver"),
         (("myserver", "config"), "no command or tenant 'config'"),
         (("start", "--prot", "1"), "--prot"),
     ],
