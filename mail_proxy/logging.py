@@ -24,6 +24,9 @@ FIELDS = ("tenant", "account", "message_id", "pk")
 # Their lower levels hold SQL parameters, URLs and protocol lines: message bodies and secrets.
 _KEPT_QUIET = ("aiosmtplib", "aiosqlite", "asyncpg", "httpcore", "httpcore2", "httpx", "httpx2")
 
+# While PostgreSQL is away it warns at each attempt, with a traceback; mail_proxy.daemon.outage says it once.
+_REPEATING = "asyncpg.pool"
+
 _MAX_BYTES = 10 * 1024 * 1024
 _BACKUPS = 5
 
@@ -162,4 +165,5 @@ def setup(
     root.setLevel(level)
     for name in _KEPT_QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_REPEATING).setLevel(logging.ERROR)
     return handler

@@ -142,6 +142,14 @@ def test_libraries_do_not_print_what_passes_through_them(library: str) -> None:
     assert stream.getvalue() == ""
 
 
+def test_what_repeats_itself_at_each_attempt_is_dropped() -> None:
+    """The driver's pool warns with a traceback as long as PostgreSQL is away; we say it once."""
+    stream = io.StringIO()
+    setup("INFO", stream=stream)
+    logging.getLogger("asyncpg.pool").warning("Failed to restore the pool", exc_info=OSError("refused"))
+    assert stream.getvalue() == ""
+
+
 def test_log_file_is_private(log_file: LogFile, tmp_path: Path) -> None:
     log_file.emit(record("started"))
     assert stat.S_IMODE((tmp_path / "server.log").stat().st_mode) == 0o600
