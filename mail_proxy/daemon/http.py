@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from mail_proxy.daemon.heads import http_protocol
+from mail_proxy.daemon.patience import Connection, Patience
 from mail_proxy.errors import InstanceError
 
 GRACE = 5
@@ -45,10 +48,11 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 class HttpServer(uvicorn.Server):
     """uvicorn without its hands on the signals: it would raise SIGTERM again and cut the drain short."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, *, patience: Patience | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                http=http_protocol(),
                 lifespan="off",
                 log_config=None,
                 log_level="warning",  # that it starts and stops is said by us
@@ -58,6 +62,7 @@ class HttpServer(uvicorn.Server):
             )
         )
         self._listener = listener
+        self._patience = patience or Patience()
         self.is_up = asyncio.Event()
 
     @contextlib.contextmanager
@@ -67,6 +72,14 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.is_up.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; see `Patience` for what is done in one of them."""
+        if counter % 10 == 0:
+            connections = cast("Iterable[Connection]", self.server_state.connections)
+            for connection in self._patience.lost_with(connections, asyncio.get_running_loop().time()):
+                connection.transport.close()
+        return await super().on_tick(counter)
 
     async def run_here(self) -> None:
         """Serve on the socket given, until `stop`."""
