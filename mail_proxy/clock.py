@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Protocol
+
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999 in Unix seconds; what is later was not meant as seconds."""
 
 
 class Clock(Protocol):
@@ -23,6 +25,8 @@ class SystemClock:
         return time.time()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio  # late: completion reads this module on each Tab, and never sleeps
+
         await asyncio.sleep(seconds)
 
 

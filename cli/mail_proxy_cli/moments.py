@@ -8,11 +8,12 @@ from datetime import datetime
 
 import click
 
+from mail_proxy.clock import LAST_SECOND
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _RELATIVE = re.compile(r"([+-])((?:\d{1,9}[smhdw])+)")
 _PART = re.compile(r"(\d+)([smhdw])")
 _UNIX = re.compile(r"\d{9,12}(\.\d{1,9})?")
-_FAR_FUTURE = 253_402_300_799  # the year 9999
 
 
 def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -37,6 +38,6 @@ def parse_moment(text: str, now: float) -> float:
         found = float(text)
     else:
         found = datetime.fromisoformat(text).timestamp()
-    if not 0 <= found <= _FAR_FUTURE:
+    if not 0 <= found <= LAST_SECOND:
         raise ValueError(text)
     return found

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from mail_proxy.clock import LAST_SECOND
+
 MAX_REASON = 200
-LAST_SECOND = 253402300799
-"""The end of the year 9999 in Unix seconds; what is later was not meant as seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

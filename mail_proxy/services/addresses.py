@@ -8,8 +8,6 @@ from functools import lru_cache
 
 from mail_proxy.smtp.addresses import parse_one
 
-MAX_ADDRESS = 320
-
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _PLAIN = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?P<domain>{_LABEL}(?:\.{_LABEL})*)")
@@ -44,8 +42,6 @@ def domain_of(address: str) -> str:
 
 
 def _check(address: str) -> None:
-    if len(address) > MAX_ADDRESS:
-        raise ValueError(f"is longer than {MAX_ADDRESS} characters")
     plain = _PLAIN.fullmatch(address)
     if plain is not None:
         if len(plain["local"]) > 64 or len(plain["domain"]) > 253:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from mail_proxy.clock import LAST_SECOND
 from mail_proxy.model.messages import Priority
 from mail_proxy.model.names import IDENTIFIER, MAX_BATCH_CODE, MAX_MESSAGE_ID
 from mail_proxy.services.addresses import CONTROL, bare_address, split_addresses
@@ -29,7 +30,6 @@ _REFUSED_HEADERS = {
     *("from", "to", "cc", "bcc", "resent-bcc", "subject", "received", "return-path", "x-genro-mail-id"),
 }
 _REFUSED_PREFIXES = ("content-", "mime-")
-_FAR_FUTURE = 253_402_300_799  # the year 9999
 
 
 def _header_text(text: str) -> str:
@@ -98,7 +98,7 @@ def _moment(value: object) -> float:
         value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be Unix seconds or an ISO 8601 time")
-    if not 0 <= value <= _FAR_FUTURE:
+    if not 0 <= value <= LAST_SECOND:
         raise ValueError("must be a time between 1970 and 9999")
     return float(value)
 

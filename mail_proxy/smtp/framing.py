@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-PIECE = 64 * 1024
+from mail_proxy.smtp.parts import with_crlf
 
-_BARE_LINE_END = re.compile(rb"\r\n|\r|\n")
+PIECE = 64 * 1024
 
 
 def wire_form(content: bytes) -> bytes:
@@ -15,8 +14,7 @@ def wire_form(content: bytes) -> bytes:
 
     A bare CR or LF would let content be read by some servers as ending early, and as commands after that.
     """
-    if not content.count(b"\r") == content.count(b"\n") == content.count(b"\r\n"):
-        content = _BARE_LINE_END.sub(b"\r\n", content)
+    content = with_crlf(content)
     if not content.endswith(b"\r\n"):
         content += b"\r\n"
     if content.startswith(b"."):
