@@ -36,7 +36,9 @@ def may_prompt() -> bool:
 
 
 def read_secret_line() -> str:
-    """Read a secret from standard input: its first line."""
+    """Read a secret from standard input: its first line; unseen, if somebody types it."""
+    if sys.stdin.isatty():
+        return str(click.prompt("password", hide_input=True, err=True))
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
         raise click.UsageError("standard input holds no password")

@@ -190,6 +190,17 @@ def test_prompts_for_a_tenant(a: Cli) -> None:
     assert tenant["client_auth"] == {"method": "bearer", "token": "***"}
 
 
+def test_a_password_for_standard_input_is_typed_unseen(a: Cli) -> None:
+    """Nobody pipes anything: then a person is asked, and the screen keeps the secret."""
+    words = ("a", "acme", "accounts", "add", "main", "--host", "smtp.acme.test", "--user", "bot")
+    terminal = Terminal(a, *words, "--password-stdin")
+    terminal.answer("password:", "hunter2")
+    code, shown = terminal.end()
+    assert code == 0
+    assert "hunter2" not in shown
+    assert a("a", "acme", "accounts", "show", "main", "--json").json()["user"] == "bot"
+
+
 def test_prompts_for_an_account(a: Cli) -> None:
     """The password is typed unseen."""
     terminal = Terminal(a, "a", "acme", "accounts", "add", "main")
