@@ -43,6 +43,21 @@ def server_options(function: F) -> F:
     return function
 
 
+def drain_options(function: F) -> F:
+    """The options that say how long a server has to finish what it is sending."""
+    timeout = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        default=DRAIN_TIMEOUT,
+        show_default=True,
+        help="Seconds to wait for what is being sent.",
+    )
+    force = click.option(
+        "-f", "--force", is_flag=True, help="Kill at once; what is being sent may be sent twice."
+    )
+    return timeout(force(function))
+
+
 @command("start")
 @click.argument("name", metavar="INSTANCE", required=False, shell_complete=complete_instances)
 @click.option(
@@ -97,14 +112,7 @@ def serve(scope: Scope, /, name: str | None, *, ready_fd: int | None, **options:
 @command("stop")
 @click.argument("name", metavar="INSTANCE", required=False, shell_complete=complete_instances)
 @click.option("--all", "every", is_flag=True, help="Stop all instances.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=DRAIN_TIMEOUT,
-    show_default=True,
-    help="Seconds to wait for what is being sent.",
-)
-@click.option("-f", "--force", is_flag=True, help="Kill at once; what is being sent may be sent twice.")
+@drain_options
 @pass_scope
 def stop(scope: Scope, name: str | None, *, every: bool, timeout: float, force: bool) -> int:
     """Stop a server after what it is sending."""
@@ -115,14 +123,7 @@ def stop(scope: Scope, name: str | None, *, every: bool, timeout: float, force: 
 @command("restart")
 @click.argument("name", metavar="INSTANCE", required=False, shell_complete=complete_instances)
 @click.option("--all", "every", is_flag=True, help="Restart all instances that run.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=DRAIN_TIMEOUT,
-    show_default=True,
-    help="Seconds to wait for what is being sent.",
-)
-@click.option("-f", "--force", is_flag=True, help="Kill at once; what is being sent may be sent twice.")
+@drain_options
 @pass_scope
 def restart(scope: Scope, name: str | None, *, every: bool, timeout: float, force: bool) -> int:
     """Stop a server and start it again where it was.
