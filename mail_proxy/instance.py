@@ -130,9 +130,8 @@ class Instance:
 
     def repair_permissions(self) -> list[str]:
         """Take away what others may do here (contract: security.md, Files); return a warning for each."""
-        return [
-            warning for path, allowed in self._guarded() if (warning := _restrict(path, allowed)) is not None
-        ]
+        found = [_restrict(path, allowed) for path, allowed in self._guarded()]
+        return [warning for warning in (_foreign(self.directory), *found) if warning is not None]
 
     def _guarded(self) -> Iterator[tuple[Path, int]]:
         yield self.directory, PRIVATE_DIRECTORY
@@ -246,6 +245,14 @@ def _exists(path: Path) -> bool:
         except (FileNotFoundError, NotADirectoryError):
             return False
     return True
+
+
+def _foreign(directory: Path) -> str | None:
+    """Warn of a directory made by somebody else, who knows the token in it and can open it again."""
+    owner = directory.stat().st_uid
+    if owner in (os.geteuid(), 0):
+        return None
+    return f"{directory} belongs to another user (uid {owner}), who may read and change all that is in it"
 
 
 def _restrict(path: Path, allowed: int) -> str | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from mail_proxy.errors import AlreadyRunning, InstanceError, NotRunning
+from mail_proxy.files import write_private
 from mail_proxy.instance import Instance
 
 LOCK_FILE = "lock"
@@ -310,11 +311,8 @@ def _remember_port(descriptor: int, port: int) -> None:
 
 
 def _write_pid_file(path: Path, info: ServerInfo) -> None:
-    # In one step, so that no reader meets half of it.
-    new = path.with_name(f"{path.name}.new")
-    new.touch(mode=0o600)
-    new.write_text(json.dumps(asdict(info)) + "\n", "ascii")
-    new.replace(path)
+    # In one step, so that no reader meets half of it, and by a name that nobody can have laid a link under.
+    write_private(path, json.dumps(asdict(info)) + "\n")
 
 
 def _read_pid_file(path: Path) -> ServerInfo | None:

@@ -100,6 +100,18 @@ def test_two_servers_on_one_instance_are_impossible(instance: Instance, serve: S
         pass
 
 
+def test_a_link_laid_where_the_pid_file_is_prepared_leads_nowhere(instance: Instance, tmp_path: Path) -> None:
+    """In a directory that was open to others, it would let them choose a file to be overwritten."""
+    precious = tmp_path / "precious"
+    precious.write_text("as it was")
+    instance.pid_file.with_name("pid.new").symlink_to(precious)
+    instance.pid_file.symlink_to(precious)
+    with hold(instance) as lock:
+        lock.announce("127.0.0.1", PORT)
+        assert not instance.pid_file.is_symlink()
+    assert precious.read_text() == "as it was"
+
+
 def test_the_pid_file_is_private_and_gone_at_the_end(instance: Instance) -> None:
     """It is there, mode 0600, from the announcement to the end of the block."""
     with hold(instance) as lock:

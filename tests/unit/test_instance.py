@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -213,6 +214,17 @@ class TestPermissions:
         (instance.directory / "link").symlink_to(target)
         assert instance.repair_permissions() == []
         assert mode(target) == 0o644
+
+    def test_a_directory_of_somebody_else_is_a_warning(
+        self, instance: Instance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who made it may have put a token of theirs into it, and links."""
+        if os.geteuid() == 0:
+            os.chown(instance.directory, 4242, -1)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: 4242)
+        (warning,) = instance.repair_permissions()
+        assert warning.startswith(f"{instance.directory} belongs to another user (uid ")
 
     def test_what_cannot_be_changed_is_a_warning(
         self, instance: Instance, monkeypatch: pytest.MonkeyPatch
