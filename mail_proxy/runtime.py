@@ -112,18 +112,22 @@ async def _vault(
     environ: Mapping[str, str],
     where: str,
 ) -> Vault:
-    """Find the key and make sure that it is the one this database was written with."""
-    key_file = instance.key_file if instance else None
+    """Find the key and make sure that it is the one this database was written with.
+
+    A key in the instance's directory is for its own SQLite file: nodes that share a PostgreSQL database are
+    given theirs, or each would bring one of its own.
+    """
+    key_file = instance.key_file if instance and database.dialect == "sqlite" else None
     found = find_key(environ, key_file)
     check = await settings.get(KEY_CHECK)
-    if found is None and check is None and database.dialect == "sqlite" and key_file is not None:
+    if found is None and check is None and key_file is not None:
         found = create_key_file(key_file)
     if found is None:
         if check is not None:
             raise KeyMismatch(
                 f"the secrets in database {where} are encrypted, and there is no key: give the one they were "
-                "written with as MAIL_PROXY_ENCRYPTION_KEY, /run/secrets/encryption_key or "
-                f"{key_file or 'encryption.key of the instance'}"
+                "written with as MAIL_PROXY_ENCRYPTION_KEY or /run/secrets/encryption_key"
+                + (f", or put it back as {key_file}" if key_file else "")
             )
         return Vault.without_key()
     return await _checked(settings, found, where)

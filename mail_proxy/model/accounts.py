@@ -76,6 +76,11 @@ class Account:
         return self.host == SANDBOX_HOST
 
     @property
+    def may_be_clear(self) -> bool:
+        """Whether the password may go over an unencrypted connection: only if `tls` says so itself."""
+        return self.tls is TlsMode.NONE
+
+    @property
     def effective_tls(self) -> TlsMode:
         """The mode in force: `tls` if given, else by port and `use_tls` (contract: delivery.md, TLS)."""
         if self.tls is not None:

@@ -17,7 +17,7 @@ from mail_proxy.store import Store
 
 _SECRETS = ("password", "imap_password")
 _NOT_CONFIGURATION = frozenset({"id", "tenant_id"})
-_SMTP_ADDRESS = ("host", "port", "effective_tls", "tls_verify")
+_SMTP_ADDRESS = ("host", "port", "effective_tls", "may_be_clear", "tls_verify")
 _IMAP_ADDRESS = ("imap_host", "imap_port", "imap_ssl")
 _ADDRESSES = ("host", "port", "imap_host", "imap_port")
 
@@ -147,7 +147,7 @@ def _refuse_repointing(current: Account, changed: Account, given: AccountInput) 
         moved = [name for name in address if getattr(current, name) != getattr(changed, name)]
         kept = getattr(changed, secret) is not None and getattr(given, secret) in (None, MASK)
         if moved and kept:
-            what = moved[0].replace("effective_tls", "tls")
+            what = "tls" if moved[0] in ("effective_tls", "may_be_clear") else moved[0]
             faults.append(Fault((secret,), f"must be given again when {what} changes"))
     if faults:
         raise InvalidInput.of(faults)

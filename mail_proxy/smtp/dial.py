@@ -61,7 +61,7 @@ async def dial(
 
 def may_say_password(account: Account, peer: str, *, is_encrypted: bool) -> bool:
     """Tell whether the password may go to the IP address `peer` (contract: delivery.md, TLS)."""
-    return is_encrypted or account.tls is TlsMode.NONE or ip_address(peer).is_loopback
+    return is_encrypted or account.may_be_clear or ip_address(peer).is_loopback
 
 
 def server_name(account: Account) -> str:

@@ -179,3 +179,13 @@ async def test_a_tenant_cannot_name_a_file_of_the_server(desk: Desk) -> None:
     assert (
         await desk.services.accounts.update("acme", "main", {"tls_ca": PEM}, by_tenant=True)
     ).tls_ca == PEM
+
+
+async def test_giving_up_encryption_asks_for_the_password_again(desk: Desk) -> None:
+    """On a port that implies none, `tls` none still says that the password may go in clear."""
+    plain = {"id": "plain", "host": "smtp.example.org", "port": 2525, "password": "pw"}
+    await desk.services.accounts.create("acme", plain)
+
+    assert await faults(desk.services.accounts.update("acme", "plain", {"tls": "none"})) == {"password"}
+    changed = await desk.services.accounts.update("acme", "plain", {"tls": "none", "password": "new"})
+    assert changed.password == "new"

@@ -159,9 +159,21 @@ async def test_a_lost_key_is_not_replaced(instance: Instance) -> None:
 
     assert str(caught.value) == (
         f"the secrets in database {instance.database} are encrypted, and there is no key: give the one they "
-        f"were written with as MAIL_PROXY_ENCRYPTION_KEY, /run/secrets/encryption_key or {instance.key_file}"
+        "were written with as MAIL_PROXY_ENCRYPTION_KEY or /run/secrets/encryption_key, "
+        f"or put it back as {instance.key_file}"
     )
     assert not instance.key_file.exists()
+
+
+async def test_a_key_file_is_for_the_file_beside_it(instance: Instance, postgres_url: str) -> None:
+    """It never becomes the key of a PostgreSQL database, which other nodes could not read then."""
+    async with opened_instance(instance):
+        assert instance.key_file.exists()
+
+    config = load_config(None, config_of(postgres_url))
+    async with open_services(config, instance, environ={}) as runtime:
+        with pytest.raises(KeyMismatch, match="storing a secret needs an encryption key"):
+            await runtime.services.accounts.create("default", ACCOUNT)
 
 
 async def test_a_wrong_key_is_refused_at_the_start(database_url: str) -> None:
