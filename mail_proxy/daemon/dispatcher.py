@@ -6,15 +6,15 @@ look sooner.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
 from mail_proxy.bell import Wake
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
+from mail_proxy.daemon.crew import Crew
 from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Turn
 from mail_proxy.daemon.leases import LEASE, Leases
 from mail_proxy.daemon.outage import Outage
@@ -70,9 +70,9 @@ class Dispatcher:
         self._told = told
         self.wake = Wake()
         self._lanes = Lanes(config.max_concurrent_sends, ByteBudget(config.max_inflight_mb * MEGABYTE))
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._crew = Crew(self.wake.set)
+        self._renewing = Crew(self.wake.set)
         self._leases = Leases(store.queue, clock, owner)
-        self._failure: BaseException | None = None
         self._stopping = False
         self._outage = Outage("dispatch")
         self._recorder = Recorder(
@@ -93,18 +93,16 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatch until `stop`; raises what a bug raised, so that the process ends rather than limps."""
-        renewing = asyncio.create_task(self._leases.keep(), name="renew leases")
-        renewing.add_done_callback(self._ended)
+        self._renewing.spawn(self._leases.keep(), "renew leases")
         try:
             await self.recover()
             await self._loop()
             await self._leases.give_back(self._lanes.dismiss())
             await self.idle()
+            self._renewing.check()
         finally:
-            left = {renewing, *self._tasks}
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left)
+            await self._renewing.end()
+            await self._crew.end()
 
     def stop(self) -> None:
         """Claim no more; `run` returns when what is under way has ended."""
@@ -142,13 +140,7 @@ class Dispatcher:
 
     async def idle(self) -> None:
         """Wait until nothing is under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        await self._crew.idle()
 
     async def _loop(self) -> None:
         """Step until `stop`; in test mode only when asked, and then until what was asked for is done."""
@@ -157,9 +149,10 @@ class Dispatcher:
             pause: float = self._config.send_loop_interval
             if is_asked or is_at_work or not self._config.test_mode:
                 pause = await self._guarded_step()
-                is_at_work = bool(self._tasks)
+                is_at_work = bool(self._crew)
             is_asked = await self.wake.wait(pause)
-            self._raise_failure()
+            self._crew.check()
+            self._renewing.check()
 
     async def _guarded_step(self) -> float:
         try:
@@ -253,18 +246,7 @@ class Dispatcher:
             return  # lost in a long sleep and claimed again: who has it in hand goes on under the new lease
         self._leases.in_hand.add(message.seq)
         turn = self._lanes.enqueue(lane, message)
-        self._spawn(self._send(message, account, lane, turn), f"send {message.pk}")
-
-    def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failure = self._failure or error
-            self.wake.set()
+        self._crew.spawn(self._send(message, account, lane, turn), f"send {message.pk}")
 
     async def _send(self, claimed: Claimed, account: Account, lane: Lane, turn: Turn) -> None:
         """One message's way from the claim to its settlement."""
@@ -304,7 +286,7 @@ class Dispatcher:
             return None
         is_news = lane.learn(outcome, self._clock.now())
         if lane.rest and lane.waiting:
-            self._spawn(self._leases.give_back(lane.dismiss()), "give back")
+            self._crew.spawn(self._leases.give_back(lane.dismiss()), "give back")
         return Attempted(outcome, is_news)
 
     async def _begin_final(self, claimed: Claimed, account: Account) -> None:

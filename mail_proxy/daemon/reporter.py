@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from mail_proxy.callbacks.poster import Poster, Target, target_for
 from mail_proxy.callbacks.report import entry
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
+from mail_proxy.daemon.crew import Crew
 from mail_proxy.daemon.outage import Outage
 from mail_proxy.errors import DatabaseError, KeyMismatch, NotFound
 from mail_proxy.model.reports import Reportable
@@ -75,8 +75,7 @@ class Reporter:
         self._poster = poster
         self.wake = Wake()
         self._lines: dict[str, _Line] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failure: BaseException | None = None
+        self._crew = Crew(self.wake.set)
         self._stopping = False
         self._outage = Outage("reporting")
 
@@ -97,10 +96,7 @@ class Reporter:
                 await self._guarded_step(is_asked=False)
             await self.idle()
         finally:
-            for task in self._tasks:
-                task.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
+            await self._crew.end()
 
     async def step(self, *, is_asked: bool = False) -> float:
         """Begin a post to each tenant with news that can be reached; return when to look again (seconds).
@@ -118,15 +114,13 @@ class Reporter:
                 line.is_rung = True
             elif line.way.until <= now:
                 line.is_busy = True
-                self._spawn(self._serve(tenant_id, line), f"report to {tenant_id}")
+                self._crew.spawn(self._serve(tenant_id, line), f"report to {tenant_id}")
         tries = [moment for line in self._lines.values() if (moment := line.next_try(now)) is not None]
         return min([self._config.send_loop_interval, *(moment - now for moment in tries)])
 
     async def idle(self) -> None:
         """Wait until no post is under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        self._raise_failure()
+        await self._crew.idle()
 
     async def _loop(self) -> None:
         is_asked = False
@@ -137,7 +131,7 @@ class Reporter:
             else:
                 pause = self._config.send_loop_interval
             is_asked = await self.wake.wait(pause)
-            self._raise_failure()
+            self._crew.check()
             await self._clock.sleep(GATHER)
 
     async def _guarded_step(self, *, is_asked: bool) -> float:
@@ -148,21 +142,6 @@ class Reporter:
             return DATABASE_PAUSE
         self._outage.over()
         return pause
-
-    def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failure = self._failure or error
-            self.wake.set()
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
 
     async def _serve(self, tenant_id: str, line: _Line) -> None:
         """Post to one tenant until there is nothing left to tell, or it does not answer as it should."""
