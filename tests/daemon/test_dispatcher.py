@@ -256,14 +256,15 @@ async def test_what_comes_back_to_a_deleted_account_fails(rig: Dispatching, serv
 
 
 async def test_nothing_waits_for_the_back_up_poll(database_url: str, server: SmtpServer) -> None:
-    """Batch after batch, a retry, a message that comes late: each is gone for by itself."""
-    server.at = {Stage.RCPT: ["451 4.7.1 not yet"]}
+    """Batch after batch, a message that comes late, its retry: each is gone for by itself."""
     settings = {"GMP_SEND_LOOP_INTERVAL": "3600", "GMP_RETRY_DELAYS": "0.05"}
     async with dispatching(database_url, settings, clock=SystemClock()) as rig:
         await rig.add_account(server, batch_size=2)
         await rig.queue(*(f"m{number}" for number in range(9)))
         async with running(rig.dispatcher):
             await server.wait_for(9)
+            await rig.database.until_done("settle", 9)
+            server.at = {Stage.RCPT: ["451 4.7.1 not yet"]}
             await rig.queue("late")
             rig.dispatcher.wake.set()
             await server.wait_for(10)

@@ -68,6 +68,17 @@ async def test_what_happens_during_a_post_is_told_right_after(desk: Reporting) -
     assert desk.told == [("m1", "sent"), ("m2", "sent")]
 
 
+async def test_a_ring_during_a_post_leads_to_a_look_after_it(desk: Reporting) -> None:
+    """What happened when the post had read its last is not left to the back-up poll."""
+    desk.app.answer = Answer(delay=0.05)
+    await desk.happen("m1", "sent")
+    await desk.reporter.step()
+    await desk.reporter.step()
+    await desk.reporter.idle()
+    async with asyncio.timeout(5):
+        await desk.reporter.wake.wait(None)
+
+
 @pytest.mark.parametrize("refusal", REFUSALS)
 async def test_what_is_not_accepted_is_posted_again_with_growing_pauses(
     desk: Reporting, refusal: Answer
