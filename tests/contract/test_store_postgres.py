@@ -241,7 +241,9 @@ async def test_listening_ends_when_the_line_is_lost(own_server: PostgresServer) 
         listening = asyncio.create_task(opened.listen(heard.put_nowait))
         await heard_something(opened, heard)
         own_server.halt(signal.SIGQUIT)
-        await asyncio.wait_for(asyncio.gather(listening, return_exceptions=True), 10)
+        done, _ = await asyncio.wait([listening], timeout=10)
+        assert done == {listening}
+        assert listening.exception() is None
     finally:
         await opened.close()
 

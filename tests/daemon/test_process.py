@@ -220,8 +220,10 @@ async def test_the_bell_reaches_the_running_server(instance: Instance, serve: Se
 
 
 async def test_the_bell_is_silent_without_a_server(instance: Instance) -> None:
-    """Ringing is a hint: where nobody listens nothing happens."""
+    """Ringing is a hint: where nobody listens nothing happens, and nothing is left behind."""
+    before = sorted(instance.directory.iterdir())
     await SignalBell(instance).ring()
+    assert sorted(instance.directory.iterdir()) == before
 
 
 def test_the_port_is_remembered(instance: Instance, serve: Serve) -> None:

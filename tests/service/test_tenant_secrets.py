@@ -6,6 +6,7 @@ import pytest
 
 from mail_proxy.errors import Forbidden, InvalidInput
 from mail_proxy.model.tenants import AuthMethod, ClientAuth
+from mail_proxy.services.views import tenant_view
 from tests.support.services import Desk
 
 BEARER = {"method": "bearer", "token": "t0ken"}
@@ -35,7 +36,10 @@ async def faults(asked: object) -> set[str]:
 )
 async def test_what_a_tenant_may_change_of_itself(desk: Desk, fields: dict[str, object]) -> None:
     """Its name, its application, its secrets."""
-    await desk.services.tenants.update("acme", fields, by_tenant=True)
+    changed = await desk.services.tenants.update("acme", fields, by_tenant=True)
+    view = tenant_view(changed)
+    secret = {"webhook_secret": "***", "client_auth": BASIC | {"password": "***"}}
+    assert {name: view[name] for name in fields} == {name: secret.get(name, fields[name]) for name in fields}
 
 
 @pytest.mark.parametrize(

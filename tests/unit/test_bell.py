@@ -68,9 +68,14 @@ async def test_a_local_bell_wakes_everyone() -> None:
     assert [await wake.wait(None) for wake in wakes] == [True, True]
 
 
-async def test_a_silent_bell_rings_for_nobody() -> None:
+async def test_a_silent_bell_leaves_the_others_of_a_chime_alone() -> None:
     """It may be rung all the same."""
-    await SilentBell().ring(run_now=True)
+    loud, wake = LocalBell(), Wake()
+    loud.add(wake)
+
+    await Chime(SilentBell(), loud).ring(run_now=True)
+
+    assert await wake.wait(None) is True
 
 
 class Line:
