@@ -110,7 +110,8 @@ class Messages:
             for message, place in zip(fresh, places, strict=True)
         ]
         event = NewEvent(event_type=EventType.QUEUED, event_ts=now, description="queued")
-        yield Many(SQL["insert"], params)
+        # Always in the same order, so that nodes that take the same ids at once wait for, not on, each other.
+        yield Many(SQL["insert"], sorted(params, key=lambda row: (str(row["id"]), str(row["tenant_id"]))))
         yield Many(SQL["insert_payload"], params)
         yield Many(
             SQL["insert_event"],
