@@ -18,7 +18,6 @@ from mail_proxy.daemon.process import ServerInfo, running
 from mail_proxy.errors import InstanceError, StartFailed
 from mail_proxy.instance import Instance
 
-DEFAULT_PORT = 8000
 PORTS_TRIED = 200
 
 HEALTH_TIMEOUT = 5.0

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from email import message_from_bytes
 from email.policy import SMTP
-
-import pytest
 
 from mail_proxy.clock import SystemClock
 from mail_proxy.model.messages import EventType
@@ -21,20 +18,6 @@ RAW = (
     "From: Zoë <zoe@example.org>\r\nTo: ann@example.net\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n"
     "Message-ID: <given@example.org>\r\nDate: Fri, 21 Nov 2025 10:00:00 +0000\r\n\r\nHello.\r\n.\r\nBye.\r\n"
 ).replace("Zoë", "Zoe")
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer().running() as running_server:
-        yield running_server
-
-
-@pytest.fixture
-async def rig(database_url: str, server: SmtpServer) -> AsyncIterator[Dispatching]:
-    """A dispatcher, and an account `main` that speaks to the server."""
-    async with dispatching(database_url) as made:
-        await made.add_account(server)
-        yield made
 
 
 async def test_a_message_given_by_fields_arrives(rig: Dispatching, server: SmtpServer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,26 +11,12 @@ from mail_proxy.daemon.preparation import Prepared, Preparer
 from mail_proxy.model.messages import EventType
 from mail_proxy.model.queue import Claimed
 from mail_proxy.model.verdicts import Bounced
-from tests.support.dispatching import OWNER, Dispatching, dispatching, running
+from tests.support.dispatching import OWNER, Dispatching, running
 from tests.support.scripted_server import Fault
 from tests.support.smtp_server import SmtpServer, Stage
 
 OTHER = "node-b"
 LEASE = 30
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer().running() as running_server:
-        yield running_server
-
-
-@pytest.fixture
-async def rig(database_url: str, server: SmtpServer) -> AsyncIterator[Dispatching]:
-    """A dispatcher, and an account `main` that speaks to the server."""
-    async with dispatching(database_url) as made:
-        await made.add_account(server)
-        yield made
 
 
 async def test_a_message_another_node_took_over_is_not_sent_from_here(

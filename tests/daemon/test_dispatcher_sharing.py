@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -19,20 +18,6 @@ from tests.support.scripted_server import Fault
 from tests.support.smtp_server import SmtpServer, Stage
 
 BARRED = "535 5.7.8 not you"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer().running() as running_server:
-        yield running_server
-
-
-@pytest.fixture
-async def rig(database_url: str, server: SmtpServer) -> AsyncIterator[Dispatching]:
-    """A dispatcher, and an account `main` that speaks to the server."""
-    async with dispatching(database_url) as made:
-        await made.add_account(server)
-        yield made
 
 
 async def test_a_server_that_hangs_delays_no_other_account(rig: Dispatching, server: SmtpServer) -> None:
