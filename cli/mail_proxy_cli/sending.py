@@ -13,7 +13,7 @@ from mail_proxy.model.messages import Message, RecipientStatus, Status
 from mail_proxy_cli.output import one_line
 
 if TYPE_CHECKING:
-    from mail_proxy.services.intake import Rejection
+    from mail_proxy.services.judging import Rejection
     from mail_proxy.services.services import Services
 
 STDIN = "-"
@@ -81,7 +81,7 @@ async def queue_files(
             for file, name in zip(some, ids, strict=True)
             if file.error is None
         ]
-        submission = await services.messages.submit(entries, tenant_id=tenant_id)
+        submission = await services.intake.submit(entries, tenant_id=tenant_id)
         reasons = {str(each.id): _reason(each) for each in submission.rejected}
         for file, name in zip(some, ids, strict=True):
             error = file.error or reasons.get(name)

@@ -54,5 +54,10 @@ async def delete_account(request: ApiRequest) -> Response:
     return ok()
 
 
+async def test_account(request: ApiRequest) -> Response:
+    """Log in at the account's servers, now, and tell how that went."""
+    raise NotImplementedError
+
+
 async def _found(request: ApiRequest, *named: object) -> Account:
     return await request.services.accounts.find(request.path("id"), request.tenant(*named))

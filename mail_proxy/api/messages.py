@@ -1,4 +1,4 @@
-"""Messages: taking them in, and telling what became of them."""
+"""Messages: telling what became of them."""
 
 from __future__ import annotations
 
@@ -6,41 +6,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
-from mail_proxy.api.answers import JSON, encoded, failed, ok
-from mail_proxy.api.errors import faults_view
+from mail_proxy.api.answers import JSON, encoded, ok
 from mail_proxy.api.requests import ApiRequest
-from mail_proxy.api.schemas import MessagesQuery, SubmissionInput, TenantQuery
+from mail_proxy.api.schemas import MessagesQuery, TenantQuery
 from mail_proxy.errors import NotFound
 from mail_proxy.model.messages import Message, MessageFilter
-from mail_proxy.services.inputs import checked
-from mail_proxy.services.intake import Rejection
 from mail_proxy.services.messages import handfuls
 from mail_proxy.services.views import event_view, message_view
-
-ALL_INVALID = "every message was rejected: see 'rejected'"
-
-
-async def add_messages(request: ApiRequest) -> Response:
-    """Queue messages; those that are answered for are on disk.
-
-    200 tells how many were queued, and which were rejected and why. 400 when there were messages and every
-    one was invalid. 413 for more messages than GMP_MAX_ENQUEUE_BATCH; then, and when a tenant's token comes
-    with a message of another tenant (401), nothing is queued.
-    """
-    given = checked(SubmissionInput, await request.body())
-    request.tenant(*(_tenant_of(entry) for entry in given.messages if request.by_tenant))
-    done = await request.services.messages.submit(
-        given.messages,
-        tenant_id=request.principal.tenant_id,
-        default_priority=given.default_priority,
-    )
-    rejected = [_rejection_view(each) for each in done.rejected]
-    if done.is_all_invalid:
-        return failed(400, ALL_INVALID, {"error": ALL_INVALID, "rejected": rejected})
-    fields: dict[str, object] = {"queued": done.queued, "rejected": rejected}
-    if done.warnings:
-        fields["warnings"] = done.warnings
-    return ok(fields)
 
 
 async def list_messages(request: ApiRequest) -> Response:
@@ -75,6 +47,11 @@ async def list_events(request: ApiRequest) -> Response:
     message = await _found(request)
     events = await request.services.messages.events(message)
     return ok(events=[event_view(event) for event in events])
+
+
+async def list_receipts(request: ApiRequest) -> Response:
+    """List the PEC receipts of a message, raw."""
+    raise NotImplementedError
 
 
 async def _found(request: ApiRequest) -> Message:
@@ -120,15 +97,3 @@ async def _pieces(
     for some in others:
         yield b"," + encoded(await shown.views(some))[1:-1]
     yield b'],"next_cursor":' + encoded(next_cursor) + b"}"
-
-
-def _tenant_of(entry: object) -> object:
-    named = entry.get("tenant_id") if isinstance(entry, Mapping) else None
-    return named if isinstance(named, str) else None  # what is no name at all is a fault of its message
-
-
-def _rejection_view(rejection: Rejection) -> dict[str, object]:
-    view: dict[str, object] = {"id": rejection.id, "reason": rejection.reason}
-    if rejection.errors:
-        view["errors"] = faults_view(rejection.errors)
-    return view

@@ -35,8 +35,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
+    """`endpoint` is its method and the pattern of its path, such as ``GET /account/{id}``."""
+
     http: Request
     node: Node
+    endpoint: str
     principal: Principal
 
     @property

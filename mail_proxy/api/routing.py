@@ -29,6 +29,15 @@ class Endpoint:
     level: Level
     handler: Handler
 
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it may change something, and so belongs in the command log."""
+        return self.method != "GET"
+
 
 def routes_of(endpoints: Iterable[Endpoint], node: Node) -> list[Route]:
     """Make one route for each path, in the order of the table: the first that fits is taken."""
@@ -63,7 +72,7 @@ class Resource:
             raise HTTPException(405, f"use one of {allowed} here", {"Allow": allowed})
         tokens = self._node.runtime.services.authentication
         principal = await principal_of(endpoint.level, request.headers, tokens)
-        return await endpoint.handler(ApiRequest(request, self._node, principal))
+        return await endpoint.handler(ApiRequest(request, self._node, endpoint.name, principal))
 
 
 class ExactRoute(Route):

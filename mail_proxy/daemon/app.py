@@ -175,7 +175,7 @@ class _Followers:
         policy = AddressPolicy.of(config.allowed_networks)
         self.dispatcher.reconfigure(config)
         self.reporter.reconfigure(config)
-        self.runtime.services.messages.reconfigure(config)
+        self.runtime.services.intake.reconfigure(config)
         self.client.reconfigure(policy)
         self.agent.reconfigure(
             timeouts=_timeouts(config),

@@ -1,284 +1,124 @@
-"""From what an application hands in to what the store takes.
-
-Every message is judged by itself, and all its faults are told at once.
-"""
+"""Handing in: judging the messages of a request and queueing the valid ones, durably."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mail_proxy.bell import Bell
+from mail_proxy.clock import Clock
+from mail_proxy.config import Config
 from mail_proxy.encryption import Tracking
-from mail_proxy.errors import Fault, foremost
-from mail_proxy.model.accounts import Account
-from mail_proxy.model.messages import NewMessage, PayloadKind
-from mail_proxy.model.names import DEFAULT_TENANT
-from mail_proxy.model.tenants import Tenant
-from mail_proxy.services.addresses import bare_address, domain_of
-from mail_proxy.services.fields import message_id
-from mail_proxy.services.identifiers import new_pk
-from mail_proxy.services.inputs import (
-    RECIPIENT_FIELDS,
-    EnvelopeInput,
-    MessageInput,
-    doubled,
-    examined,
-    missing,
-    unknown_names,
-    unused_names,
-)
-from mail_proxy.services.payloads import stored_fields
-from mail_proxy.smtp import eml
-from mail_proxy.smtp.addresses import to_ascii
+from mail_proxy.errors import NotFound, TooLarge
+from mail_proxy.model.messages import NewMessage
+from mail_proxy.model.names import DEFAULT_TENANT, is_identifier
+from mail_proxy.services.judging import Directory, Judge, Rejection, warnings_of
+from mail_proxy.store import Store
+from mail_proxy.store.intake import Taken
 
-DEFAULT_ACCOUNT = "default"
-
-MAX_RECIPIENTS = 10_000
-"""Of a message given raw; the lists of one given by fields have their own limit."""
+LONGEST_TURN = 0.02
+"""Seconds for which the judging of a batch keeps everybody else waiting."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """A message that was not queued. `is_invalid` tells a fault of the message from a used id."""
+class Submission:
+    """What became of the messages of one request."""
 
-    id: str | None
-    reason: str
-    errors: tuple[Fault, ...] = ()
-    is_invalid: bool = True
+    queued: int
+    rejected: tuple[Rejection, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def is_all_invalid(self) -> bool:
+        """There were messages, and every one was refused for a fault of its own."""
+        return not self.queued and bool(self.rejected) and all(each.is_invalid for each in self.rejected)
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """The tenants and accounts that the messages of one request may name."""
+class IntakeService:
+    def __init__(self, store: Store, clock: Clock, bell: Bell, config: Config, tracking: Tracking) -> None:
+        self._store = store
+        self._clock = clock
+        self._bell = bell
+        self._config = config
+        self._tracking = tracking
 
-    tenants: Mapping[str, Tenant]
-    accounts: Mapping[str, Sequence[Account]]
+    def reconfigure(self, config: Config) -> None:
+        """Take what can change without a restart."""
+        self._config = config
 
-    def tenant_of(self, account_id: str | None) -> str:
-        """The tenant of a message that names none: the owner of the account if there is just one.
+    async def submit(
+        self,
+        entries: Sequence[object],
+        *,
+        tenant_id: str | None = None,
+        default_priority: int | None = None,
+    ) -> Submission:
+        """Queue the valid ones of `entries`, durably when this returns.
 
-        Raises ValueError when several tenants have an account of this id.
+        `tenant_id` is the only tenant they may belong to (None: any). Raises `TooLarge` for too many.
         """
-        owners = [
-            tenant_id
-            for tenant_id, accounts in self.accounts.items()
-            if any(account.id == account_id for account in accounts)
-        ]
-        if account_id is None or not owners:
-            return DEFAULT_TENANT
-        if len(owners) > 1:
-            raise ValueError(f"several tenants have an account '{account_id}': say which by tenant_id")
-        return owners[0]
-
-    def account_for(self, tenant_id: str, account_id: str | None) -> Account:
-        """The account named, or the tenant's only or default one; raise ValueError with the reason."""
-        accounts = self.accounts.get(tenant_id, ())
-        if account_id is not None:
-            for account in accounts:
-                if account.id == account_id:
-                    return account
-            raise ValueError(f"the tenant has no account '{account_id}'")
-        if not accounts:
-            raise ValueError("the tenant has no account")
-        if len(accounts) == 1:
-            return accounts[0]
-        for account in accounts:
-            if account.id == DEFAULT_ACCOUNT:
-                return account
-        raise ValueError("the tenant has several accounts and none is called 'default': say which")
-
-
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """Judges the messages of one request."""
-
-    directory: Directory
-    tracking: Tracking
-    default_priority: int
-    fixed_tenant: str | None
-
-    def judge(self, raw: object) -> NewMessage | Rejection:
-        """Return the message ready for the store, or why it is refused."""
-        given, faults = examined(MessageInput, raw)
-        if not isinstance(raw, Mapping):
-            return _refused(raw, faults)
-        fields: Mapping[str, object] = raw
-        faults += doubled(fields)
-        account = self._destination(fields, faults)
-        content = None
-        if fields.get("raw") is None:
-            faults += _missing(fields, given, account, faults)
-            if given is not None and account is not None and not faults:
-                content = _from_fields(given, account)
-        elif given is not None and given.raw is not None:
-            content = _from_raw(given, given.raw, faults)
-        if given is None or account is None or content is None or faults:
-            return _refused(raw, faults)
-        return self._new(given, account, content)
-
-    def _destination(self, fields: Mapping[str, object], faults: list[Fault]) -> Account | None:
-        """Find the account even of a message with other faults, so that all are told at once."""
-        tenant_id, account_id = fields.get("tenant_id"), fields.get("account_id")
-        if not isinstance(account_id, str | None) or not isinstance(tenant_id, str | None):
-            return None
-        if self.fixed_tenant is not None and tenant_id not in (None, self.fixed_tenant):
-            faults.append(Fault(("tenant_id",), "is not the tenant of this token"))
-            return None
-        try:
-            tenant_id = tenant_id or self.fixed_tenant or self.directory.tenant_of(account_id)
-        except ValueError as error:
-            faults.append(Fault(("tenant_id",), str(error)))
-            return None
-        tenant = self.directory.tenants.get(tenant_id)
-        if tenant is None or not tenant.active:
-            problem = "no such tenant" if tenant is None else "the tenant is not active"
-            faults.append(Fault(("tenant_id",), problem))
-            return None
-        try:
-            return self.directory.account_for(tenant_id, account_id)
-        except ValueError as error:
-            faults.append(Fault(("account_id",), str(error)))
-            return None
-
-    def _new(self, given: MessageInput, account: Account, content: _Content) -> NewMessage:
-        pk = new_pk()
-        own_id = f"<{self.tracking.id_for(pk)}@{_ascii_domain(content.sender)}>"
-        return NewMessage(
-            pk=pk,
-            tenant_id=account.tenant_id,
-            id=given.id,
-            account_id=account.id,
-            lane=account.lane,
-            kind=content.kind,
-            payload=content.payload,
-            recipients=content.recipients,
-            envelope_from=content.return_path,
-            message_id=content.message_id or own_id,
-            priority=self.default_priority if given.priority is None else given.priority,
-            batch_code=given.batch_code,
-            deferred_ts=given.deferred_ts,
-            is_pec=account.is_pec_account,
-            metadata=None if given.metadata is None else json.dumps(given.metadata, ensure_ascii=False),
+        if len(entries) > self._config.max_enqueue_batch:
+            raise TooLarge(f"at most {self._config.max_enqueue_batch} messages a request, got {len(entries)}")
+        judge = Judge(
+            directory=await self._directory(entries, tenant_id),
+            tracking=self._tracking,
+            default_priority=self._config.default_priority if default_priority is None else default_priority,
+            fixed_tenant=tenant_id,
         )
+        accepted, rejected = await _judged(judge, entries)
+        queued = 0
+        if accepted:
+            outcomes = await self._store.intake.add(accepted, self._clock.now())
+            for message, outcome in zip(accepted, outcomes, strict=True):
+                if outcome in (Taken.QUEUED, Taken.REPLACED):
+                    queued += 1
+                else:
+                    rejected.append(Rejection(message.id, outcome.value, is_invalid=False))
+        if queued:
+            await self._bell.ring()
+        warnings = tuple(text for entry in entries for text in warnings_of(entry))
+        return Submission(queued, tuple(rejected), warnings)
+
+    async def _directory(self, entries: Sequence[object], tenant_id: str | None) -> Directory:
+        """Read the tenants and accounts that the entries may mean, once for all of them."""
+        names = {DEFAULT_TENANT} if tenant_id is None else {tenant_id}
+        loose = set()
+        for entry in entries if tenant_id is None else ():
+            fields = entry if isinstance(entry, Mapping) else {}
+            named, account = fields.get("tenant_id"), fields.get("account_id")
+            if isinstance(named, str):
+                names.add(named)
+            elif isinstance(account, str) and is_identifier(account):
+                loose.add(account)
+        for account_id in loose:
+            names.update(account.tenant_id for account in await self._store.accounts.named(account_id))
+        tenants = {}
+        accounts = {}
+        for name in filter(is_identifier, names):
+            try:
+                tenants[name] = await self._store.tenants.get(name)
+            except NotFound:
+                continue
+            accounts[name] = await self._store.accounts.of_tenant(name)
+        return Directory(tenants, accounts)
 
 
-def warnings_of(raw: object) -> list[str]:
-    """Name what was ignored in a message; nothing when all of it was understood."""
-    if not isinstance(raw, Mapping):
-        return []
-    unknown = unknown_names(raw)
-    unused = unused_names(raw) if raw.get("raw") is not None else []
-    found = []
-    if unknown:
-        found.append(f"ignored unknown field{'s' * (len(unknown) > 1)} {', '.join(unknown)}")
-    if unused:
-        found.append(f"ignored {', '.join(unused)}: the raw message says it itself")
-    return [f"{_id_of(raw) or '(no id)'}: {text}" for text in found]
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What a message says and whom it concerns; `message_id` None: it gets one of ours."""
-
-    kind: PayloadKind
-    payload: bytes
-    sender: str
-    return_path: str
-    recipients: tuple[str, ...]
-    message_id: str | None
-
-
-def _from_fields(given: MessageInput, account: Account) -> _Content:
-    given = _with_header_fields(given)
-    sender = given.from_ or account.from_address or ""
-    return _Content(
-        PayloadKind.FIELDS,
-        stored_fields(given, sender),
-        sender=bare_address(sender),
-        return_path=bare_address(given.return_path or sender),
-        recipients=_unique([*given.to, *given.cc, *given.bcc]),
-        message_id=given.message_id,
-    )
-
-
-def _from_raw(given: MessageInput, content: bytes, faults: list[Fault]) -> _Content | None:
-    envelope = given.envelope or EnvelopeInput()
-    try:
-        parsed = eml.parse(content)
-        sender = bare_address(envelope.from_ or given.return_path or parsed.sender)
-        recipients = _unique(envelope.to or _few(parsed.addressed()))
-    except ValueError as error:
-        faults.append(Fault(("raw",), str(error)))
-        return None
-    return _Content(
-        PayloadKind.RAW,
-        content,
-        sender=sender,
-        return_path=sender,
-        recipients=recipients,
-        message_id=parsed.message_id,
-    )
-
-
-def _few(recipients: Sequence[str]) -> Sequence[str]:
-    if len(recipients) > MAX_RECIPIENTS:
-        raise ValueError(f"the message has {len(recipients)} recipients: at most {MAX_RECIPIENTS}")
-    return recipients
-
-
-def _missing(
-    fields: Mapping[str, object], given: MessageInput | None, account: Account | None, known: Sequence[Fault]
-) -> list[Fault]:
-    """Find what a message by fields must have, also in one that has other faults."""
-    faults = missing(fields, ("subject", "body"), known)
-    if account is not None and not account.from_address and missing(fields, ("from",), known):
-        faults.append(Fault(("from",), "is required: the account has no from_address", "missing"))
-    if given is not None:
-        has_recipients = bool(given.to or given.cc or given.bcc)
-    else:
-        has_recipients = any(fields.get(name) for name in RECIPIENT_FIELDS)
-    if not has_recipients:
-        faults.append(Fault(("to",), "at least one recipient is required in to, cc or bcc", "missing"))
-    if account is not None and account.is_pec_account and (fields.get("bcc") or fields.get("bcc_addr")):
-        faults.append(Fault(("bcc",), "a PEC message cannot have Bcc recipients"))
-    return faults
-
-
-def _with_header_fields(given: MessageInput) -> MessageInput:
-    """Let Reply-To and Message-ID among the headers set the fields of that name."""
-    update: dict[str, object] = {}
-    rest = {}
-    for name, value in given.headers.items():
-        match name.lower():
-            case "reply-to":
-                update["reply_to"] = value.strip()
-            case "message-id":
-                update["message_id"] = message_id(value)
-            case _:
-                rest[name] = value
-    return given.model_copy(update=update | {"headers": rest}) if update else given
-
-
-def _refused(raw: object, faults: Sequence[Fault]) -> Rejection:
-    told = foremost(faults)
-    return Rejection(_id_of(raw), "; ".join(str(fault) for fault in told), tuple(told))
-
-
-def _id_of(raw: object) -> str | None:
-    name = raw.get("id") if isinstance(raw, Mapping) else None
-    return name if isinstance(name, str) else None
-
-
-def _unique(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Give each address once; the case of a domain means nothing (RFC 5321, section 2.4)."""
-    first: dict[tuple[str, str], str] = {}
-    for address in map(bare_address, addresses):
-        local, _, domain = address.rpartition("@")
-        first.setdefault((local, domain.lower()), address)
-    return tuple(first.values())
-
-
-def _ascii_domain(address: str) -> str:
-    domain = domain_of(address)
-    return domain if domain.isascii() else to_ascii(domain)
+async def _judged(judge: Judge, entries: Sequence[object]) -> tuple[list[NewMessage], list[Rejection]]:
+    """Judge one after the other, letting others work in between: a batch can take many seconds."""
+    accepted: dict[tuple[str, str], NewMessage] = {}
+    rejected = []
+    loop = asyncio.get_running_loop()
+    turn = loop.time()
+    for entry in entries:
+        if loop.time() - turn > LONGEST_TURN:
+            await asyncio.sleep(0)
+            turn = loop.time()
+        judged = judge.judge(entry)
+        if isinstance(judged, Rejection):
+            rejected.append(judged)
+        elif (judged.tenant_id, judged.id) in accepted:
+            rejected.append(Rejection(judged.id, "duplicate id", is_invalid=False))
+        else:
+            accepted[judged.tenant_id, judged.id] = judged
+    return list(accepted.values()), rejected

@@ -11,6 +11,7 @@ from mail_proxy.encryption import Tracking
 from mail_proxy.services.accounts import AccountsService
 from mail_proxy.services.authentication import AuthenticationService
 from mail_proxy.services.instance import InstanceService
+from mail_proxy.services.intake import IntakeService
 from mail_proxy.services.messages import MessagesService
 from mail_proxy.services.tenants import TenantsService
 from mail_proxy.store import Store
@@ -20,6 +21,7 @@ from mail_proxy.store import Store
 class Services:
     tenants: TenantsService
     accounts: AccountsService
+    intake: IntakeService
     messages: MessagesService
     instance: InstanceService
     authentication: AuthenticationService
@@ -40,7 +42,8 @@ class Services:
         return cls(
             tenants=TenantsService(store, clock, bell),
             accounts=AccountsService(store, clock, bell),
-            messages=MessagesService(store, clock, bell, config, tracking),
+            intake=IntakeService(store, clock, bell, config, tracking),
+            messages=MessagesService(store, clock),
             instance=InstanceService(store, clock, bell, config, where),
             authentication=AuthenticationService(store, clock, admin_token),
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from mail_proxy.encryption import Vault
 from mail_proxy.store.accounts import Accounts
 from mail_proxy.store.database import Database
+from mail_proxy.store.intake import Intake
 from mail_proxy.store.messages import Messages
 from mail_proxy.store.queue import Queue
 from mail_proxy.store.reports import Reports
@@ -24,6 +25,7 @@ class Store:
     nodes: Nodes
     tenants: Tenants
     accounts: Accounts
+    intake: Intake
     messages: Messages
     queue: Queue
     reports: Reports
@@ -37,6 +39,7 @@ class Store:
             nodes=Nodes(database),
             tenants=Tenants(database, vault),
             accounts=Accounts(database, vault),
+            intake=Intake(database),
             messages=Messages(database),
             queue=Queue(database),
             reports=Reports(database),

@@ -40,8 +40,9 @@ def one_table(target: str | Path, rows: int, size: int) -> float:
 
 def message(target: str | Path, rows: int, size: int) -> float:
     """Messages a second, of `size` bytes each; the database has the schema and the bench's account."""
-    queries = load("messages")
-    return _rate(target, [queries[name] for name in ("insert", "insert_payload", "insert_event")], rows, size)
+    intake = load("intake")
+    queries = [intake["insert"], intake["insert_payload"], load("messages")["insert_event"]]
+    return _rate(target, queries, rows, size)
 
 
 def _rate(target: str | Path, queries: Sequence[Query], rows: int, size: int) -> float:

@@ -23,8 +23,8 @@ from tests.bench.rig import ACCOUNT, TENANT, Rig
 MESSAGES = 100_000
 
 HOT = {
-    "intake": ("messages", ("allocate", "existing", "insert", "insert_payload", "insert_event")),
-    "replacing": ("messages", ("replace", "replace_payload")),
+    "intake": ("intake", ("allocate", "existing", "insert", "insert_payload")),
+    "replacing": ("intake", ("replace", "replace_payload")),
     "claim": ("queue", ("promote", "next_due", "next_expiry", "lanes", "claim")),
     "content": ("messages", ("payload", "payloads")),
     "settle": ("queue", ("begin_final", "settle", "renew", "release")),
@@ -35,7 +35,7 @@ HOT = {
 """The statements that run for each message, or while messages run, by what they are for."""
 
 # Indexes of what waits: as small as the queue, so reading one through is no scan of the history.
-PARTIAL = ("messages_ready", "messages_deferred", "messages_leased", "events_due")
+PARTIAL = ("messages_ready", "messages_held", "messages_deferred", "messages_leased", "events_due")
 _WAITING = rf"\w+ USING (?:COVERING )?INDEX (?:{'|'.join(PARTIAL)})"
 _HARMLESS = rf"CONSTANT ROW|sqlite_sequence|json_each|(?:n|ready|due)$|{_WAITING}"
 _SQLITE_SCAN = re.compile(rf"^\s*SCAN (?!{_HARMLESS})", re.MULTILINE)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from mail_proxy.model.messages import Payload, PayloadKind, RecipientStatus, Status
-from mail_proxy.store.messages import Intake
+from mail_proxy.store.intake import Taken
 from tests.support.stores import (
     NOW,
     OWNER,
@@ -74,31 +74,31 @@ async def fail_with_doubt(bench: Bench) -> None:
 
 
 STATES = {
-    "pending": (stay, Intake.REPLACED),
-    "deferred": (defer, Intake.REPLACED),
-    "error": (fail, Intake.REPLACED),
-    "sending": (start_sending, Intake.BEING_SENT),
-    "sent": (succeed, Intake.ALREADY_SENT),
-    "partly sent": (succeed_in_part, Intake.ALREADY_SENT),
-    "error after some were taken": (fail_after_success_in_part, Intake.ALREADY_SENT),
-    "outcome unknown": (lose_the_reply, Intake.ALREADY_SENT),
-    "error, outcome unknown": (fail_with_doubt, Intake.ALREADY_SENT),
+    "pending": (stay, Taken.REPLACED),
+    "deferred": (defer, Taken.REPLACED),
+    "error": (fail, Taken.REPLACED),
+    "sending": (start_sending, Taken.BEING_SENT),
+    "sent": (succeed, Taken.ALREADY_SENT),
+    "partly sent": (succeed_in_part, Taken.ALREADY_SENT),
+    "error after some were taken": (fail_after_success_in_part, Taken.ALREADY_SENT),
+    "outcome unknown": (lose_the_reply, Taken.ALREADY_SENT),
+    "error, outcome unknown": (fail_with_doubt, Taken.ALREADY_SENT),
 }
 
 
 @pytest.mark.parametrize(("doing", "expected"), STATES.values(), ids=STATES.keys())
-async def test_the_same_id_again(bench: Bench, doing: Doing, expected: Intake) -> None:
+async def test_the_same_id_again(bench: Bench, doing: Doing, expected: Taken) -> None:
     """Replaced only if no recipient took it, none is being tried, and no outcome is in doubt."""
     await bench.add("m")
     await doing(bench)
     before = await bench.get("m")
 
-    [outcome] = await bench.store.messages.add([bench.new("m", batch_code="second")], NOW + 5)
+    [outcome] = await bench.store.intake.add([bench.new("m", batch_code="second")], NOW + 5)
 
     after = await bench.get("m")
     assert outcome is expected
-    assert (after.batch_code == "second") is (expected is Intake.REPLACED)
-    if expected is not Intake.REPLACED:
+    assert (after.batch_code == "second") is (expected is Taken.REPLACED)
+    if expected is not Taken.REPLACED:
         assert after == before
 
 
@@ -111,7 +111,7 @@ async def test_a_replaced_message_starts_afresh(bench: Bench) -> None:
         "m", payload=b"new", recipients=("bob@example.net",), message_id="<new@x>", priority=1, metadata="{}"
     )
 
-    await bench.store.messages.add([new], NOW + 5)
+    await bench.store.intake.add([new], NOW + 5)
 
     message = await bench.get("m")
     assert (message.seq, message.created_at, message.updated_at) == (old.seq, old.created_at, NOW + 5)
@@ -162,11 +162,11 @@ async def test_outcomes_come_in_the_order_of_the_request(bench: Bench) -> None:
     await bench.sent("sent")
     await bench.add("waiting")
 
-    outcomes = await bench.store.messages.add(
+    outcomes = await bench.store.intake.add(
         [bench.new(each) for each in ("new", "sent", "waiting", "newer")], NOW
     )
 
-    assert outcomes == [Intake.QUEUED, Intake.ALREADY_SENT, Intake.REPLACED, Intake.QUEUED]
+    assert outcomes == [Taken.QUEUED, Taken.ALREADY_SENT, Taken.REPLACED, Taken.QUEUED]
 
 
 async def test_an_id_belongs_to_its_tenant(bench: Bench) -> None:
@@ -174,7 +174,7 @@ async def test_an_id_belongs_to_its_tenant(bench: Bench) -> None:
     lane = await bench.account("theirs", "beta")
     theirs = bench.new("m", tenant_id="beta", account_id="theirs", lane=lane)
 
-    assert await bench.store.messages.add([bench.new("m"), theirs], NOW) == [Intake.QUEUED] * 2
+    assert await bench.store.intake.add([bench.new("m"), theirs], NOW) == [Taken.QUEUED] * 2
     assert [each.tenant_id for each in await bench.store.messages.by_id("m")] == ["acme", "beta"]
 
 
@@ -191,7 +191,7 @@ async def test_what_was_queued_is_all_there(bench: Bench) -> None:
         is_pec=True,
         metadata='{"order":7}',
     )
-    await bench.store.messages.add([new], NOW + 0.25)
+    await bench.store.intake.add([new], NOW + 0.25)
 
     message = await bench.get("m")
 
@@ -212,9 +212,9 @@ async def test_a_tenant_deleted_meanwhile_takes_no_messages(bench: Bench) -> Non
     theirs = bench.new("m", tenant_id="beta", account_id="theirs", lane=lane)
     await bench.store.tenants.delete("beta")
 
-    outcomes = await bench.store.messages.add([theirs, bench.new("mine")], NOW)
+    outcomes = await bench.store.intake.add([theirs, bench.new("mine")], NOW)
 
-    assert outcomes == [Intake.TENANT_GONE, Intake.QUEUED]
+    assert outcomes == [Taken.TENANT_GONE, Taken.QUEUED]
 
 
 async def test_a_thousand_messages_are_one_request(bench: Bench) -> None:
@@ -231,11 +231,11 @@ async def test_the_same_ids_at_once_are_queued_once(bench: Bench) -> None:
     ids = [f"m{i}" for i in range(10)]
 
     answers = await asyncio.gather(
-        *(bench.store.messages.add([bench.new(each) for each in ids], NOW) for _ in range(20))
+        *(bench.store.intake.add([bench.new(each) for each in ids], NOW) for _ in range(20))
     )
 
     outcomes = Counter(outcome for answer in answers for outcome in answer)
-    assert outcomes == {Intake.QUEUED: 10, Intake.REPLACED: 190}
+    assert outcomes == {Taken.QUEUED: 10, Taken.REPLACED: 190}
     assert len(await bench.rows("SELECT seq FROM messages")) == 10
     assert len(await bench.rows("SELECT event_id FROM events WHERE event_type = 'queued'")) == 10
 
@@ -246,14 +246,14 @@ async def test_two_nodes_that_take_the_same_ids_at_once(postgres_url: str) -> No
         ids = [f"m{i}" for i in range(30)]
         answers = await asyncio.gather(
             *(
-                store.messages.add([one.new(each) for each in order], NOW)
+                store.intake.add([one.new(each) for each in order], NOW)
                 for store, order in [(one.store, ids), (other, ids[::-1])] * 3
             )
         )
         count = len(await one.rows("SELECT seq FROM messages"))
 
     outcomes = Counter(outcome for answer in answers for outcome in answer)
-    assert outcomes == {Intake.QUEUED: 30, Intake.REPLACED: 150}
+    assert outcomes == {Taken.QUEUED: 30, Taken.REPLACED: 150}
     assert count == 30
 
 
@@ -267,15 +267,15 @@ async def test_a_message_claimed_meanwhile_is_not_replaced(bench: Bench) -> None
             got |= {f"{each.id} {each.pk}" for each in claimed}
         return got
 
-    async def resubmit() -> list[Intake]:
+    async def resubmit() -> list[Taken]:
         answers = [
-            await bench.store.messages.add([bench.new(f"m{i}", batch_code="again")], NOW) for i in range(60)
+            await bench.store.intake.add([bench.new(f"m{i}", batch_code="again")], NOW) for i in range(60)
         ]
         return [answer[0] for answer in answers]
 
     claimed, outcomes = await asyncio.gather(claim_all(), resubmit())
 
-    assert set(outcomes) <= {Intake.REPLACED, Intake.BEING_SENT}
+    assert set(outcomes) <= {Taken.REPLACED, Taken.BEING_SENT}
     claimed |= {f"{each.id} {each.pk}" for each in await bench.claim(100)}
     rows = await bench.rows("SELECT id, pk FROM messages")
     assert claimed == {f"{row['id']} {row['pk']}" for row in rows}

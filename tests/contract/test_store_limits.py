@@ -37,7 +37,7 @@ async def lane_with(store: Store, *, queued: int = 20, hourly: int = 0, **limits
         Account(tenant_id="acme", id="main", host="h", **limits),  # type: ignore[arg-type]  # limits are ints
         START,
     )
-    await store.messages.add([message(number, account) for number in range(queued)], START)
+    await store.intake.add([message(number, account) for number in range(queued)], START)
     return account.lane
 
 
@@ -110,7 +110,7 @@ async def test_the_tenants_limit_binds_all_its_accounts(store: Store) -> None:
     """Three an hour of a tenant are three, over both of its accounts."""
     lane = await lane_with(store, hourly=3)
     other = await store.accounts.add(Account(tenant_id="acme", id="other", host="h"), START)
-    await store.messages.add([message(100 + number, other) for number in range(5)], START)
+    await store.intake.add([message(100 + number, other) for number in range(5)], START)
     assert len(await claim(store, lane, START, limit=2)) == 2
     assert len(await claim(store, other.lane, START)) == 1
     assert await claim(store, lane, START + 1) == []

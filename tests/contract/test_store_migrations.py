@@ -98,7 +98,7 @@ def test_many_processes_take_each_step_once(empty_url: str) -> None:
     answers = [process.communicate(timeout=60) for process in started]
 
     assert [error for _, error in answers] == [""] * 4
-    assert sorted(int(out) for out, _ in answers) == [0, 0, 0, len(migrations())]
+    assert sum(int(out) for out, _ in answers) == len(migrations())
 
 
 async def test_a_newer_schema_is_refused(empty_url: str) -> None:

@@ -19,9 +19,9 @@ COUNTS_ALL = "messages.totals"
 
 OFTEN = {
     "accounts": ("get", "of_lane", "of_tenant", "named"),
+    "intake": ("allocate", "existing", "insert", "insert_payload", "replace", "replace_payload"),
     "messages": (
-        "allocate", "existing", "insert", "insert_payload", "insert_event", "replace", "replace_payload",
-        "get", "by_id", "payload", "payloads", "events", "page", "page_of_tenant", "page_waiting", "waiting",
+        "insert_event", "get", "by_id", "payload", "payloads", "events", "page", "page_of_tenant", "page_waiting", "waiting",
         "waiting_of_lane", "fail_lane", "totals",
     ),
     "queue": (
@@ -65,7 +65,7 @@ SENDINGS = """
 INSERT INTO send_log (seq, tenant_id, lane, sent_at) SELECT seq, 'acme', {lane}, seq FROM messages"""
 
 GROWING = "messages|payloads|events|send_log"
-WAITING = "messages_ready|messages_deferred|messages_leased|events_due"
+WAITING = "messages_ready|messages_held|messages_deferred|messages_leased|events_due"
 """Indexes as small as the queue."""
 
 POSTGRES_SCAN = re.compile(rf"Seq Scan on ({GROWING})\b")

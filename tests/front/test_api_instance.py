@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mail_proxy import __version__
-from mail_proxy.api import instance
+from mail_proxy.api import health
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.queue import NodeInfo
 from tests.support.api import Api, open_api
@@ -47,7 +47,7 @@ async def test_a_database_that_hangs_counts_as_gone(sqlite_url: str, monkeypatch
     async def hang(*args: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(instance, "DATABASE_TIMEOUT", 0.01)
+    monkeypatch.setattr(health, "DATABASE_TIMEOUT", 0.01)
     async with open_api(sqlite_url) as api:
         monkeypatch.setattr(api.runtime.store.database, "read", hang)
         assert (await api.get("/health", token=None)).body["database"] == "unavailable"

@@ -330,7 +330,7 @@ class _Watched(list[object]):
 async def test_others_have_their_turn_while_a_batch_is_judged(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mail_proxy.services.messages.LONGEST_TURN", -1.0)
+    monkeypatch.setattr("mail_proxy.services.intake.LONGEST_TURN", -1.0)
     entries = _Watched([{}] * 5)
 
     async def others() -> None:
@@ -339,6 +339,6 @@ async def test_others_have_their_turn_while_a_batch_is_judged(
             await asyncio.sleep(0)
 
     task = asyncio.create_task(others())
-    await desk.services.messages.submit(entries, tenant_id="acme")
+    await desk.services.intake.submit(entries, tenant_id="acme")
     task.cancel()
     assert any(noted == sorted(set(noted)) for noted in entries.seen)

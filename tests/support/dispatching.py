@@ -121,7 +121,7 @@ class Dispatching:
             }
             for each in ids
         ]
-        submission = await self.runtime.services.messages.submit(entries)
+        submission = await self.runtime.services.intake.submit(entries)
         assert submission.queued == len(ids), submission.rejected
 
     async def work(self, times: int = 1) -> None:

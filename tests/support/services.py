@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from mail_proxy.config import load_config
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from mail_proxy.runtime import Runtime, open_services
-from mail_proxy.services.intake import Rejection
-from mail_proxy.services.messages import Submission
+from mail_proxy.services.intake import Submission
+from mail_proxy.services.judging import Rejection
 from mail_proxy.services.services import Services
 from tests.support.clock import ManualClock
 
@@ -40,7 +40,7 @@ class Desk:
         return self.runtime.services
 
     async def submit(self, *entries: object, tenant_id: str | None = "acme", **options: int) -> Submission:
-        return await self.services.messages.submit(entries, tenant_id=tenant_id, **options)
+        return await self.services.intake.submit(entries, tenant_id=tenant_id, **options)
 
     async def refusal(self, entry: object, tenant_id: str | None = "acme") -> Rejection:
         """Why the one entry was not queued."""

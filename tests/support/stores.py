@@ -82,7 +82,7 @@ class Bench:
         return replace(blank, **fields)  # type: ignore[arg-type]  # the caller names fields of NewMessage
 
     async def add(self, *ids: str, now: float = NOW, **fields: object) -> None:
-        await self.store.messages.add([self.new(each, **fields) for each in ids], now)
+        await self.store.intake.add([self.new(each, **fields) for each in ids], now)
 
     async def claim(self, limit: int = 10, *, owner: str = OWNER, now: float = NOW) -> list[Claimed]:
         """Claim from the account's lane for 30 seconds."""

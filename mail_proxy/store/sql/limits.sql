@@ -42,7 +42,7 @@ DELETE FROM send_log WHERE sent_at < :before;
 UPDATE messages SET status = 'error', error = :error, error_ts = :now, updated_at = :now
 WHERE seq IN (
     SELECT m.seq FROM messages m
-    WHERE m.status = 'pending' AND m.lane = :lane
+    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
         AND NOT EXISTS (SELECT 1 FROM suspensions s
             WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
     ORDER BY m.priority, m.seq LIMIT :limit)
@@ -51,7 +51,7 @@ RETURNING seq, tenant_id;
 -- reject @postgres: the same; chosen apart, as in queue.claim
 WITH first AS MATERIALIZED (
     SELECT m.seq FROM messages m
-    WHERE m.status = 'pending' AND m.lane = :lane
+    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
         AND NOT EXISTS (SELECT 1 FROM suspensions s
             WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
     ORDER BY m.priority, m.seq LIMIT :limit

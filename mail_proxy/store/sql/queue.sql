@@ -17,13 +17,13 @@ SELECT MIN(deferred_ts) AS due FROM messages WHERE status = 'deferred';
 
 -- lanes: each account with a message ready, skipping from one to the next, its best priority, and whether it is gone
 WITH RECURSIVE ready(lane) AS (
-    SELECT MIN(lane) FROM messages WHERE status = 'pending'
+    SELECT MIN(lane) FROM messages WHERE status = 'pending' AND is_held = 0
     UNION ALL
-    SELECT (SELECT MIN(m.lane) FROM messages m WHERE m.status = 'pending' AND m.lane > ready.lane)
+    SELECT (SELECT MIN(m.lane) FROM messages m WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane > ready.lane)
     FROM ready WHERE ready.lane IS NOT NULL
 )
 SELECT ready.lane,
-    (SELECT MIN(m.priority) FROM messages m WHERE m.status = 'pending' AND m.lane = ready.lane) AS priority,
+    (SELECT MIN(m.priority) FROM messages m WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = ready.lane) AS priority,
     CASE WHEN a.lane IS NULL THEN 1 ELSE 0 END AS is_gone
 FROM ready
 LEFT JOIN accounts a ON a.lane = ready.lane
@@ -37,7 +37,7 @@ UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :unt
     updated_at = :now
 WHERE seq IN (
     SELECT m.seq FROM messages m
-    WHERE m.status = 'pending' AND m.lane = :lane
+    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
         AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
             WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
@@ -49,7 +49,7 @@ RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_fro
 -- claim @postgres: the same; chosen apart, since a plan may run a subquery, and its LIMIT, once for each row
 WITH first AS MATERIALIZED (
     SELECT m.seq FROM messages m
-    WHERE m.status = 'pending' AND m.lane = :lane
+    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
         AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
             WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
