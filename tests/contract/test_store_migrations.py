@@ -79,7 +79,7 @@ async def test_many_tasks_take_each_step_once(empty_url: str) -> None:
     """Connections of their own, all at once."""
     taken = await asyncio.gather(*(migrate(empty_url) for _ in range(6)))
 
-    assert sorted(taken) == [0, 0, 0, 0, 0, len(migrations())]
+    assert sum(taken) == len(migrations())
 
 
 def test_many_processes_take_each_step_once(empty_url: str) -> None:
