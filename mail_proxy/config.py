@@ -153,6 +153,13 @@ class Config:
         check=_is_network,
         reloadable=True,
     )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "Proxies before the API, whose X-Forwarded-For names the client.",
+        form="addresses or networks such as 10.0.0.0/8, separated by commas",
+        check=_is_network,
+        reloadable=True,
+    )
     log_level: str = setting("INFO", "Least level that is logged.", choices=_LOG_LEVELS, reloadable=True)
     log_format: str = setting("text", "Form of the log lines.", choices=("text", "json"), reloadable=True)
     log_delivery_activity: bool = setting(False, "Log each message's way at INFO.", reloadable=True)

@@ -23,6 +23,7 @@ from mail_proxy.api import (
 )
 from mail_proxy.api.auth import Level
 from mail_proxy.api.errors import answer_to
+from mail_proxy.api.gate import Gate
 from mail_proxy.api.requests import Node
 from mail_proxy.api.routing import Endpoint, routes_of
 from mail_proxy.api.vitals import Vitals
@@ -80,17 +81,23 @@ ENDPOINTS = (
 
 
 def create_app(
-    runtime: Runtime, *, metrics: Metrics | None = None, vitals: Vitals | None = None
+    runtime: Runtime,
+    *,
+    metrics: Metrics | None = None,
+    vitals: Vitals | None = None,
+    gate: Gate | None = None,
 ) -> Starlette:
     """Make the ASGI application over open services.
 
     `metrics` is what the dispatcher counts in; `vitals` is kept by the daemon, which says there that the node
-    is draining. Without them the application has its own, of a process that starts now.
+    is draining, and `gate` follows what it reads of the configuration. Without them the application has its
+    own, of a process that starts now.
     """
     node = Node(
         runtime=runtime,
         metrics=metrics or Metrics(),
         vitals=vitals or Vitals(started_at=runtime.clock.now()),
+        gate=gate or Gate(runtime.config),
     )
     app = Starlette(
         routes=routes_of(ENDPOINTS, node),

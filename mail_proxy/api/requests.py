@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from mail_proxy.api.auth import tenant_named
 from mail_proxy.api.body import read_object
+from mail_proxy.api.gate import Gate
 from mail_proxy.api.vitals import Vitals
 from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.metrics import Metrics
@@ -31,6 +32,7 @@ class Node:
     runtime: Runtime
     metrics: Metrics
     vitals: Vitals
+    gate: Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class ApiRequest:
     def by_tenant(self) -> bool:
         """Whether a tenant's token was shown, so that what it gives is not to be trusted."""
         return not self.principal.is_admin
+
+    @property
+    def client_address(self) -> str | None:
+        """The address of who asks, or of whom a trusted proxy names."""
+        return self.node.gate.client_address(self.http)
 
     def path(self, name: str) -> str:
         """Return a part of the path, decoded."""

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from mail_proxy import __version__
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.api.app import create_app
+from mail_proxy.api.gate import Gate
 from mail_proxy.api.vitals import Vitals
 from mail_proxy.bell import LocalBell
 from mail_proxy.callbacks.poster import Poster
@@ -76,6 +77,7 @@ async def serve(
         agent = _agent(runtime)
         stack.push_async_callback(agent.close)
         metrics, vitals = Metrics(), Vitals(started_at=runtime.clock.now())
+        gate = Gate(config)
         reporter = Reporter(store=runtime.store, clock=runtime.clock, config=config, poster=Poster(client))
         dispatcher = _dispatcher(runtime, agent, metrics, reporter)
         bell.add(dispatcher.wake)
@@ -90,7 +92,7 @@ async def serve(
                 lock.announce(host, port)
 
         server = Server(
-            http=HttpServer(create_app(runtime, metrics=metrics, vitals=vitals), listener),
+            http=HttpServer(create_app(runtime, metrics=metrics, vitals=vitals, gate=gate), listener),
             dispatcher=dispatcher,
             reporter=reporter,
             housekeeping=Housekeeping(runtime, agent, lambda asked: bell.ring_now(run_now=asked)),
@@ -98,7 +100,7 @@ async def serve(
             bell=bell,
             on_up=up,
             on_hangup=_Rereading(
-                runtime, environ, log_file, _Followers(runtime, dispatcher, reporter, agent, client)
+                runtime, environ, log_file, _Followers(runtime, dispatcher, reporter, agent, client, gate)
             ),
         )
         await server.run()
@@ -169,6 +171,7 @@ class _Followers:
     reporter: Reporter
     agent: DeliveryAgent
     client: GuardedClient
+    gate: Gate
 
     def reconfigure(self, config: Config) -> None:
         """Hand it to each; raises `InstanceError` when the token cannot be read, after all the rest."""
@@ -177,6 +180,7 @@ class _Followers:
         self.reporter.reconfigure(config)
         self.runtime.services.intake.reconfigure(config)
         self.client.reconfigure(policy)
+        self.gate.reconfigure(config)
         self.agent.reconfigure(
             timeouts=_timeouts(config),
             max_concurrent_per_account=config.max_concurrent_per_account,

@@ -58,6 +58,7 @@ class HttpServer(uvicorn.Server):
                 log_level="warning",  # that it starts and stops is said by us
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # it would believe whoever connects from this machine
                 timeout_graceful_shutdown=GRACE,
             )
         )
