@@ -18,6 +18,7 @@ from mail_proxy.api import (
     messages,
     openapi,
     reports,
+    responses,
     storages,
     tenants,
 )
@@ -26,46 +27,71 @@ from mail_proxy.api.errors import answer_to
 from mail_proxy.api.gate import Gate
 from mail_proxy.api.requests import Node
 from mail_proxy.api.routing import Endpoint, routes_of
+from mail_proxy.api.schemas import (
+    AccountDeletion,
+    ApiKeyInput,
+    MessagesQuery,
+    SubmissionInput,
+    TenantQuery,
+    TenantsQuery,
+)
 from mail_proxy.api.vitals import Vitals
 from mail_proxy.metrics import Metrics
 from mail_proxy.runtime import Runtime
+from mail_proxy.services.inputs import AccountInput, TenantInput
 
 # In the order of matching: what is asked most often stands first.
+# fmt: off
 ENDPOINTS = (
-    Endpoint("POST", "/commands/add-messages", Level.TENANT, intake.add_messages),
-    Endpoint("GET", "/messages/{id}", Level.TENANT, messages.get_message),
-    Endpoint("GET", "/messages/{id}/events", Level.TENANT, messages.list_events),
+    Endpoint("POST", "/commands/add-messages", Level.TENANT, intake.add_messages, answer=responses.Submitted,
+             body=SubmissionInput, required=("messages",), statuses=(400,)),
+    Endpoint("GET", "/messages/{id}", Level.TENANT, messages.get_message, answer=responses.MessageAnswer,
+             query=TenantQuery, statuses=(409,)),
+    Endpoint("GET", "/messages/{id}/events", Level.TENANT, messages.list_events, answer=responses.EventList,
+             query=TenantQuery, statuses=(409,)),
     Endpoint("GET", "/messages/{id}/receipts", Level.TENANT, messages.list_receipts),
     Endpoint("POST", "/messages/{id}/retry", Level.TENANT, commands.retry),
-    Endpoint("GET", "/messages", Level.TENANT, messages.list_messages),
-    Endpoint("POST", "/commands/run-now", Level.TENANT, commands.run_now),
+    Endpoint("GET", "/messages", Level.TENANT, messages.list_messages, answer=responses.MessageList,
+             query=MessagesQuery),
+    Endpoint("POST", "/commands/run-now", Level.TENANT, commands.run_now, answer=responses.Answer,
+             query=TenantQuery, statuses=(404,)),
     Endpoint("POST", "/commands/suspend", Level.TENANT, commands.suspend),
     Endpoint("POST", "/commands/activate", Level.TENANT, commands.activate),
     Endpoint("POST", "/commands/delete-messages", Level.TENANT, commands.delete_messages),
     Endpoint("POST", "/commands/cleanup-messages", Level.TENANT, commands.cleanup_messages),
-    Endpoint("GET", "/health", Level.PUBLIC, health.health),
-    Endpoint("GET", "/ready", Level.PUBLIC, health.ready),
-    Endpoint("GET", "/metrics", Level.PUBLIC, health.metrics),
+    Endpoint("GET", "/health", Level.PUBLIC, health.health, answer=responses.Health),
+    Endpoint("GET", "/ready", Level.PUBLIC, health.ready, answer=responses.Readiness),
+    Endpoint("GET", "/metrics", Level.PUBLIC, health.metrics, media_type="text/plain"),
     Endpoint("GET", "/openapi.json", Level.PUBLIC, openapi.document),
-    Endpoint("GET", "/docs", Level.PUBLIC, openapi.page),
-    Endpoint("GET", "/status", Level.TENANT, health.status),
-    Endpoint("POST", "/account", Level.TENANT, accounts.put_account),
-    Endpoint("GET", "/accounts", Level.TENANT, accounts.list_accounts),
-    Endpoint("GET", "/account/{id}", Level.TENANT, accounts.get_account),
-    Endpoint("PUT", "/account/{id}", Level.TENANT, accounts.change_account),
-    Endpoint("DELETE", "/account/{id}", Level.TENANT, accounts.delete_account),
+    Endpoint("GET", "/docs", Level.PUBLIC, openapi.page, media_type="text/html"),
+    Endpoint("GET", "/status", Level.TENANT, health.status, answer=responses.ServerStatus),
+    Endpoint("POST", "/account", Level.TENANT, accounts.put_account, answer=responses.Answer,
+             query=TenantQuery, body=AccountInput, required=("id", "host"), statuses=(404,)),
+    Endpoint("GET", "/accounts", Level.TENANT, accounts.list_accounts, answer=responses.AccountList,
+             query=TenantQuery),
+    Endpoint("GET", "/account/{id}", Level.TENANT, accounts.get_account, answer=responses.AccountAnswer,
+             query=TenantQuery, statuses=(409,)),
+    Endpoint("PUT", "/account/{id}", Level.TENANT, accounts.change_account, answer=responses.AccountAnswer,
+             query=TenantQuery, body=AccountInput, statuses=(409,)),
+    Endpoint("DELETE", "/account/{id}", Level.TENANT, accounts.delete_account, answer=responses.Answer,
+             query=AccountDeletion, statuses=(409,)),
     Endpoint("POST", "/account/{id}/test", Level.TENANT, accounts.test_account),
     Endpoint("POST", "/storage", Level.TENANT, storages.put_storage),
     Endpoint("GET", "/storages", Level.TENANT, storages.list_storages),
     Endpoint("DELETE", "/storage/{name}", Level.TENANT, storages.delete_storage),
-    Endpoint("POST", "/tenant", Level.ADMIN, tenants.put_tenant),
-    Endpoint("GET", "/tenants", Level.ADMIN, tenants.list_tenants),
+    Endpoint("POST", "/tenant", Level.ADMIN, tenants.put_tenant, answer=responses.TenantStored,
+             body=TenantInput, required=("id",)),
+    Endpoint("GET", "/tenants", Level.ADMIN, tenants.list_tenants, answer=responses.TenantList,
+             query=TenantsQuery),
     Endpoint("GET", "/tenants/sync-status", Level.ADMIN, reports.sync_status),
-    Endpoint("GET", "/tenant/{id}", Level.TENANT, tenants.get_tenant),
-    Endpoint("PUT", "/tenant/{id}", Level.TENANT, tenants.change_tenant),
-    Endpoint("DELETE", "/tenant/{id}", Level.ADMIN, tenants.delete_tenant),
-    Endpoint("POST", "/tenant/{id}/api-key", Level.ADMIN, tenants.new_api_key),
-    Endpoint("DELETE", "/tenant/{id}/api-key", Level.ADMIN, tenants.revoke_api_key),
+    Endpoint("GET", "/tenant/{id}", Level.TENANT, tenants.get_tenant, answer=responses.TenantAnswer),
+    Endpoint("PUT", "/tenant/{id}", Level.TENANT, tenants.change_tenant, answer=responses.TenantAnswer,
+             body=TenantInput, statuses=(403,)),
+    Endpoint("DELETE", "/tenant/{id}", Level.ADMIN, tenants.delete_tenant, answer=responses.Answer,
+             statuses=(409,)),
+    Endpoint("POST", "/tenant/{id}/api-key", Level.ADMIN, tenants.new_api_key, answer=responses.ApiKey,
+             body=ApiKeyInput, body_is_optional=True),
+    Endpoint("DELETE", "/tenant/{id}/api-key", Level.ADMIN, tenants.revoke_api_key, answer=responses.Answer),
     Endpoint("GET", "/instance", Level.ADMIN, instance.get_instance),
     Endpoint("PUT", "/instance", Level.ADMIN, instance.change_instance),
     Endpoint("GET", "/instance/bounce", Level.ADMIN, instance.get_bounce),
@@ -78,6 +104,7 @@ ENDPOINTS = (
     Endpoint("GET", "/command-log", Level.ADMIN, command_log.list_commands),
     Endpoint("GET", "/command-log/export", Level.ADMIN, command_log.export),
 )
+# fmt: on
 
 
 def create_app(
@@ -97,7 +124,7 @@ def create_app(
         runtime=runtime,
         metrics=metrics or Metrics(),
         vitals=vitals or Vitals(started_at=runtime.clock.now()),
-        gate=gate or Gate(runtime.config),
+        gate=gate or Gate(runtime.config, runtime.clock),
     )
     app = Starlette(
         routes=routes_of(ENDPOINTS, node),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -19,6 +19,9 @@ from mail_proxy.runtime import Runtime
 from mail_proxy.services.authentication import Principal
 from mail_proxy.services.inputs import checked
 from mail_proxy.services.services import Services
+
+if TYPE_CHECKING:
+    from mail_proxy.api.routing import Endpoint
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -37,11 +40,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """`endpoint` is its method and the pattern of its path, such as ``GET /account/{id}``."""
-
     http: Request
     node: Node
-    endpoint: str
+    endpoint: Endpoint
     principal: Principal
 
     @property
@@ -64,7 +65,9 @@ class ApiRequest:
         return value
 
     def query(self, model: type[Model]) -> Model:
-        """Validate the query string; raise `InvalidInput` naming every fault."""
+        """Validate the query string by the model that the endpoint declares; raise `InvalidInput`."""
+        if model is not self.endpoint.query:
+            raise TypeError(f"{self.endpoint.name} does not declare {model.__name__} as its query")
         items = self.http.query_params.multi_items()
         given: dict[str, object] = dict(items)
         if len(given) != len(items):

@@ -7,27 +7,42 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
+from mail_proxy.api.answers import JSON
 from mail_proxy.api.auth import Level, principal_of
 from mail_proxy.api.errors import answer_to
 from mail_proxy.api.requests import ApiRequest, Node
+from mail_proxy.services.inputs import Input
 
 Handler = Callable[[ApiRequest], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One row of the contract's table of endpoints; what it does is the docstring of its handler."""
+    """One row of the contract's table of endpoints; what it does is the docstring of its handler.
+
+    `query` validates the query string. `body` is the model that the services validate the body with, in which
+    `required` must be given. `answer` describes an answer of 200 in JSON; what is answered in another
+    `media_type` has none. `statuses` are those that it may answer beyond the ones that follow from all this.
+    """
 
     method: str
     path: str
     level: Level
     handler: Handler
+    answer: type[BaseModel] | None = None
+    query: type[BaseModel] = Input
+    body: type[BaseModel] | None = None
+    required: tuple[str, ...] = ()
+    body_is_optional: bool = False
+    media_type: str = JSON
+    statuses: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -71,8 +86,8 @@ class Resource:
             allowed = ", ".join(sorted(self._endpoints))
             raise HTTPException(405, f"use one of {allowed} here", {"Allow": allowed})
         tokens = self._node.runtime.services.authentication
-        principal = await principal_of(endpoint.level, request.headers, tokens)
-        return await endpoint.handler(ApiRequest(request, self._node, endpoint.name, principal))
+        principal = await principal_of(endpoint.level, request, tokens, self._node.gate)
+        return await endpoint.handler(ApiRequest(request, self._node, endpoint, principal))
 
 
 class ExactRoute(Route):

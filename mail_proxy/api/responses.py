@@ -1,0 +1,338 @@
+"""What the API answers, as typed definitions: its description is made from them, and tests hold it to them.
+
+A field's docstring is its description; those of `described_by` are taken for fields that have none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mail_proxy.model.accounts import LimitBehavior, OnUnknown, TlsMode
+from mail_proxy.model.messages import EventType, RecipientStatus, Status
+from mail_proxy.services.inputs import AccountInput, MessageInput, TenantInput
+
+Seconds = Annotated[int, Field(ge=0)]
+Masked = Literal["***"]
+IsoTime = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+
+class Part(BaseModel):
+    """Part of an answer. Tests allow no field that is not here; clients had better."""
+
+    model_config = ConfigDict(defer_build=True, extra="forbid")
+
+    described_by: ClassVar[type[BaseModel] | None] = None
+
+
+class Answer(Part):
+    """It is done."""
+
+    ok: Literal[True]
+
+
+class Refusal(Part):
+    """It is not done: why."""
+
+    ok: Literal[False]
+    error: str
+    """One line, for a person."""
+    detail: object
+    """The same, or what more there is to tell."""
+
+
+class FieldFault(Part):
+    loc: list[str | int]
+    """The way to the field; none: the whole of what was given."""
+    msg: str
+    type: str
+
+
+class Invalid(Refusal):
+    """Something is wrong with what was given."""
+
+    detail: list[FieldFault]
+    """Every fault, by its field."""
+
+
+class Rejection(Part):
+    id: str | None
+    reason: str
+    """What is wrong with it, or `duplicate id`, `already sent`, `being sent`."""
+    errors: list[FieldFault] = []
+    """Its faults, field by field."""
+
+
+class AllRejectedDetail(Part):
+    error: str
+    rejected: list[Rejection]
+
+
+class AllRejected(Refusal):
+    """There were messages, and every one was invalid."""
+
+    detail: AllRejectedDetail
+
+
+class InternalErrorDetail(Part):
+    id: str
+
+
+class InternalError(Refusal):
+    """A bug: the log of the server has the story, by this id."""
+
+    detail: InternalErrorDetail
+
+
+class Health(Answer):
+    """The process works."""
+
+    status: Literal["ok"]
+    version: str
+    database: Literal["ok", "unavailable"]
+
+
+class Readiness(Answer):
+    """This node takes requests."""
+
+    status: Literal["ready"]
+
+
+class NodeView(Part):
+    """A server process. A tenant's token is not told what names the machine."""
+
+    node_id: str = ""
+    name: str = ""
+    pid: int = 0
+    version: str
+    started_at: Seconds
+    seen_at: Seconds
+
+
+class ServerStatus(Answer):
+    active: bool
+    """The switch of the whole instance."""
+    scheduler_active: bool
+    """Whether dispatch runs by itself, which it does not in test mode."""
+    pending_messages: Annotated[int, Field(ge=0)]
+    """Of the token's tenant; for the admin, of all."""
+    uptime_seconds: Seconds
+    version: str
+    nodes: list[NodeView]
+
+
+class Submitted(Answer):
+    queued: Annotated[int, Field(ge=0)]
+    """How many are on disk now, those that were replaced among them."""
+    rejected: list[Rejection]
+    warnings: list[str] = []
+    """Fields that were ignored, by message."""
+
+
+class RecipientView(Part):
+    address: str
+    status: RecipientStatus
+    code: str | None
+    """Of the last reply: its enhanced status code, or else its three digits."""
+    reply: str | None
+
+
+class ShownAttachment(Part):
+    """An attachment without what is in it."""
+
+    filename: str
+    mime_type: str = ""
+    content_id: str = ""
+    inline: bool = False
+    fetch_mode: Literal["base64"]
+
+
+class ShownFields(Part):
+    """What was handed in, without the contents of attachments."""
+
+    described_by = MessageInput
+
+    from_: str = Field(alias="from")
+    subject: str
+    body: str
+    to: list[str] = []
+    cc: list[str] = []
+    bcc: list[str] = []
+    body_html: str = ""
+    content_type: Literal["html"] = "html"
+    reply_to: str = ""
+    headers: dict[str, str] = {}
+    attachments: list[ShownAttachment] = []
+
+
+class ShownRaw(Part):
+    """A message that was given raw."""
+
+    raw: Literal[True]
+    size: Seconds
+    """In bytes."""
+
+
+class EventView(Part):
+    event_id: int
+    event_type: EventType
+    event_ts: Seconds
+    description: str
+    event_data: dict[str, object] | None
+
+
+class MessageView(Part):
+    """A message. Times are Unix seconds."""
+
+    described_by = MessageInput
+
+    pk: str
+    id: str
+    tenant_id: str
+    tenant_name: str | None
+    account_id: str
+    status: Status
+    priority: Annotated[int, Field(ge=0, le=3)]
+    batch_code: str | None
+    created_at: Seconds
+    updated_at: Seconds
+    deferred_ts: Seconds | None
+    """What it waits for: scheduled, to be retried, or over a limit."""
+    sent_ts: Seconds | None
+    error_ts: Seconds | None
+    error: str | None
+    """Set in state `error` alone."""
+    retry_count: Annotated[int, Field(ge=0)]
+    reported_ts: Seconds | None
+    bounce_type: str | None
+    bounce_code: str | None
+    bounce_reason: str | None
+    bounce_ts: Seconds | None
+    is_pec: bool
+    message_id: str | None
+    recipients: list[RecipientView]
+    last_error: str | None
+    """What went wrong on the way."""
+    metadata: dict[str, object] | None
+    message: ShownFields | ShownRaw | None = None
+    """Absent when it was deleted meanwhile."""
+
+
+class ListedMessage(MessageView):
+    events: list[EventView] = []
+    """With `include_history`."""
+
+
+class MessageAnswer(MessageView, Answer): ...
+
+
+class MessageList(Answer):
+    messages: list[ListedMessage]
+    """Newest first."""
+    next_cursor: str | None
+    """Asks for those after them; null at the end."""
+
+
+class EventList(Answer):
+    events: list[EventView]
+    """In order."""
+
+
+class AccountView(Part):
+    described_by = AccountInput
+
+    id: str
+    tenant_id: str
+    host: str
+    port: int
+    user: str | None
+    tls: TlsMode
+    """As given, or as it follows from the port."""
+    use_tls: bool | None
+    tls_verify: bool
+    tls_ca: str | None
+    from_address: str | None
+    ttl: int
+    batch_size: int | None
+    max_concurrent: int | None
+    limit_per_minute: int
+    limit_per_hour: int
+    limit_per_day: int
+    limit_behavior: LimitBehavior
+    on_unknown: OnUnknown
+    is_pec_account: bool
+    imap_host: str | None
+    imap_port: int
+    imap_user: str | None
+    imap_folder: str
+    imap_ssl: bool
+    last_error: str | None
+    """What keeps it from sending, or did last."""
+    created_at: IsoTime
+    updated_at: IsoTime
+
+
+class AccountAnswer(AccountView, Answer): ...
+
+
+class AccountList(Answer):
+    accounts: list[AccountView]
+
+
+class NoAuthView(Part):
+    method: Literal["none"]
+
+
+class BearerView(Part):
+    method: Literal["bearer"]
+    token: Masked
+
+
+class BasicView(Part):
+    method: Literal["basic"]
+    user: str
+    password: Masked
+
+
+class RateLimitsView(Part):
+    hourly: int
+    daily: int
+
+
+class TenantView(Part):
+    described_by = TenantInput
+
+    id: str
+    name: str | None
+    client_base_url: str | None
+    client_sync_path: str
+    client_attachment_path: str
+    client_auth: NoAuthView | BearerView | BasicView
+    rate_limits: RateLimitsView
+    large_file_config: dict[str, object] | None
+    webhook_secret: Masked | None
+    report_nulls: bool
+    active: bool
+    suspended_batches: list[str]
+    """Batches that are held back; `*`: everything is."""
+    api_key_expires_at: Seconds | None
+    created_at: Seconds
+    updated_at: Seconds
+
+
+class TenantAnswer(TenantView, Answer): ...
+
+
+class TenantList(Answer):
+    tenants: list[TenantView]
+
+
+class TenantStored(Answer):
+    api_key: str = ""
+    """Of a new tenant, and here alone."""
+
+
+class ApiKey(Answer):
+    api_key: str
+    """Shown here alone."""
