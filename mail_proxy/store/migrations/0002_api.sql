@@ -16,13 +16,11 @@ CREATE TABLE marking (
     PRIMARY KEY (tenant_id, batch_code)
 );
 
--- Lists, newest first, whatever they are filtered by.
+-- Lists, newest first, whatever they are filtered by, and the counts of what waits (store/listing.py)
 DROP INDEX messages_by_tenant;
-CREATE INDEX messages_by_status ON messages (tenant_id, status, seq);
-CREATE INDEX messages_by_account ON messages (tenant_id, account_id, seq);
-CREATE INDEX messages_by_batch ON messages (tenant_id, batch_code, seq) WHERE batch_code IS NOT NULL;
-CREATE INDEX messages_failed ON messages (status, seq) WHERE status IN ('error', 'bounced');
-CREATE INDEX messages_by_age ON messages (created_at);
+CREATE INDEX messages_by_status ON messages (tenant_id, status, account_id, created_at, seq);
+CREATE INDEX messages_by_batch ON messages (tenant_id, batch_code, status, created_at, seq)
+    WHERE batch_code IS NOT NULL;
 
 -- What may leave the database: told of at a time, or with nobody to be told since a time.
 CREATE INDEX messages_reported ON messages (reported_ts) WHERE reported_ts IS NOT NULL;
