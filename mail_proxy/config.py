@@ -153,6 +153,13 @@ class Config:
         check=_is_network,
         reloadable=True,
     )
+    auth_failure_limit: int = setting(
+        10,
+        "Unknown tokens a minute from one address before they are refused with 429; 0 is no limit.",
+        minimum=0,
+        maximum=1000,
+        reloadable=True,
+    )
     trusted_proxies: tuple[str, ...] = setting(
         (),
         "Proxies before the API, whose X-Forwarded-For names the client.",

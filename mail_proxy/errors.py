@@ -6,6 +6,7 @@
     ├── InvalidInput            what the caller gave is wrong        (HTTP 422, exit 2)
     │   └── InvalidConfig       a setting is unknown or out of range
     ├── Unauthorized            no token, or not a valid one         (HTTP 401)
+    ├── TooManyAttempts         too many unknown tokens              (HTTP 429)
     ├── Forbidden               a valid token of too low a level     (HTTP 403)
     ├── NotFound                the named thing does not exist       (HTTP 404)
     ├── Conflict                it exists, or its state forbids it   (HTTP 409)
@@ -87,6 +88,16 @@ class Unauthorized(MailProxyError):
     """No token was given, or not a valid one."""
 
     code = "unauthorized"
+
+
+class TooManyAttempts(MailProxyError):
+    """Too many unknown tokens came from one address; ``retry_after`` is in seconds."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"too many unknown tokens from this address: try again in {retry_after} s")
 
 
 class Forbidden(MailProxyError):

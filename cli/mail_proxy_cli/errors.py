@@ -24,6 +24,7 @@ from mail_proxy.errors import (
     NotRunning,
     StartFailed,
     TooLarge,
+    TooManyAttempts,
     Unauthorized,
 )
 from mail_proxy_cli.nodes import UnknownName
@@ -39,6 +40,7 @@ EXIT_CODES: dict[type[MailProxyError], int] = {
     InvalidInput: USAGE,
     InvalidConfig: USAGE,
     Unauthorized: FAILED,
+    TooManyAttempts: FAILED,
     Forbidden: FAILED,
     NotFound: USAGE,
     Conflict: FAILED,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from starlette.datastructures import Headers
+from starlette.requests import Request
 
+from mail_proxy.api.gate import Gate
 from mail_proxy.errors import Fault, Forbidden, InvalidInput, Unauthorized
 from mail_proxy.services.authentication import AuthenticationService, Principal
 
@@ -23,17 +24,25 @@ class Level(StrEnum):
     ADMIN = "admin"
 
 
-async def principal_of(level: Level, headers: Headers, tokens: AuthenticationService) -> Principal:
+async def principal_of(
+    level: Level, request: Request, tokens: AuthenticationService, gate: Gate
+) -> Principal:
     """Return who asks; raise `Unauthorized` without a valid token, `Forbidden` for one of too low a level.
 
+    Raises `TooManyAttempts` for an unknown token when its address has shown many. A valid one is never
+    refused for those, so it is looked up first.
     Nothing is cached: a key that was revoked, on whatever node, is dead at once.
     """
     if level is Level.PUBLIC:
         return NOBODY
-    token = headers.get(HEADER)
+    token = request.headers.get(HEADER)
     if not token:
         raise Unauthorized(f"a token is required in {HEADER}")
-    principal = await tokens.identify(_text(token))
+    try:
+        principal = await tokens.identify(_text(token))
+    except Unauthorized:
+        gate.note_unknown_token(request)
+        raise
     if level is Level.ADMIN and not principal.is_admin:
         raise Forbidden("this needs the admin token")
     return principal

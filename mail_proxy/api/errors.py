@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from mail_proxy import errors
 from mail_proxy.api.answers import failed
-from mail_proxy.errors import Fault, InvalidInput
+from mail_proxy.errors import Fault, InvalidInput, TooManyAttempts
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ TRANSLATIONS: Mapping[type[Exception], Translation] = {
     errors.InvalidInput: Translation(422),
     errors.InvalidConfig: Translation(422),
     errors.Unauthorized: Translation(401, headers={"WWW-Authenticate": 'ApiKey header="X-API-Token"'}),
+    errors.TooManyAttempts: Translation(429),
     errors.Forbidden: Translation(403),
     errors.NotFound: Translation(404),
     errors.Conflict: Translation(409),
@@ -88,7 +89,10 @@ def _foreseen(error: Exception, translation: Translation) -> Response:
     detail = None
     if isinstance(error, InvalidInput):
         detail = faults_view(error.faults or [Fault((), text)])
-    return failed(translation.status, text, detail, translation.headers)
+    headers = dict(translation.headers or {})
+    if isinstance(error, TooManyAttempts):
+        headers["Retry-After"] = str(error.retry_after)
+    return failed(translation.status, text, detail, headers)
 
 
 def _of_starlette(error: HTTPException) -> Response:

@@ -77,7 +77,7 @@ async def serve(
         agent = _agent(runtime)
         stack.push_async_callback(agent.close)
         metrics, vitals = Metrics(), Vitals(started_at=runtime.clock.now())
-        gate = Gate(config)
+        gate = Gate(config, runtime.clock)
         reporter = Reporter(store=runtime.store, clock=runtime.clock, config=config, poster=Poster(client))
         dispatcher = _dispatcher(runtime, agent, metrics, reporter)
         bell.add(dispatcher.wake)
