@@ -9,10 +9,11 @@ DROP INDEX messages_ready;
 CREATE INDEX messages_ready ON messages (lane, priority, seq) WHERE status = 'pending' AND is_held = 0;
 CREATE INDEX messages_held ON messages (tenant_id, seq) WHERE is_held = 1;
 
--- suspensions that the flags of messages do not yet agree with
+-- suspensions that the flags of messages do not yet agree with, changed last at this version of the tenant
 CREATE TABLE marking (
     tenant_id TEXT NOT NULL REFERENCES tenants(id) ON DELETE CASCADE,
     batch_code TEXT NOT NULL,
+    version BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, batch_code)
 );
 
@@ -23,7 +24,7 @@ CREATE INDEX messages_by_batch ON messages (tenant_id, batch_code, status, creat
     WHERE batch_code IS NOT NULL;
 
 -- What may leave the database: told of at a time, or with nobody to be told since a time.
-CREATE INDEX messages_reported ON messages (reported_ts) WHERE reported_ts IS NOT NULL;
+CREATE INDEX messages_reported ON messages (tenant_id, reported_ts) WHERE reported_ts IS NOT NULL;
 CREATE INDEX messages_unreported ON messages (tenant_id, updated_at)
     WHERE reported_ts IS NULL AND status IN ('sent', 'error', 'bounced');
 
