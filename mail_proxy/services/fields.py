@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 from mail_proxy.clock import LAST_SECOND
 from mail_proxy.model.messages import Priority
@@ -25,6 +26,8 @@ MAX_METADATA = 4096
 MAX_LARGE_FILE_CONFIG = 16_384
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TOKEN_ALONE = f"^{_TOKEN.pattern}$"
+_BASE64 = "^(base64:)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _MESSAGE_ID = re.compile(r"<?([^<>\s@]+@[^<>\s@]+)>?")
 _REFUSED_HEADERS = {
     *("from", "to", "cc", "bcc", "resent-bcc", "subject", "received", "return-path", "x-genro-mail-id"),
@@ -211,34 +214,124 @@ def message_id(text: str) -> str:
     return f"<{match[1]}>"
 
 
-HeaderText = Annotated[str, Field(max_length=4000), AfterValidator(_header_text)]
-HeaderValue = Annotated[str, Field(max_length=10_000), AfterValidator(_header_text)]
+TEXT = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+_MAILBOX = {"type": "string", "maxLength": 1000, "format": "mailbox", "pattern": r"^[^\x00-\x1f\x7f]*@.*$"}
+_INSTANT = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": LAST_SECOND},
+        {"type": "string", "pattern": r"^(19[7-9]\d|[2-9]\d\d\d)-[01]\d-[0-3]\d([T ][0-2]\d:[0-5]\d.*)?$"},
+    ],
+    "description": "Unix seconds, or an ISO 8601 time (UTC, unless it says otherwise).",
+}
+
+
+def shape(**schema: JsonValue) -> FieldInfo:
+    """Tell JSON Schema what a validator checks in code, as far as it can be told there."""
+    told: FieldInfo = Field(json_schema_extra=schema)
+    return told
+
+
+HeaderText = Annotated[str, Field(max_length=4000), AfterValidator(_header_text), shape(pattern=TEXT)]
+HeaderValue = Annotated[str, Field(max_length=10_000), AfterValidator(_header_text), shape(pattern=TEXT)]
 BodyText = Annotated[str, AfterValidator(_encodable)]
-Identifier = Annotated[str, AfterValidator(_identifier)]
-MessageId = Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE_ID), AfterValidator(_header_text)]
-BatchCode = Annotated[str, Field(min_length=1, max_length=MAX_BATCH_CODE), AfterValidator(_header_text)]
-Address = Annotated[str, Field(max_length=1000), AfterValidator(_address)]
-Addresses = Annotated[tuple[Address, ...], BeforeValidator(_addresses), Field(max_length=MAX_ADDRESSES)]
+Identifier = Annotated[str, AfterValidator(_identifier), shape(pattern=f"^{IDENTIFIER.pattern}$")]
+MessageId = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_MESSAGE_ID),
+    AfterValidator(_header_text),
+    shape(pattern=TEXT),
+]
+BatchCode = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_BATCH_CODE),
+    AfterValidator(_header_text),
+    shape(pattern=TEXT),
+]
+Address = Annotated[str, Field(max_length=1000), AfterValidator(_address), WithJsonSchema(_MAILBOX)]
+Addresses = Annotated[
+    tuple[Address, ...],
+    BeforeValidator(_addresses),
+    Field(max_length=MAX_ADDRESSES),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": _MAILBOX, "maxItems": MAX_ADDRESSES},
+                {"type": "string", "description": "Several, separated by commas.", "format": "mailboxes"},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
 Integer = Annotated[int, BeforeValidator(_integer)]
 Count = Annotated[Integer, Field(ge=0, le=1_000_000_000)]
 Positive = Annotated[Integer, Field(ge=1, le=1_000_000)]
 Port = Annotated[Integer, Field(ge=1, le=65535)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
-PriorityLevel = Annotated[int, BeforeValidator(_priority), Field(ge=0, le=3)]
-Moment = Annotated[float, BeforeValidator(_moment)]
-Certificates = Annotated[str, Field(max_length=1_000_000), AfterValidator(_certificates)]
-Host = Annotated[str, AfterValidator(_host)]
-Secret = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_header_text)]
-Path = Annotated[str, Field(max_length=2000), AfterValidator(_path)]
-BaseUrl = Annotated[str, Field(max_length=2000), AfterValidator(_base_url)]
-Base64 = Annotated[bytes, BeforeValidator(decoded_base64)]
-MediaType = Annotated[HeaderText, AfterValidator(_media_type)]
-MessageIdField = Annotated[str, Field(max_length=900), AfterValidator(message_id)]
-Metadata = Annotated[dict[str, object], AfterValidator(_metadata)]
+PriorityLevel = Annotated[
+    int,
+    BeforeValidator(_priority),
+    Field(ge=0, le=3),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": 3},
+                {"enum": [each.name.lower() for each in Priority]},
+            ]
+        }
+    ),
+]
+Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema(_INSTANT)]
+Certificates = Annotated[
+    str,
+    Field(max_length=1_000_000),
+    AfterValidator(_certificates),
+    shape(minLength=1, format="pem"),
+]
+Host = Annotated[
+    str,
+    AfterValidator(_host),
+    shape(pattern=r"^[^\s/@?#\\\x00-\x1f\x7f-\x9f\u2028\u2029]{1,253}$"),
+]
+Secret = Annotated[
+    str,
+    Field(min_length=1, max_length=4096),
+    AfterValidator(_header_text),
+    shape(pattern=TEXT, format="password"),
+]
+Path = Annotated[
+    str,
+    Field(max_length=2000),
+    AfterValidator(_path),
+    shape(pattern=r"^/[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$", format="path"),
+]
+BaseUrl = Annotated[
+    str,
+    Field(max_length=2000),
+    AfterValidator(_base_url),
+    shape(pattern=r"^[hH][tT][tT][pP][sS]?://[^\x00-\x20@?#]+$", format="base-url"),
+]
+BASE64_TEXT = WithJsonSchema({"type": "string", "contentEncoding": "base64", "pattern": _BASE64})
+Base64 = Annotated[bytes, BeforeValidator(decoded_base64), BASE64_TEXT]
+MediaType = Annotated[
+    HeaderText,
+    AfterValidator(_media_type),
+    shape(pattern=f"^{_TOKEN.pattern}/{_TOKEN.pattern}$"),
+]
+MessageIdField = Annotated[
+    str,
+    Field(max_length=900),
+    AfterValidator(message_id),
+    shape(pattern=r"^<?[!-;=?A-~]+@[!-;=?A-~]+>?$"),
+]
+Metadata = Annotated[
+    dict[str, object],
+    AfterValidator(_metadata),
+    shape(additionalProperties={"type": ["string", "number", "boolean", "null"]}),
+]
 LargeFileConfig = Annotated[dict[str, object], AfterValidator(_large_files)]
 Headers = Annotated[
     dict[
-        Annotated[str, Field(max_length=200), AfterValidator(_header_name)],
+        Annotated[str, Field(max_length=200), AfterValidator(_header_name), shape(pattern=_TOKEN_ALONE)],
         HeaderValue,
     ],
     Field(max_length=MAX_HEADERS),

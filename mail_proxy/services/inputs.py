@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -25,6 +26,7 @@ from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown, TlsMode
 from mail_proxy.model.tenants import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH
 from mail_proxy.services.fields import (
+    BASE64_TEXT,
     Address,
     Addresses,
     Base64,
@@ -51,6 +53,7 @@ from mail_proxy.services.fields import (
     Secret,
     decoded_base64,
     not_too_many,
+    shape,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -139,18 +142,26 @@ class AttachmentInput(Input):
 
     filename: Annotated[HeaderText, Field(min_length=1, max_length=255)]
     fetch_mode: Literal["base64"] | None = None
-    storage_path: Annotated[bytes, BeforeValidator(_attached)]
+    """What `storage_path` is; without it that shows in how it begins."""
+    storage_path: Annotated[bytes, BeforeValidator(_attached), BASE64_TEXT]
+    """`base64:` and the content; with `fetch_mode` the content alone will do."""
     mime_type: MediaType | None = None
+    """By default what the file name says."""
     content_md5: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$"), AfterValidator(_is_intact)] | None = None
+    """Checked, when given."""
     content_id: HeaderText | None = None
+    """For `cid:` links in an HTML body."""
     inline: Boolean = False
+    """Shown within the message, not beside it."""
 
 
 class EnvelopeInput(Input):
     """Overrides the addresses read from a raw message."""
 
     from_: Address | None = Field(default=None, alias="from")
+    """The sender."""
     to: Addresses | None = None
+    """The recipients, in place of those in the message."""
 
 
 Attachments = Annotated[
@@ -160,33 +171,71 @@ Attachments = Annotated[
 ]
 
 
+def _told_of_messages(schema: dict[str, JsonValue]) -> None:
+    """Tell JSON Schema of second names, and of what is required in the two forms of a message."""
+    properties = schema["properties"]
+    if isinstance(properties, dict):
+        for alias, name in _ALIASES.items():
+            same = properties[name]
+            if isinstance(same, dict):
+                properties[alias] = {**same, "description": f"Another name of `{name}`."}
+    schema["not"] = {"anyOf": [{"required": [alias, name]} for alias, name in _ALIASES.items()]}
+    schema["anyOf"] = [
+        {
+            "title": "by fields",
+            "required": ["subject", "body"],
+            "properties": {"subject": {"type": "string"}, "body": {"type": "string"}},
+        },
+        {"title": "raw", "required": ["raw"], "properties": {"raw": {"type": "string"}}},
+    ]
+
+
 class MessageInput(Input):
     """One message of ``add-messages``: by fields, or `raw` (RFC 5322, base64)."""
 
+    model_config = ConfigDict(json_schema_extra=_told_of_messages)
+
     id: MessageId
+    """The application's own, unique within its tenant."""
     tenant_id: Identifier | None = None
+    """With a tenant's token, its own."""
     account_id: Identifier | None = None
+    """By default the tenant's only one, or the one called `default`."""
     from_: Address | None = Field(default=None, alias="from")
+    """`address` or `Name <address>`; by default the account's `from_address`."""
     to: Addresses = ()
+    """A list, or one string with commas; there is one recipient at least in `to`, `cc` or `bcc`."""
     cc: Addresses = Field(default=(), validation_alias=AliasChoices("cc", "cc_addr"))
     bcc: Addresses = Field(default=(), validation_alias=AliasChoices("bcc", "bcc_addr"))
     subject: HeaderText | None = None
     body: BodyText | None = None
+    """May be empty."""
     content_type: Literal["plain", "html"] = "plain"
+    """What `body` is."""
     body_html: BodyText | None = None
+    """A second form of a plain `body`."""
     reply_to: Address | None = None
     return_path: Address | None = None
+    """The sender of the envelope, where bounces go."""
     message_id: MessageIdField | None = None
+    """In place of one made."""
     headers: Headers = Field(default_factory=dict, validation_alias=AliasChoices("headers", "custom_headers"))
+    """Further header fields; those that mail-proxy writes itself are refused."""
     attachments: Attachments = ()
     priority: PriorityLevel | None = None
+    """By default that of the request, then that of the instance."""
     deferred_ts: Moment | None = Field(
         default=None, validation_alias=AliasChoices("deferred_ts", "send_after")
     )
+    """Not before."""
     batch_code: BatchCode | None = None
+    """The campaign it belongs to."""
     metadata: Metadata | None = None
+    """Comes back in reports; a flat object of 4 KiB at most."""
     raw: Base64 | None = None
+    """In place of the fields: a whole message (RFC 5322), sent as it is."""
     envelope: EnvelopeInput | None = None
+    """Overrides the addresses that a raw message names."""
 
 
 def _known_names(model: type[BaseModel]) -> frozenset[str]:
@@ -236,12 +285,33 @@ _IN_RAW = _MESSAGE_NAMES - {
 }  # fmt: skip
 
 
+_USER = r"^[^:\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+_METHODS: list[JsonValue] = [
+    {"properties": {"method": {"const": "none"}}},
+    {
+        "properties": {"method": {"const": "bearer"}, "token": {"type": "string"}},
+        "required": ["method", "token"],
+    },
+    {
+        "properties": {
+            "method": {"const": "basic"},
+            "user": {"type": "string"},
+            "password": {"type": "string"},
+        },
+        "required": ["method", "user", "password"],
+    },
+]
+
+
 class AuthInput(Input):
     """How mail-proxy identifies itself to the application."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": _METHODS})
+
     method: Literal["none", "bearer", "basic"] = "none"
+    """`bearer` needs `token`, `basic` needs `user` and `password`."""
     token: Secret | None = None
-    user: Annotated[HeaderText, Field(min_length=1, pattern="^[^:]*$")] | None = None
+    user: Annotated[HeaderText, Field(min_length=1, pattern="^[^:]*$"), shape(pattern=_USER)] | None = None
     password: Secret | None = None
 
     @model_validator(mode="after")
@@ -255,7 +325,9 @@ class AuthInput(Input):
 
 class RateLimitsInput(Input):
     hourly: Count = 0
+    """Messages in any such span of time; 0: any number."""
     daily: Count = 0
+    """Messages in any such span of time; 0: any number."""
 
 
 class TenantInput(Input):
@@ -264,14 +336,22 @@ class TenantInput(Input):
     id: Identifier | None = None
     name: HeaderText | None = None
     client_base_url: BaseUrl | None = None
+    """Where the application is reached; its origin changes together with the secrets in `client_auth`."""
     client_sync_path: Path = DEFAULT_SYNC_PATH
+    """Where reports are posted."""
     client_attachment_path: Path = DEFAULT_ATTACHMENT_PATH
+    """Where attachments are asked for."""
     client_auth: AuthInput = AuthInput()
+    """How mail-proxy logs in at the application."""
     rate_limits: RateLimitsInput = RateLimitsInput()
+    """Over all accounts."""
     large_file_config: LargeFileConfig | None = None
     webhook_secret: Secret | None = None
+    """Signs the reports."""
     report_nulls: Boolean = True
+    """Whether reports hold fields that do not apply, as null."""
     active: Boolean = True
+    """false: it may hand in nothing, and nothing of it is sent."""
 
 
 class AccountInput(Input):
@@ -280,24 +360,42 @@ class AccountInput(Input):
     id: Identifier | None = None
     tenant_id: Identifier | None = None
     host: Host | None = None
+    """The SMTP server; `sandbox` keeps the mail in a directory."""
     port: Port = 587
     user: HeaderText | None = None
+    """The login; none: no AUTH."""
     password: Secret | None = None
+    """Given anew whenever host, port or TLS change. `***` leaves it as it is."""
     tls: TlsMode | None = None
+    """By default from the port: 465 ssl, 587 starttls."""
     use_tls: Boolean | None = None
+    """Decides for other ports."""
     tls_verify: Boolean = True
+    """Whether the certificate is checked."""
     tls_ca: Certificates | None = None
+    """The authorities it is checked by, in PEM; the admin may name a file."""
     from_address: Address | None = None
+    """From, for messages without."""
     ttl: Annotated[Count, Field(le=86400)] = 300
+    """Seconds an idle connection is kept."""
     batch_size: Positive | None = None
+    """Messages claimed at a time, in place of the instance's setting."""
     max_concurrent: Positive | None = None
+    """Connections at a time, in place of the instance's setting."""
     limit_per_minute: Count = 0
+    """Messages in any such span of time; 0: any number."""
     limit_per_hour: Count = 0
+    """Messages in any such span of time; 0: any number."""
     limit_per_day: Count = 0
+    """Messages in any such span of time; 0: any number."""
     limit_behavior: LimitBehavior = LimitBehavior.DEFER
+    """What is over a limit waits, or becomes an error."""
     on_unknown: OnUnknown = OnUnknown.RETRY
+    """What becomes of a message whose outcome is unknown: it is sent again, or held."""
     is_pec_account: Boolean = False
+    """Certified mail (PEC)."""
     imap_host: Host | None = None
+    """Where receipts arrive."""
     imap_port: Port = 993
     imap_user: HeaderText | None = None
     imap_password: Secret | None = None
