@@ -39,6 +39,7 @@ from mail_proxy.api.vitals import Vitals
 from mail_proxy.metrics import Metrics
 from mail_proxy.runtime import Runtime
 from mail_proxy.services.inputs import AccountInput, TenantInput
+from mail_proxy.services.storage_inputs import StorageInput
 
 # In the order of matching: what is asked most often stands first.
 # fmt: off
@@ -76,9 +77,12 @@ ENDPOINTS = (
     Endpoint("DELETE", "/account/{id}", Level.TENANT, accounts.delete_account, answer=responses.Answer,
              query=AccountDeletion, statuses=(409,)),
     Endpoint("POST", "/account/{id}/test", Level.TENANT, accounts.test_account),
-    Endpoint("POST", "/storage", Level.TENANT, storages.put_storage),
-    Endpoint("GET", "/storages", Level.TENANT, storages.list_storages),
-    Endpoint("DELETE", "/storage/{name}", Level.TENANT, storages.delete_storage),
+    Endpoint("POST", "/storage", Level.TENANT, storages.put_storage, answer=responses.Answer,
+             query=TenantQuery, body=StorageInput, statuses=(403, 404)),
+    Endpoint("GET", "/storages", Level.TENANT, storages.list_storages, answer=responses.StorageList,
+             query=TenantQuery),
+    Endpoint("DELETE", "/storage/{name}", Level.TENANT, storages.delete_storage, answer=responses.Answer,
+             query=TenantQuery),
     Endpoint("POST", "/tenant", Level.ADMIN, tenants.put_tenant, answer=responses.TenantStored,
              body=TenantInput, required=("id",)),
     Endpoint("GET", "/tenants", Level.ADMIN, tenants.list_tenants, answer=responses.TenantList,

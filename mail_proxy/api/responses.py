@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown, TlsMode
 from mail_proxy.model.messages import EventType, RecipientStatus, Status
+from mail_proxy.model.storages import StorageProtocol
 from mail_proxy.services.inputs import AccountInput, MessageInput, TenantInput
 
 Seconds = Annotated[int, Field(ge=0)]
@@ -336,3 +337,17 @@ class TenantStored(Answer):
 class ApiKey(Answer):
     api_key: str
     """Shown here alone."""
+
+
+class StorageView(Part):
+    tenant_id: str
+    name: str
+    protocol: StorageProtocol
+    config: dict[str, str]
+    """What was given; secrets are `***`."""
+    created_at: IsoTime
+    updated_at: IsoTime
+
+
+class StorageList(Answer):
+    storages: list[StorageView]

@@ -13,6 +13,8 @@ from mail_proxy.services.authentication import AuthenticationService
 from mail_proxy.services.instance import InstanceService
 from mail_proxy.services.intake import IntakeService
 from mail_proxy.services.messages import MessagesService
+from mail_proxy.services.storages import StoragesService
+from mail_proxy.services.suspensions import SuspensionsService
 from mail_proxy.services.tenants import TenantsService
 from mail_proxy.store import Store
 
@@ -21,8 +23,10 @@ from mail_proxy.store import Store
 class Services:
     tenants: TenantsService
     accounts: AccountsService
+    storages: StoragesService
     intake: IntakeService
     messages: MessagesService
+    suspensions: SuspensionsService
     instance: InstanceService
     authentication: AuthenticationService
 
@@ -42,8 +46,10 @@ class Services:
         return cls(
             tenants=TenantsService(store, clock, bell),
             accounts=AccountsService(store, clock, bell),
+            storages=StoragesService(store, clock),
             intake=IntakeService(store, clock, bell, config, tracking),
             messages=MessagesService(store, clock),
+            suspensions=SuspensionsService(store, clock, bell),
             instance=InstanceService(store, clock, bell, config, where),
             authentication=AuthenticationService(store, clock, admin_token),
         )

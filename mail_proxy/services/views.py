@@ -12,9 +12,11 @@ from mail_proxy.clock import iso
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.messages import Event, Message, Payload
 from mail_proxy.model.queue import NodeInfo
+from mail_proxy.model.storages import Storage
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
 from mail_proxy.services.inputs import MASK
 from mail_proxy.services.payloads import shown
+from mail_proxy.services.storages import masked_config
 
 View = dict[str, object]
 
@@ -68,6 +70,17 @@ def account_view(account: Account) -> View:
         "last_error": account.last_error,
         "created_at": iso(account.created_at),
         "updated_at": iso(account.updated_at),
+    }
+
+
+def storage_view(storage: Storage) -> View:
+    return {
+        "tenant_id": storage.tenant_id,
+        "name": storage.name,
+        "protocol": storage.protocol,
+        "config": masked_config(storage),
+        "created_at": iso(storage.created_at),
+        "updated_at": iso(storage.updated_at),
     }
 
 

@@ -15,6 +15,8 @@ from mail_proxy.store.messages import Messages
 from mail_proxy.store.queue import Queue
 from mail_proxy.store.reports import Reports
 from mail_proxy.store.settings import Nodes, Settings
+from mail_proxy.store.storages import Storages
+from mail_proxy.store.suspensions import Suspensions
 from mail_proxy.store.tenants import Tenants
 
 
@@ -25,9 +27,11 @@ class Store:
     nodes: Nodes
     tenants: Tenants
     accounts: Accounts
+    storages: Storages
     intake: Intake
     messages: Messages
     queue: Queue
+    suspensions: Suspensions
     reports: Reports
 
     @classmethod
@@ -39,9 +43,11 @@ class Store:
             nodes=Nodes(database),
             tenants=Tenants(database, vault),
             accounts=Accounts(database, vault),
+            storages=Storages(database, vault),
             intake=Intake(database),
             messages=Messages(database),
             queue=Queue(database),
+            suspensions=Suspensions(database),
             reports=Reports(database),
         )
 
