@@ -169,6 +169,9 @@ class Config:
     )
     log_level: str = setting("INFO", "Least level that is logged.", choices=_LOG_LEVELS, reloadable=True)
     log_format: str = setting("text", "Form of the log lines.", choices=("text", "json"), reloadable=True)
+    command_log_retention_seconds: float = _seconds(
+        2_592_000, "Time for which the command log keeps what was asked of the API."
+    )
     log_delivery_activity: bool = setting(False, "Log each message's way at INFO.", reloadable=True)
     debug: bool = setting(False, "Show the whole traceback of an error, in commands.", reloadable=True)
 

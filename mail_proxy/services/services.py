@@ -10,6 +10,7 @@ from mail_proxy.config import Config
 from mail_proxy.encryption import Tracking
 from mail_proxy.services.accounts import AccountsService
 from mail_proxy.services.authentication import AuthenticationService
+from mail_proxy.services.command_log import CommandLog
 from mail_proxy.services.instance import InstanceService
 from mail_proxy.services.intake import IntakeService
 from mail_proxy.services.messages import MessagesService
@@ -29,6 +30,7 @@ class Services:
     suspensions: SuspensionsService
     instance: InstanceService
     authentication: AuthenticationService
+    command_log: CommandLog
 
     @classmethod
     def over(
@@ -52,4 +54,5 @@ class Services:
             suspensions=SuspensionsService(store, clock, bell),
             instance=InstanceService(store, clock, bell, config, where),
             authentication=AuthenticationService(store, clock, admin_token),
+            command_log=CommandLog(store),
         )

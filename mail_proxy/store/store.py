@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mail_proxy.encryption import Vault
 from mail_proxy.store.accounts import Accounts
+from mail_proxy.store.commands import Commands
 from mail_proxy.store.database import Database
 from mail_proxy.store.intake import Intake
 from mail_proxy.store.messages import Messages
@@ -33,6 +34,7 @@ class Store:
     queue: Queue
     suspensions: Suspensions
     reports: Reports
+    commands: Commands
 
     @classmethod
     def over(cls, database: Database, vault: Vault) -> Store:
@@ -49,6 +51,7 @@ class Store:
             queue=Queue(database),
             suspensions=Suspensions(database),
             reports=Reports(database),
+            commands=Commands(database),
         )
 
 

@@ -1,0 +1,89 @@
+"""The command log: what was asked of the API that may have changed something, and how that was answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from mail_proxy.errors import Fault, InvalidInput
+from mail_proxy.model.commands import Command, CommandFilter
+from mail_proxy.services.messages import MAX_PAGE
+from mail_proxy.services.redaction import submission_payload
+from mail_proxy.store import Store
+
+CHUNK = 50
+"""Commands that are in memory together: each may hold `redaction.MAX_PAYLOAD`."""
+
+METHODS = ("POST", "PUT", "DELETE")
+"""Of the requests that may change something."""
+
+
+@dataclass(slots=True)
+class Record:
+    """A request on its way into the log, and its body as parsed. Whoever writes it there says so."""
+
+    command: Command
+    body: dict[str, object] | None = None
+    is_written: bool = False
+
+    def about(self, tenant_id: str) -> None:
+        """Note which tenant it is about."""
+        self.command = replace(self.command, tenant_id=tenant_id)
+
+    def submission(
+        self, entries: Sequence[object], default_priority: int | None, tenants: Collection[str]
+    ) -> Command:
+        """Return the command as it is written with the messages that it queues, which are of these tenants."""
+        is_one_tenants = len(tenants) == 1
+        return replace(
+            self.command,
+            tenant_id=next(iter(tenants)) if is_one_tenants else self.command.tenant_id,
+            payload=submission_payload(entries, default_priority, is_one_tenants=is_one_tenants),
+            status=200,
+        )
+
+
+class CommandLog:
+    def __init__(self, store: Store) -> None:
+        self._commands = store.commands
+
+    async def write(self, record: Record) -> None:
+        """Put a request into the log, which has its status if it is answered already."""
+        command_id = await self._commands.add(record.command)
+        record.command = replace(record.command, command_id=command_id)
+        record.is_written = True
+
+    async def complete(self, record: Record, status: int) -> None:
+        """Add to a request in the log how it was answered, and about which tenant it was."""
+        await self._commands.complete(record.command.command_id, status, record.command.tenant_id)
+
+    async def count(self, which: CommandFilter) -> int:
+        return await self._commands.count(which)
+
+    async def newest(
+        self, which: CommandFilter, limit: int, offset: int = 0
+    ) -> AsyncIterator[Sequence[Command]]:
+        """Read commands, newest first, some at a time; `limit` is at most `MAX_PAGE`."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput.of([Fault(("limit",), f"must be 1 to {MAX_PAGE}")])
+        last = None
+        while limit > 0:
+            size = min(CHUNK, limit)
+            some = await self._commands.newest(which, size, offset if last is None else 0, last)
+            if some:
+                yield some
+            if len(some) < size:
+                return
+            limit, last = limit - size, some[-1]
+
+    async def oldest(self, which: CommandFilter) -> AsyncIterator[Sequence[Command]]:
+        """Read all commands, oldest first, some at a time."""
+        last = None
+        while some := await self._commands.oldest(which, CHUNK, last):
+            yield some
+            last = some[-1]
+
+
+def endpoints_named(text: str) -> tuple[str, ...]:
+    """Return the names of the endpoints meant by a name such as ``PUT /account/{id}``, or by its path alone."""
+    return (text,) if " " in text else tuple(f"{method} {text}" for method in METHODS)
