@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -18,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from mail_proxy.api.bodies import SMALL, Lease
 from mail_proxy.errors import MAX_FAULTS, Fault, InvalidInput, TooLarge
 
 MAX_DEPTH = 32
@@ -25,6 +27,12 @@ MAX_DEPTH = 32
 
 MAX_CONTAINERS = 250_000
 """How many objects and lists there may be in all: each takes many times the memory of its two bytes."""
+
+MAX_VALUES = 2_000_000
+"""How many members and items there may be in all, for the same reason."""
+
+LARGE = 256 * 1024
+"""Bytes from which on a body is parsed in a thread, so that the loop stays free."""
 
 BODY_TIMEOUT = 300.0
 """Seconds for the whole body to arrive."""
@@ -37,15 +45,19 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 Path = tuple[str | int, ...]
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, lease: Lease) -> bytearray:
     """Return the body, of at most `limit` bytes; one that is larger is given up as soon as that is known.
 
-    Raises `TooLarge`, ClientDisconnect, or HTTPException 408 when it does not arrive in time.
+    Raises `TooLarge`, ClientDisconnect, HTTPException 408 when it does not arrive in time, or 503 when
+    `lease` gets no memory for it.
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limit:
+    length = int(declared[:20]) if declared.isdecimal() else 0
+    if length > limit:
         raise _too_large(limit)
-    chunks, size, more = [], 0, True
+    if length > SMALL:
+        await lease.hold(length)
+    body, more = bytearray(), True
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
             while more:
@@ -53,33 +65,46 @@ async def read_body(request: Request, limit: int) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 chunk: bytes = message.get("body", b"")
-                size += len(chunk)
+                size = len(body) + len(chunk)
                 if size > limit:
                     raise _too_large(limit)
-                chunks.append(chunk)
+                if size > SMALL:
+                    await lease.hold(size)
+                body += chunk
                 more = message.get("more_body", False)
     except TimeoutError:
         raise HTTPException(408, f"the body did not arrive within {BODY_TIMEOUT:g} seconds") from None
-    return b"".join(chunks)
+    return body
 
 
-async def read_object(request: Request, limit: int, *, optional: bool = False) -> dict[str, object]:
+async def read_object(
+    request: Request, limit: int, lease: Lease, *, optional: bool = False
+) -> dict[str, object]:
     """Return the JSON object that the body is; with `optional`, no body is an empty object.
 
     Raises `InvalidInput`, HTTPException 415, and what `read_body` raises.
     """
-    data = await read_body(request, limit)
+    data = await read_body(request, limit, lease)
     if not data and optional:
         return {}
     _check_type(request.headers)
-    return parse_object(data)
+    if len(data) < LARGE:
+        return parse_object(data)
+    await lease.begin_work()
+    return await asyncio.to_thread(parse_object, data)
 
 
-def parse_object(data: bytes) -> dict[str, object]:
-    """Parse strictly; raise `InvalidInput` for what is not one JSON object in UTF-8."""
+def parse_object(data: bytes | bytearray) -> dict[str, object]:
+    """Parse strictly; raise `InvalidInput` for what is not one JSON object in UTF-8.
+
+    A bytearray is emptied on the way: it is not to be in memory beside what it becomes.
+    """
     try:
-        text = data.decode("utf-8")
         _check_count(data)
+        may_be_deep, has_escapes = _brackets(data) > MAX_DEPTH, _SURROGATE_ESCAPE.search(data) is not None
+        text = data.decode("utf-8")
+        if isinstance(data, bytearray):
+            data.clear()
         value = _DECODER.decode(text)
     except InvalidInput:
         raise
@@ -93,8 +118,10 @@ def parse_object(data: bytes) -> dict[str, object]:
         raise _invalid("the body holds a number with too many digits") from None
     if not isinstance(value, dict):
         raise InvalidInput.of([Fault((), "the body must be a JSON object", "dict_type")])
-    _check_depth(value, data)
-    _check_text(value, data)
+    if may_be_deep:
+        _check_depth(value)
+    if has_escapes:
+        _check_text(value)
     return value
 
 
@@ -106,20 +133,35 @@ def _check_type(headers: Headers) -> None:
         raise HTTPException(415, "the body must not be compressed")
 
 
-def _check_count(data: bytes) -> None:
-    """Refuse very many objects and lists before they are made; brackets in strings do not count."""
-    if _brackets(data) > MAX_CONTAINERS and _brackets(_STRING.sub(b"", data)) > MAX_CONTAINERS:
-        raise _invalid(f"the body holds too many objects and lists: at most {MAX_CONTAINERS}")
-
-
-def _brackets(data: bytes) -> int:
-    return data.count(b"{") + data.count(b"[")
-
-
-def _check_depth(value: dict[str, object], data: bytes) -> None:
-    """Go down level by level, unless there are too few brackets for the depth to matter."""
-    if _brackets(data) <= MAX_DEPTH:
+def _check_count(data: bytes | bytearray) -> None:
+    """Refuse very many values before they are made; brackets and commas in strings do not count."""
+    if _brackets(data) <= MAX_CONTAINERS and data.count(b",") <= MAX_VALUES:
         return
+    brackets = commas = 0
+    for start, following in _gaps(data):
+        brackets += _brackets(data, start, following)
+        commas += data.count(b",", start, following)
+        if brackets > MAX_CONTAINERS:
+            raise _invalid(f"the body holds too many objects and lists: at most {MAX_CONTAINERS}")
+        if commas > MAX_VALUES:
+            raise _invalid(f"the body holds too many values: at most {MAX_VALUES}")
+
+
+def _gaps(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """Where there is no string: the start and the end of each such part."""
+    end = 0
+    for string in _STRING.finditer(data):
+        yield end, string.start()
+        end = string.end()
+    yield end, len(data)
+
+
+def _brackets(data: bytes | bytearray, start: int = 0, end: int = sys.maxsize) -> int:
+    return data.count(b"{", start, end) + data.count(b"[", start, end)
+
+
+def _check_depth(value: dict[str, object]) -> None:
+    """Go down level by level."""
     level: list[object] = [value]
     for _ in range(MAX_DEPTH):
         level = [child for parent in level for child in _children(parent) if isinstance(child, dict | list)]
@@ -134,10 +176,8 @@ def _children(parent: object) -> Iterable[object]:
     return parent if isinstance(parent, list) else ()
 
 
-def _check_text(value: dict[str, object], data: bytes) -> None:
+def _check_text(value: dict[str, object]) -> None:
     """Find halves of surrogate pairs, which only an escape can bring in: UTF-8 itself has none."""
-    if _SURROGATE_ESCAPE.search(data) is None:
-        return
     faults = (
         Fault(path, "holds a lone surrogate, which is not a character", "string_unicode")
         for path, text in _texts(value, ())

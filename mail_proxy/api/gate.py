@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from mail_proxy.api.bodies import Bodies
 from mail_proxy.api.clients import client_address, networks_of
 from mail_proxy.api.throttle import FailedAttempts
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 
+MEGABYTE = 1024 * 1024
+
 
 class Gate:
-    """Knows which proxies to believe, and who has guessed at tokens."""
+    """Knows which proxies to believe, who has guessed at tokens, and what `bodies` are in memory."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self._trusted = networks_of(config.trusted_proxies)
         self._attempts = FailedAttempts(clock, config.auth_failure_limit)
+        self.bodies = Bodies(config.max_body_mb * MEGABYTE)
 
     def reconfigure(self, config: Config) -> None:
         """Take what can change without a restart."""

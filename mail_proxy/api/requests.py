@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from mail_proxy.api.auth import tenant_named
+from mail_proxy.api.bodies import Lease
 from mail_proxy.api.body import read_object
-from mail_proxy.api.gate import Gate
+from mail_proxy.api.gate import MEGABYTE, Gate
 from mail_proxy.api.vitals import Vitals
 from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.metrics import Metrics
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mail_proxy.api.routing import Endpoint
 
 Model = TypeVar("Model", bound=BaseModel)
-
-MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +43,7 @@ class ApiRequest:
     node: Node
     endpoint: Endpoint
     principal: Principal
+    lease: Lease
 
     @property
     def services(self) -> Services:
@@ -78,7 +78,7 @@ class ApiRequest:
     async def body(self, *, optional: bool = False) -> dict[str, object]:
         """Read the JSON object that came; see `read_object`."""
         limit = self.node.runtime.config.max_body_mb * MEGABYTE
-        return await read_object(self.http, limit, optional=optional)
+        return await read_object(self.http, limit, self.lease, optional=optional)
 
     def tenant(self, *names: object) -> str | None:
         """Return the tenant that this is about; see `tenant_named`."""

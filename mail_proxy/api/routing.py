@@ -87,7 +87,8 @@ class Resource:
             raise HTTPException(405, f"use one of {allowed} here", {"Allow": allowed})
         tokens = self._node.runtime.services.authentication
         principal = await principal_of(endpoint.level, request, tokens, self._node.gate)
-        return await endpoint.handler(ApiRequest(request, self._node, endpoint, principal))
+        with self._node.gate.bodies.lease(principal.tenant_id) as lease:
+            return await endpoint.handler(ApiRequest(request, self._node, endpoint, principal, lease))
 
 
 class ExactRoute(Route):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from mail_proxy.api.app import ENDPOINTS
-from mail_proxy.api.body import MAX_CONTAINERS, MAX_DEPTH, parse_object, read_body
+from mail_proxy.api.bodies import Bodies
+from mail_proxy.api.body import MAX_CONTAINERS, MAX_DEPTH, MAX_VALUES, parse_object, read_body
 from mail_proxy.errors import MAX_FAULTS, InvalidInput, TooLarge
 from tests.support.api import Api, open_api
 
@@ -206,7 +207,7 @@ async def test_an_undeclared_body_is_read_up_to_the_limit() -> None:
         return {"type": "http.request", "body": b"x" * 1000, "more_body": True}
 
     with pytest.raises(TooLarge):
-        await read_body(Request({"type": "http", "headers": []}, receive), 10_000)
+        await read_body(Request({"type": "http", "headers": []}, receive), 10_000, Bodies(10_000).lease(None))
     assert taken == 11
 
 
@@ -227,6 +228,18 @@ async def test_a_body_of_the_limit_is_taken(api: Api) -> None:
 def test_brackets_in_texts_are_no_objects() -> None:
     body = b'{"a": "' + b'{[\\"' * MAX_CONTAINERS + b'"}'
     assert parse_object(body) == json.loads(body)
+
+
+def test_commas_in_texts_are_no_values() -> None:
+    body = b'{"a": "' + b"," * (MAX_VALUES + 1) + b'"}'
+    assert parse_object(body) == json.loads(body)
+
+
+@pytest.mark.parametrize("one", [b"1,", b'"ab",', b'"\\",'])
+def test_very_many_values_are_refused(one: bytes) -> None:
+    """Two letters and a comma would take fourteen times their memory."""
+    with pytest.raises(InvalidInput, match="too many values"):
+        parse_object(b'{"a":[' + one * (MAX_VALUES + 1) + b"0]}")
 
 
 @pytest.mark.parametrize("many", [b"[]", b"{}", b"[" * 20 + b"]" * 20])
