@@ -45,7 +45,7 @@ from mail_proxy.services.storage_inputs import StorageInput
 # fmt: off
 ENDPOINTS = (
     Endpoint("POST", "/commands/add-messages", Level.TENANT, intake.add_messages, answer=responses.Submitted,
-             body=SubmissionInput, required=("messages",), statuses=(400,)),
+             body=SubmissionInput, required=("messages",), statuses=(400,), records_itself=True),
     Endpoint("GET", "/messages/{id}", Level.TENANT, messages.get_message, answer=responses.MessageAnswer,
              query=TenantQuery, statuses=(409,)),
     Endpoint("GET", "/messages/{id}/events", Level.TENANT, messages.list_events, answer=responses.EventList,

@@ -27,7 +27,7 @@ class Level(StrEnum):
 async def principal_of(
     level: Level, request: Request, tokens: AuthenticationService, gate: Gate
 ) -> Principal:
-    """Return who asks; raise `Unauthorized` without a valid token, `Forbidden` for one of too low a level.
+    """Return who asks; raise `Unauthorized` without a valid token. `check_level` says whether it is enough.
 
     Raises `TooManyAttempts` for an unknown token when its address has shown many. A valid one is never
     refused for those, so it is looked up first.
@@ -43,9 +43,13 @@ async def principal_of(
     except Unauthorized:
         gate.note_unknown_token(request)
         raise
+    return principal
+
+
+def check_level(level: Level, principal: Principal) -> None:
+    """Raise `Forbidden` for a token that does not open this level."""
     if level is Level.ADMIN and not principal.is_admin:
         raise Forbidden("this needs the admin token")
-    return principal
 
 
 def tenant_named(principal: Principal, *names: object) -> str | None:

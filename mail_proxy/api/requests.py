@@ -18,6 +18,7 @@ from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.metrics import Metrics
 from mail_proxy.runtime import Runtime
 from mail_proxy.services.authentication import Principal
+from mail_proxy.services.command_log import Record
 from mail_proxy.services.inputs import checked
 from mail_proxy.services.services import Services
 
@@ -44,6 +45,7 @@ class ApiRequest:
     endpoint: Endpoint
     principal: Principal
     lease: Lease
+    record: Record | None = None
 
     @property
     def services(self) -> Services:
@@ -76,9 +78,20 @@ class ApiRequest:
         return checked(model, given)
 
     async def body(self, *, optional: bool = False) -> dict[str, object]:
-        """Read the JSON object that came; see `read_object`."""
+        """Read the JSON object that came, once; see `read_object`."""
+        record = self.record
+        if record is not None and record.body is not None:
+            return record.body
         limit = self.node.runtime.config.max_body_mb * MEGABYTE
-        return await read_object(self.http, limit, self.lease, optional=optional)
+        body = await read_object(self.http, limit, self.lease, optional=optional)
+        if record is not None:
+            record.body = body
+        return body
+
+    def about(self, tenant_id: str) -> None:
+        """Let the command log know which tenant this turns out to be about."""
+        if self.record is not None:
+            self.record.about(tenant_id)
 
     def tenant(self, *names: object) -> str | None:
         """Return the tenant that this is about; see `tenant_named`."""

@@ -15,8 +15,9 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from mail_proxy.api.answers import JSON
-from mail_proxy.api.auth import Level, principal_of
+from mail_proxy.api.auth import Level, check_level, principal_of
 from mail_proxy.api.errors import answer_to
+from mail_proxy.api.recording import new_record, recorded
 from mail_proxy.api.requests import ApiRequest, Node
 from mail_proxy.services.inputs import Input
 
@@ -30,6 +31,7 @@ class Endpoint:
     `query` validates the query string. `body` is the model that the services validate the body with, in which
     `required` must be given. `answer` describes an answer of 200 in JSON; what is answered in another
     `media_type` has none. `statuses` are those that it may answer beyond the ones that follow from all this.
+    `records_itself`: its row in the command log is written with what it does, not before.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Endpoint:
     body_is_optional: bool = False
     media_type: str = JSON
     statuses: tuple[int, ...] = ()
+    records_itself: bool = False
 
     @property
     def name(self) -> str:
@@ -88,6 +91,11 @@ class Resource:
         tokens = self._node.runtime.services.authentication
         principal = await principal_of(endpoint.level, request, tokens, self._node.gate)
         with self._node.gate.bodies.lease(principal.tenant_id) as lease:
+            if endpoint.is_change:
+                path = _path_on_the_wire(request.scope)
+                record = new_record(request, path, endpoint, principal, self._node)
+                return await recorded(ApiRequest(request, self._node, endpoint, principal, lease, record), record)
+            check_level(endpoint.level, principal)
             return await endpoint.handler(ApiRequest(request, self._node, endpoint, principal, lease))
 
 

@@ -28,7 +28,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandFilter:
-    """Which commands: from `since` on and before `until`, at one of these endpoints (at most 3; none: all)."""
+    """Which commands: from `since` on, before `until`, at one of these endpoints (at most 3; none: all)."""
 
     tenant_id: str | None = None
     endpoints: tuple[str, ...] = ()

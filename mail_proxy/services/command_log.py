@@ -33,7 +33,7 @@ class Record:
     def submission(
         self, entries: Sequence[object], default_priority: int | None, tenants: Collection[str]
     ) -> Command:
-        """Return the command as it is written with the messages that it queues, which are of these tenants."""
+        """Return the command as it is written with the messages that it queues, those of these tenants."""
         is_one_tenants = len(tenants) == 1
         return replace(
             self.command,
@@ -85,5 +85,5 @@ class CommandLog:
 
 
 def endpoints_named(text: str) -> tuple[str, ...]:
-    """Return the names of the endpoints meant by a name such as ``PUT /account/{id}``, or by its path alone."""
+    """Return the endpoints that are meant by a name such as ``PUT /account/{id}``, or by its path alone."""
     return (text,) if " " in text else tuple(f"{method} {text}" for method in METHODS)

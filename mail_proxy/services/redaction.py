@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 from mail_proxy.services.inputs import MASK
 
@@ -63,7 +62,6 @@ def submission_payload(
     return _bounded(kept)
 
 
-@lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Tell whether what bears this name looks like a secret."""
     return _SECRET_NAME.search(re.sub(r"[^a-z0-9]", "", name.lower())) is not None
