@@ -74,6 +74,7 @@ async def open_services(
             bell=bell,
             tracking=tracking,
             admin_token=_admin_token(config, instance),
+            name=instance.name if instance is not None else config.instance_name,
             where=where,
         )
         yield Runtime(

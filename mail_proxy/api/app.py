@@ -38,7 +38,7 @@ from mail_proxy.api.schemas import (
 from mail_proxy.api.vitals import Vitals
 from mail_proxy.metrics import Metrics
 from mail_proxy.runtime import Runtime
-from mail_proxy.services.inputs import AccountInput, TenantInput
+from mail_proxy.services.inputs import AccountInput, BounceInput, InstanceInput, TenantInput
 from mail_proxy.services.storage_inputs import StorageInput
 
 # In the order of matching: what is asked most often stands first.
@@ -96,12 +96,14 @@ ENDPOINTS = (
     Endpoint("POST", "/tenant/{id}/api-key", Level.ADMIN, tenants.new_api_key, answer=responses.ApiKey,
              body=ApiKeyInput, body_is_optional=True),
     Endpoint("DELETE", "/tenant/{id}/api-key", Level.ADMIN, tenants.revoke_api_key, answer=responses.Answer),
-    Endpoint("GET", "/instance", Level.ADMIN, instance.get_instance),
-    Endpoint("PUT", "/instance", Level.ADMIN, instance.change_instance),
-    Endpoint("GET", "/instance/bounce", Level.ADMIN, instance.get_bounce),
-    Endpoint("PUT", "/instance/bounce", Level.ADMIN, instance.change_bounce),
-    Endpoint("POST", "/instance/bounce/reload", Level.ADMIN, instance.reload_bounce),
-    Endpoint("POST", "/instance/reload-bounce", Level.ADMIN, instance.reload_bounce),
+    Endpoint("GET", "/instance", Level.ADMIN, instance.get_instance, answer=responses.InstanceAnswer),
+    Endpoint("PUT", "/instance", Level.ADMIN, instance.change_instance, answer=responses.InstanceAnswer,
+             body=InstanceInput),
+    Endpoint("GET", "/instance/bounce", Level.ADMIN, instance.get_bounce, answer=responses.BounceAnswer),
+    Endpoint("PUT", "/instance/bounce", Level.ADMIN, instance.change_bounce, answer=responses.BounceAnswer,
+             body=BounceInput),
+    Endpoint("POST", "/instance/bounce/reload", Level.ADMIN, instance.reload_bounce, answer=responses.Answer),
+    Endpoint("POST", "/instance/reload-bounce", Level.ADMIN, instance.reload_bounce, answer=responses.Answer),
     Endpoint("GET", "/reports", Level.TENANT, reports.list_reports),
     Endpoint("POST", "/reports/replay", Level.TENANT, reports.replay),
     Endpoint("GET", "/files/{token}", Level.PUBLIC, files.get_file),

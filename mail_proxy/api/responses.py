@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown, TlsMode
 from mail_proxy.model.messages import EventType, RecipientStatus, Status
 from mail_proxy.model.storages import StorageProtocol
-from mail_proxy.services.inputs import AccountInput, MessageInput, TenantInput
+from mail_proxy.services.inputs import AccountInput, InstanceInput, MessageInput, TenantInput
 
 Seconds = Annotated[int, Field(ge=0)]
 Masked = Literal["***"]
@@ -351,3 +351,27 @@ class StorageView(Part):
 
 class StorageList(Answer):
     storages: list[StorageView]
+
+
+class BounceView(Part):
+    described_by = InstanceInput
+
+    bounce_enabled: bool
+    bounce_imap_host: str | None
+    bounce_imap_port: int
+    bounce_imap_user: str | None
+    bounce_imap_password: Masked | None
+    bounce_imap_folder: str
+    bounce_imap_ssl: bool
+    bounce_poll_interval: int
+    """Seconds."""
+    bounce_return_path: str | None
+    bounce_after: str
+    """What becomes of a mail that was read: `keep`, `seen`, `delete` or `move:<folder>`."""
+
+
+class BounceAnswer(BounceView, Answer): ...
+
+
+class InstanceAnswer(BounceAnswer):
+    name: str | None

@@ -231,6 +231,21 @@ def shape(**schema: JsonValue) -> FieldInfo:
     return told
 
 
+def _return_path(text: str) -> str:
+    """Take a bare address; ``{token}`` in its local part stands for a message's own token."""
+    local, _, domain = text.rpartition("@")
+    plain = f"{local.replace('{token}', 'token', 1)}@{domain}"
+    if "{token}" in plain or bare_address(plain) != plain:
+        raise ValueError("must be an address alone, which may hold {token} before the @")
+    return text
+
+
+def _after_reading(text: str) -> str:
+    if text not in ("keep", "seen", "delete") and not re.fullmatch("move:.+", text):
+        raise ValueError("must be keep, seen, delete, or move:<folder>")
+    return text
+
+
 HeaderText = Annotated[str, Field(max_length=4000), AfterValidator(_header_text), shape(pattern=TEXT)]
 HeaderValue = Annotated[str, Field(max_length=10_000), AfterValidator(_header_text), shape(pattern=TEXT)]
 BodyText = Annotated[str, AfterValidator(_encodable)]
@@ -292,6 +307,8 @@ Host = Annotated[
     AfterValidator(_host),
     shape(pattern=r"^[^\s/@?#\\\x00-\x1f\x7f-\x9f\u2028\u2029]{1,253}$"),
 ]
+ReturnPath = Annotated[str, Field(max_length=1000), AfterValidator(_return_path)]
+AfterReading = Annotated[HeaderText, AfterValidator(_after_reading)]
 Secret = Annotated[
     str,
     Field(min_length=1, max_length=4096),

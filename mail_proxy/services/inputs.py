@@ -29,6 +29,7 @@ from mail_proxy.services.fields import (
     BASE64_TEXT,
     Address,
     Addresses,
+    AfterReading,
     Base64,
     BaseUrl,
     BatchCode,
@@ -40,6 +41,7 @@ from mail_proxy.services.fields import (
     HeaderText,
     Host,
     Identifier,
+    Integer,
     LargeFileConfig,
     MediaType,
     MessageId,
@@ -50,6 +52,7 @@ from mail_proxy.services.fields import (
     Port,
     Positive,
     PriorityLevel,
+    ReturnPath,
     Secret,
     decoded_base64,
     not_too_many,
@@ -401,3 +404,24 @@ class AccountInput(Input):
     imap_password: Secret | None = None
     imap_folder: HeaderText = "INBOX"
     imap_ssl: Boolean = True
+
+
+class BounceInput(Input):
+    """Where bounces are collected; what is left out stays. `bounce_after` is for a mail that was read."""
+
+    bounce_enabled: Boolean = False
+    bounce_imap_host: Host | None = None
+    bounce_imap_port: Port = 993
+    bounce_imap_user: Annotated[HeaderText, Field(min_length=1)] | None = None
+    bounce_imap_password: Secret | None = None
+    bounce_imap_folder: Annotated[HeaderText, Field(min_length=1)] = "INBOX"
+    bounce_imap_ssl: Boolean = True
+    bounce_poll_interval: Annotated[Integer, Field(ge=1, le=86400)] = 60
+    bounce_return_path: ReturnPath | None = None
+    bounce_after: AfterReading = "keep"
+
+
+class InstanceInput(BounceInput):
+    """The settings of the instance; what is left out stays."""
+
+    name: Annotated[HeaderText, Field(min_length=1, max_length=255)] | None = None

@@ -12,6 +12,7 @@ from mail_proxy.services.accounts import AccountsService
 from mail_proxy.services.authentication import AuthenticationService
 from mail_proxy.services.command_log import CommandLog
 from mail_proxy.services.instance import InstanceService
+from mail_proxy.services.instance_settings import InstanceSettingsService
 from mail_proxy.services.intake import IntakeService
 from mail_proxy.services.messages import MessagesService
 from mail_proxy.services.storages import StoragesService
@@ -29,6 +30,7 @@ class Services:
     messages: MessagesService
     suspensions: SuspensionsService
     instance: InstanceService
+    instance_settings: InstanceSettingsService
     authentication: AuthenticationService
     command_log: CommandLog
 
@@ -42,9 +44,10 @@ class Services:
         bell: Bell,
         tracking: Tracking,
         admin_token: str | None,
+        name: str | None,
         where: str,
     ) -> Services:
-        """Put the services over a store; `where` names the database as it may be shown."""
+        """Put the services over a store; `name` is the instance's, `where` tells the database, showably."""
         return cls(
             tenants=TenantsService(store, clock, bell),
             accounts=AccountsService(store, clock, bell),
@@ -53,6 +56,7 @@ class Services:
             messages=MessagesService(store, clock),
             suspensions=SuspensionsService(store, clock, bell),
             instance=InstanceService(store, clock, bell, config, where),
+            instance_settings=InstanceSettingsService(store, bell, name),
             authentication=AuthenticationService(store, clock, admin_token),
             command_log=CommandLog(store),
         )

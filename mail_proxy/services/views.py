@@ -10,9 +10,11 @@ from collections.abc import Mapping
 
 from mail_proxy.clock import iso
 from mail_proxy.model.accounts import Account
+from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.model.messages import Event, Message, Payload
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy.model.storages import Storage
+from mail_proxy.model.suspensions import Suspension
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
 from mail_proxy.services.inputs import MASK
 from mail_proxy.services.payloads import shown
@@ -128,6 +130,34 @@ def event_view(event: Event) -> View:
         "description": event.description,
         "event_data": event.event_data,
     }
+
+
+def suspension_view(suspension: Suspension) -> View:
+    return {
+        "tenant_id": suspension.tenant_id,
+        "batch_code": suspension.batch_code,
+        "suspended_batches": list(suspension.suspended_batches),
+        "pending_messages": suspension.pending_messages,
+    }
+
+
+def bounce_view(settings: InstanceSettings) -> View:
+    return {
+        "bounce_enabled": settings.bounce_enabled,
+        "bounce_imap_host": settings.bounce_imap_host,
+        "bounce_imap_port": settings.bounce_imap_port,
+        "bounce_imap_user": settings.bounce_imap_user,
+        "bounce_imap_password": None if settings.bounce_imap_password is None else MASK,
+        "bounce_imap_folder": settings.bounce_imap_folder,
+        "bounce_imap_ssl": settings.bounce_imap_ssl,
+        "bounce_poll_interval": settings.bounce_poll_interval,
+        "bounce_return_path": settings.bounce_return_path,
+        "bounce_after": settings.bounce_after,
+    }
+
+
+def instance_view(settings: InstanceSettings) -> View:
+    return {"name": settings.name, **bounce_view(settings)}
 
 
 def node_view(node: NodeInfo) -> View:

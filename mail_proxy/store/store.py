@@ -11,6 +11,7 @@ from mail_proxy.encryption import Vault
 from mail_proxy.store.accounts import Accounts
 from mail_proxy.store.commands import Commands
 from mail_proxy.store.database import Database
+from mail_proxy.store.instance_settings import InstanceSettingsRecord
 from mail_proxy.store.intake import Intake
 from mail_proxy.store.messages import Messages
 from mail_proxy.store.queue import Queue
@@ -25,6 +26,7 @@ from mail_proxy.store.tenants import Tenants
 class Store:
     database: Database
     settings: Settings
+    instance_settings: InstanceSettingsRecord
     nodes: Nodes
     tenants: Tenants
     accounts: Accounts
@@ -42,6 +44,7 @@ class Store:
         return cls(
             database=database,
             settings=Settings(database),
+            instance_settings=InstanceSettingsRecord(database, vault),
             nodes=Nodes(database),
             tenants=Tenants(database, vault),
             accounts=Accounts(database, vault),
