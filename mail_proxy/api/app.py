@@ -30,6 +30,8 @@ from mail_proxy.api.routing import Endpoint, routes_of
 from mail_proxy.api.schemas import (
     AccountDeletion,
     ApiKeyInput,
+    CommandsExportQuery,
+    CommandsQuery,
     MessagesQuery,
     SubmissionInput,
     TenantQuery,
@@ -107,8 +109,10 @@ ENDPOINTS = (
     Endpoint("GET", "/reports", Level.TENANT, reports.list_reports),
     Endpoint("POST", "/reports/replay", Level.TENANT, reports.replay),
     Endpoint("GET", "/files/{token}", Level.PUBLIC, files.get_file),
-    Endpoint("GET", "/command-log", Level.ADMIN, command_log.list_commands),
-    Endpoint("GET", "/command-log/export", Level.ADMIN, command_log.export),
+    Endpoint("GET", "/command-log", Level.ADMIN, command_log.list_commands,
+             answer=responses.CommandList, query=CommandsQuery),
+    Endpoint("GET", "/command-log/export", Level.ADMIN, command_log.export,
+             query=CommandsExportQuery, media_type=command_log.JSON_LINES),
 )
 # fmt: on
 

@@ -339,6 +339,29 @@ class ApiKey(Answer):
     """Shown here alone."""
 
 
+class CommandView(Part):
+    command_id: int
+    ts: Seconds
+    endpoint: str
+    """Method and pattern of the path."""
+    path: str
+    """As it was asked for, with the query."""
+    tenant_id: str | None
+    payload: dict[str, object] | None
+    """The body, without secrets and contents of messages."""
+    status: int | None
+    """Of the answer; null: the server died before it answered."""
+    client: str | None
+    """The address of who asked."""
+
+
+class CommandList(Answer):
+    commands: list[CommandView]
+    """Newest first."""
+    total: Annotated[int, Field(ge=0)]
+    """How many there are, beyond those listed."""
+
+
 class StorageView(Part):
     tenant_id: str
     name: str

@@ -91,12 +91,12 @@ class Resource:
         tokens = self._node.runtime.services.authentication
         principal = await principal_of(endpoint.level, request, tokens, self._node.gate)
         with self._node.gate.bodies.lease(principal.tenant_id) as lease:
-            if endpoint.is_change:
-                path = _path_on_the_wire(request.scope)
-                record = new_record(request, path, endpoint, principal, self._node)
-                return await recorded(ApiRequest(request, self._node, endpoint, principal, lease, record), record)
-            check_level(endpoint.level, principal)
-            return await endpoint.handler(ApiRequest(request, self._node, endpoint, principal, lease))
+            if not endpoint.is_change:
+                check_level(endpoint.level, principal)
+                return await endpoint.handler(ApiRequest(request, self._node, endpoint, principal, lease))
+            record = new_record(request, _path_on_the_wire(request.scope), endpoint, principal, self._node)
+            asked = ApiRequest(request, self._node, endpoint, principal, lease, record)
+            return await recorded(asked, record)
 
 
 class ExactRoute(Route):

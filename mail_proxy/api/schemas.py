@@ -52,6 +52,24 @@ class AccountDeletion(TenantQuery):
     force: bool = False
 
 
+class CommandsExportQuery(Input):
+    """Which commands: from `since` on, and before `until`."""
+
+    tenant_id: Identifier | None = None
+    since: Instant = 0.0
+    until: Instant = END_OF_TIME
+    endpoint: HeaderText | None = None
+    """Its name, such as `PUT /account/{id}`, or its path, such as `/account/{id}`."""
+
+
+class CommandsQuery(CommandsExportQuery):
+    """Which commands, and which of them to list."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+    offset: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    """How many of the newest to leave out."""
+
+
 class TenantsQuery(Input):
     active_only: bool = False
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from mail_proxy.clock import iso
 from mail_proxy.model.accounts import Account
+from mail_proxy.model.commands import Command
 from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.model.messages import Event, Message, Payload
 from mail_proxy.model.queue import NodeInfo
@@ -168,6 +169,19 @@ def node_view(node: NodeInfo) -> View:
         "version": node.version,
         "started_at": seconds(node.started_at),
         "seen_at": seconds(node.seen_at),
+    }
+
+
+def command_view(command: Command) -> View:
+    return {
+        "command_id": command.command_id,
+        "ts": seconds(command.ts),
+        "endpoint": command.endpoint,
+        "path": command.path,
+        "tenant_id": command.tenant_id,
+        "payload": None if command.payload is None else json.loads(command.payload),
+        "status": command.status,
+        "client": command.client,
     }
 
 
