@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    WithJsonSchema,
+)
+from pydantic_core.core_schema import CoreSchema, list_schema
 
 from mail_proxy.model.messages import END_OF_TIME, Status
 from mail_proxy.services.fields import BatchCode, HeaderText, Identifier, Moment, PriorityLevel
-from mail_proxy.services.inputs import Input
+from mail_proxy.services.inputs import Input, MessageInput
 from mail_proxy.services.messages import MAX_PAGE
 
 
@@ -23,33 +31,73 @@ def _number(value: object) -> object:
         return value
 
 
+def _flag(value: object) -> object:
+    """Take true and false in any case, as programs print them, and 1 and 0."""
+    known = {"true": True, "1": True, "false": False, "0": False}
+    given = value.lower() if isinstance(value, str) else value
+    if isinstance(given, bool):
+        return given
+    if given not in known:
+        raise ValueError("must be true or false")
+    return known[given]
+
+
+def _without_default(schema: dict[str, JsonValue]) -> None:
+    del schema["default"]
+
+
+class _Judged:
+    """Stands beside a list whose items are taken as they come, and judged by `model` later."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self._model = model
+
+    def __get_pydantic_json_schema__(
+        self, _: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, JsonValue]:
+        return handler(list_schema(self._model.__pydantic_core_schema__))
+
+
 Instant = Annotated[Moment, BeforeValidator(_number)]
+Until = Annotated[Instant, Field(json_schema_extra=_without_default)]
+Flag = Annotated[
+    bool,
+    BeforeValidator(_flag),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}),
+]
 
 
 class TenantQuery(Input):
     """Which tenant is meant; with a tenant's token, its own."""
 
     tenant_id: Identifier | None = None
+    """With a tenant's token, its own."""
 
 
 class MessagesQuery(TenantQuery):
     """Which messages to list. Times are those of queueing: from `since` on, and before `until`."""
 
-    active_only: bool = False
+    active_only: Flag = False
+    """Those that have still to leave."""
     status: Status | None = None
     account_id: Identifier | None = None
     batch_code: BatchCode | None = None
     since: Instant = 0.0
-    until: Instant = END_OF_TIME
-    include_history: bool = False
+    """Queued then or later."""
+    until: Until = END_OF_TIME
+    """Queued before."""
+    include_history: Flag = False
+    """Whether each message comes with its events."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 1000
     cursor: HeaderText | None = None
+    """The `next_cursor` of an earlier answer."""
 
 
 class AccountDeletion(TenantQuery):
     """`force` deletes an account that has queued messages: they become errors."""
 
-    force: bool = False
+    force: Flag = False
+    """Even while messages are queued."""
 
 
 class CommandsExportQuery(Input):
@@ -57,7 +105,7 @@ class CommandsExportQuery(Input):
 
     tenant_id: Identifier | None = None
     since: Instant = 0.0
-    until: Instant = END_OF_TIME
+    until: Until = END_OF_TIME
     endpoint: HeaderText | None = None
     """Its name, such as `PUT /account/{id}`, or its path, such as `/account/{id}`."""
 
@@ -71,17 +119,19 @@ class CommandsQuery(CommandsExportQuery):
 
 
 class TenantsQuery(Input):
-    active_only: bool = False
+    active_only: Flag = False
 
 
 class SubmissionInput(Input):
     """The body of add-messages; each message is judged by itself."""
 
-    messages: list[object]
+    messages: Annotated[list[object], _Judged(MessageInput)]
     default_priority: PriorityLevel | None = None
+    """Of the messages that have none."""
 
 
 class ApiKeyInput(Input):
     """The key's last moment, in Unix seconds; none: it does not expire."""
 
     expires_at: Moment | None = None
+    """When the key stops to open; none: never."""
