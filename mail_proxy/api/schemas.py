@@ -13,11 +13,14 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     JsonValue,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
 )
 from pydantic_core.core_schema import CoreSchema, list_schema
 
 from mail_proxy.model.messages import END_OF_TIME, Status
+from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.services.fields import BatchCode, HeaderText, Identifier, Moment, PriorityLevel
 from mail_proxy.services.inputs import Input, MessageInput
 from mail_proxy.services.messages import MAX_PAGE
@@ -29,6 +32,10 @@ def _number(value: object) -> object:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def _or_all(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    return value if value == EVERYTHING else check(value)
 
 
 def _flag(value: object) -> object:
@@ -135,3 +142,10 @@ class ApiKeyInput(Input):
 
     expires_at: Moment | None = None
     """When the key stops to open; none: never."""
+
+
+class SuspensionQuery(Input):
+    """What to hold back, or to let go on: a batch, all of a tenant, or (`*`, the admin's) all there is."""
+
+    tenant_id: Annotated[Identifier, WrapValidator(_or_all)] | None = None
+    batch_code: BatchCode | None = None

@@ -41,8 +41,8 @@ UNREADABLE_PAUSE = 60.0
 MEGABYTE = 1024 * 1024
 
 
-class LeaseLost(Exception):
-    """The message may be another node's by now: it must not be sent from here."""
+class NotToBeSent(Exception):
+    """The message was suspended meanwhile, or may be another node's by now."""
 
 
 class Dispatcher:
@@ -270,7 +270,7 @@ class Dispatcher:
                 self.wake.set()
 
     async def _attempt(self, claimed: Claimed, account: Account, lane: Lane) -> Attempted | None:
-        """Hand the message to the delivery agent; None when it may be another node's by now."""
+        """Hand the message to the delivery agent; None when it was not to be sent after all."""
         prepared = await self._preparer.prepare(claimed)
         if isinstance(prepared, Bounced):
             return Attempted(Outcome.same(_open_addresses(claimed), prepared))
@@ -281,8 +281,10 @@ class Dispatcher:
                 prepared.content,
                 before_data=lambda: self._begin_final(claimed, account),
             )
-        except LeaseLost:
-            log.warning("message %s is not sent: its lease was lost", claimed.id, extra=about(claimed))
+        except NotToBeSent:
+            text = "message %s is not sent now: it was suspended, or its lease was lost"
+            log.info(text, claimed.id, extra=about(claimed))
+            self._crew.spawn(self._give_back(claimed), f"give back {claimed.pk}")  # once it is not in hand
             return None
         is_news = lane.learn(outcome, self._clock.now())
         if lane.rest and lane.waiting:
@@ -293,7 +295,12 @@ class Dispatcher:
         now = self._clock.now()
         where = "sandbox" if account.is_sandbox else f"{account.host}:{account.port}"
         if not await self._store.queue.begin_final(claimed, self._owner, now, f"handing over to {where}"):
-            raise LeaseLost
+            raise NotToBeSent
+
+    async def _give_back(self, claimed: Claimed) -> None:
+        """Let a message wait in its place again, unless another node has it."""
+        await self._leases.give_back([claimed.seq])
+        self.wake.set()
 
     def _pause(self, outlook: Outlook) -> float:
         now = self._clock.now()

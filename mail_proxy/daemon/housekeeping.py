@@ -56,6 +56,7 @@ class Housekeeping:
         node = replace(self._node, seen_at=now)
         await self._runtime.store.nodes.seen(node, forget_before=now - FORGET_NODES)
         await self._runtime.store.queue.forget_sent(now)
+        await self._runtime.services.suspensions.catch_up()
 
     async def listen(self) -> None:
         """Hear what other nodes ring; when the line breaks, take it up again."""

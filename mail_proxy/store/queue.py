@@ -15,6 +15,7 @@ from mail_proxy.store.database import Call, Database, Many, Params, Work
 from mail_proxy.store.messages import read_payloads
 from mail_proxy.store.queries import load
 from mail_proxy.store.settings import ACTIVE
+from mail_proxy.store.suspensions import hold_back
 
 SQL = load("queue")
 SETTINGS = load("settings")
@@ -59,7 +60,10 @@ class Queue:
         await self._database.write(limits.forget, now)
 
     async def begin_final(self, claimed: Claimed, owner: str, now: float, description: str) -> bool:
-        """Record that the content is about to be transmitted; False when the lease was lost."""
+        """Record that the content is about to be transmitted; False when it must not be.
+
+        Then the lease was lost, or the message was suspended meanwhile.
+        """
         return await self._database.write(self._begin_final, claimed, owner, now, description)
 
     async def settle(self, settlement: Settlement, owner: str, now: float) -> bool:
@@ -162,6 +166,8 @@ class Queue:
             yield Call(
                 MESSAGES["insert_event"], shape.event_params(settlement.seq, settlement.tenant_id, event)
             )
+        if settlement.status.is_waiting:
+            yield from hold_back([settlement.seq], [settlement.tenant_id], now)
         if settlement.is_limited and not settlement.is_unknown:
             was_sent = settlement.sent_ts is not None
             yield from limits.confirm(settlement.seq, now) if was_sent else limits.cancel([settlement.seq])
@@ -171,11 +177,12 @@ class Queue:
         yield Many(SQL["renew"], [{"seq": seq, "owner": owner, "until": until} for seq in seqs])
 
     def _release(self, seqs: Sequence[int], owner: str, now: float) -> Work[None]:
-        released = []
+        released: dict[int, str] = {}
         for seq in seqs:
-            if (yield Call(SQL["release"], {"seq": seq, "owner": owner, "now": now})):
-                released.append(seq)
-        yield from limits.cancel(released)
+            for row in (yield Call(SQL["release"], {"seq": seq, "owner": owner, "now": now})):
+                released[row["seq"]] = row["tenant_id"]
+        yield from limits.cancel(list(released))
+        yield from hold_back(released, released.values(), now)
 
     def _take_over(self, now: float, retry_at: float, owner: str, is_start: bool) -> Work[list[Orphan]]:
         rows = yield Call(
@@ -203,6 +210,7 @@ class Queue:
                 if each.was_final
             ],
         )
+        yield from hold_back([each.seq for each in orphans], [each.tenant_id for each in orphans], now)
         return orphans
 
 

@@ -62,10 +62,12 @@ WHERE seq IN (SELECT seq FROM first)
 RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
     size, created_at, is_unknown;
 
--- begin_final: the content is about to be transmitted, if the lease still holds
+-- begin_final: the content is about to be transmitted, if the lease still holds and nobody has suspended it
 -- (only what is being sent has a lease owner: its status, asked for too, would lead PostgreSQL to another index)
 UPDATE messages SET final_at = :now, updated_at = :now
 WHERE seq = :seq AND lease_owner = :owner AND lease_until > :now
+    AND NOT EXISTS (SELECT 1 FROM suspensions s
+        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code))
 RETURNING seq;
 
 -- settle: the outcome of an attempt, if the lease is still ours
@@ -83,7 +85,7 @@ UPDATE messages SET lease_until = :until WHERE seq = :seq AND lease_owner = :own
 -- release: claimed but not begun, back to its place
 UPDATE messages SET status = 'pending', lease_owner = NULL, lease_until = NULL, updated_at = :now
 WHERE seq = :seq AND lease_owner = :owner AND final_at IS NULL
-RETURNING seq;
+RETURNING seq, tenant_id;
 
 -- orphans: what dead nodes left: their leases have run out
 SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown

@@ -1,0 +1,62 @@
+"""Suspensions: holding back a batch, or all of a tenant, and letting it go on."""
+
+from __future__ import annotations
+
+from mail_proxy.bell import Bell
+from mail_proxy.clock import Clock
+from mail_proxy.model.standing import EVERYTHING
+from mail_proxy.model.suspensions import Suspension
+from mail_proxy.store import Store
+from mail_proxy.store.suspensions import Marking
+
+PATIENCE = 5.0
+"""Seconds after which what is left to mark is left to the next look, by whatever node."""
+
+
+class SuspensionsService:
+    """Both are idempotent, and tell what is suspended then; a batch that is None stands for everything."""
+
+    def __init__(self, store: Store, clock: Clock, bell: Bell) -> None:
+        self._store = store
+        self._clock = clock
+        self._bell = bell
+
+    async def suspend(self, tenant_id: str, batch_code: str | None = None) -> Suspension:
+        """Hold back what has not been sent, on every node, until it is activated; raise `NotFound`."""
+        await self._store.suspensions.suspend(tenant_id, batch_code or EVERYTHING, self._clock.now())
+        await self._mark()
+        return await self._seen(tenant_id, batch_code)
+
+    async def activate(self, tenant_id: str, batch_code: str | None = None) -> Suspension:
+        """Let one batch go on, or everything.
+
+        Raises `NotFound`, and `Conflict` for a single batch while everything is suspended.
+        """
+        await self._store.suspensions.activate(tenant_id, batch_code or EVERYTHING)
+        await self._mark()
+        await self._bell.ring()
+        return await self._seen(tenant_id, batch_code)
+
+    async def catch_up(self) -> None:
+        """Do what was left, being too much at once or its process having died: to be called now and then."""
+        if await self._mark():
+            await self._bell.ring()
+
+    async def _mark(self) -> int:
+        """Let the flags of messages follow what is suspended; return how many were changed."""
+        until = self._clock.now() + PATIENCE
+        return sum([await self._follow(each, until) for each in await self._store.suspensions.markings()])
+
+    async def _follow(self, marking: Marking, until: float) -> int:
+        while marking.status is not None and self._clock.now() < until:
+            marking = await self._store.suspensions.mark(marking, self._clock.now())
+        return marking.changed
+
+    async def _seen(self, tenant_id: str, batch_code: str | None) -> Suspension:
+        found = await self._store.suspensions.of(tenant_id, batch_code)
+        return Suspension(
+            tenant_id=tenant_id,
+            batch_code=batch_code,
+            suspended_batches=found.batches,
+            pending_messages=found.waiting,
+        )
