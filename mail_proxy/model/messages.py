@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 
 class Status(StrEnum):
@@ -115,7 +116,7 @@ class NewMessage:
     """A validated message on its way into the store.
 
     `payload` is JSON (UTF-8) of the fields, or the RFC 5322 bytes; `envelope_from` is the return path
-    (None: decided at sending); `metadata` is JSON; `lane` is the account's.
+    (None: decided at sending); `metadata` is JSON; `lane` is the account's; `is_held`: its batch is suspended.
     """
 
     pk: str
@@ -132,6 +133,7 @@ class NewMessage:
     batch_code: str | None = None
     deferred_ts: float | None = None
     is_pec: bool = False
+    is_held: bool = False
     metadata: str | None = None
 
 
@@ -191,12 +193,21 @@ class Event:
 
 
 END_OF_TIME = 1e12
-END_OF_QUEUE = 2**62
+
+
+class Place(NamedTuple):
+    """Where a message stands in lists, which go down from the newest; it never changes."""
+
+    created_at: float
+    seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
-    """Which messages to list: newest first, at most `limit`, those before the place `below`."""
+    """Which messages to list: newest first, at most `limit`, those that follow the place `after`.
+
+    They were queued from `since` on and before `until` (Unix seconds).
+    """
 
     tenant_id: str | None = None
     status: Status | None = None
@@ -205,5 +216,11 @@ class MessageFilter:
     since: float = 0.0
     until: float = END_OF_TIME
     active_only: bool = False
-    below: int = END_OF_QUEUE
+    after: Place | None = None
     limit: int = 1000
+
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """The states that the messages may be in."""
+        asked = tuple(Status) if self.status is None else (self.status,)
+        return tuple(status for status in asked if status.is_waiting or not self.active_only)

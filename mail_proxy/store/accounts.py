@@ -39,6 +39,10 @@ class Accounts:
         """The accounts with this id, of whatever tenant."""
         return await self._database.read(self._list, "named", {"id": account_id})
 
+    async def owners(self, account_id: str) -> list[str]:
+        """The tenants that have an account of this id."""
+        return await self._database.read(self._owners, account_id)
+
     async def of_lane(self, lane: int) -> Account | None:
         found = await self._database.read(self._list, "of_lane", {"lane": lane})
         return found[0] if found else None
@@ -77,12 +81,17 @@ class Accounts:
         rows = yield Call(SQL[query], params)
         return [shape.account_of(row, self._vault) for row in rows]
 
+    def _owners(self, account_id: str) -> Work[list[str]]:
+        rows = yield Call(SQL["owners"], {"id": account_id})
+        return [row["tenant_id"] for row in rows]
+
     def _add(self, account: Account, now: float) -> Work[Account]:
         if not (yield Call(TENANTS["hold"], {"id": account.tenant_id})):
             raise NotFound("tenant", account.tenant_id)
         rows = yield Call(SQL["insert"], shape.account_params(account, self._vault) | {"now": now})
         if not rows:
             raise Conflict(f"tenant '{account.tenant_id}' has an account '{account.id}' already")
+        yield Call(TENANTS["touch"], {"id": account.tenant_id})
         return (yield from self._get(account.tenant_id, account.id))
 
     def _change(
@@ -91,6 +100,7 @@ class Accounts:
         yield Call(SQL["lock"], {"tenant_id": tenant_id, "id": account_id})
         current = yield from self._get(tenant_id, account_id)
         yield Call(SQL["update"], shape.account_params(change(current), self._vault) | {"now": now})
+        yield Call(TENANTS["touch"], {"id": tenant_id})
         return (yield from self._get(tenant_id, account_id))
 
     def _set_last_error(self, lane: int, text: str | None) -> Work[None]:
@@ -105,6 +115,7 @@ class Accounts:
             )
         failed = yield from self._fail_lane(account.lane, now)
         yield Call(SQL["delete"], {"tenant_id": tenant_id, "id": account_id})
+        yield Call(TENANTS["touch"], {"id": tenant_id})
         return failed
 
     def _fail_lane(self, lane: int, now: float) -> Work[int]:

@@ -1,11 +1,20 @@
-"""Intake: putting messages into the queue, durably."""
+"""Intake: putting messages into the queue, durably.
+
+While one commit is under way, the messages of other requests gather, and the next commit takes them all, by
+the same few statements: what a request costs falls as more of them come at once (docs/adr/0017).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
+from mail_proxy.errors import DatabaseError
 from mail_proxy.model.messages import EventType, NewMessage, RecipientStatus, Status
 from mail_proxy.model.queue import NewEvent
 from mail_proxy.store import rows as shape
@@ -15,6 +24,17 @@ from mail_proxy.store.queries import load
 SQL = load("intake")
 MESSAGES = load("messages")
 TENANTS = load("tenants")
+
+GROUP = 500
+"""Messages in one commit, from which on no further request joins it."""
+
+GROUP_BYTES = 8 * 1024 * 1024
+
+WRITERS = {"sqlite": 1, "postgres": 3}
+"""Commits under way at a time: SQLite has one writer, PostgreSQL lets several wait for its disk together."""
+
+Key = tuple[str, str]
+"""A tenant's id and that of its message."""
 
 
 class Taken(StrEnum):
@@ -27,68 +47,202 @@ class Taken(StrEnum):
     TENANT_GONE = "the tenant was deleted"
 
 
+class Outdated(Exception):
+    """A tenant is not any more as it was when the messages were judged: they have to be judged again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What one request hands in."""
+
+    new: Sequence[NewMessage]
+    now: float
+    versions: Mapping[str, int]
+    done: asyncio.Future[list[Taken]]
+    keys: frozenset[Key] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", frozenset((each.tenant_id, each.id) for each in self.new))
+
+    @property
+    def size(self) -> int:
+        return sum(len(each.payload) for each in self.new)
+
+    def is_valid(self, versions: Mapping[str, int | None]) -> bool:
+        """Whether the tenants are as they were when the messages were judged."""
+        return all(versions.get(tenant_id) == version for tenant_id, version in self.versions.items())
+
+    def settle(self, outcome: list[Taken] | Exception) -> None:
+        """Tell who asked, unless it went away meanwhile."""
+        if self.done.done():
+            return
+        if isinstance(outcome, Exception):
+            self.done.set_exception(outcome)
+        else:
+            self.done.set_result(outcome)
+
+
 class Intake:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._orders: deque[_Order] = deque()
+        self._writers: set[asyncio.Task[None] | None] = set()
+        self._under_way: set[Key] = set()
 
-    async def add(self, new: Sequence[NewMessage], now: float) -> list[Taken]:
+    async def add(
+        self,
+        new: Sequence[NewMessage],
+        now: float,
+        *,
+        versions: Mapping[str, int] = MappingProxyType({}),
+    ) -> list[Taken]:
         """Queue messages, all in one commit; tell for each what became of it, in the same order.
 
-        Ids must differ within a tenant. A used id is replaced or refused (contract: messages.md).
+        Ids must differ within a tenant. A used id is replaced or refused (contract: messages.md). `versions`
+        are those of the tenants as the messages were judged by; raises `Outdated`, and queues nothing, when
+        one is another by now.
         """
-        return await self._database.write(self._add, new, now)
+        done: asyncio.Future[list[Taken]] = asyncio.get_running_loop().create_future()
+        self._orders.append(_Order(new, now, versions, done))
+        if len(self._writers) < WRITERS[self._database.dialect]:
+            self._writers.add(asyncio.create_task(self._write(), name="intake"))
+        return await done
 
-    def _add(self, new: Sequence[NewMessage], now: float) -> Work[list[Taken]]:
-        known: dict[tuple[str, str], Row] = {}
-        gone: set[str] = set()
-        for tenant_id in sorted(
-            {message.tenant_id for message in new}
-        ):  # in one order: two locks, no deadlock
-            if not (yield Call(TENANTS["hold"], {"id": tenant_id})):
-                gone.add(tenant_id)
+    async def _write(self) -> None:
+        """Commit group after group, until none is left."""
+        try:
+            while group := self._next_group():
+                keys = {key for order in group for key in order.keys}
+                self._under_way |= keys
+                try:
+                    await self._commit(group)
+                finally:
+                    self._under_way -= keys
+        finally:  # in the same breath as finding nothing: an order that comes now gets a new writer
+            self._writers.discard(asyncio.current_task())
+
+    def _next_group(self) -> list[_Order]:
+        """Take orders as they came; an id that is in the group already, or under way, waits for its turn."""
+        group: list[_Order] = []
+        postponed: list[_Order] = []
+        keys = set(self._under_way)
+        count = size = 0
+        while self._orders and count < GROUP and size < GROUP_BYTES:
+            order = self._orders.popleft()
+            if keys.isdisjoint(order.keys):
+                group.append(order)
+                count += len(order.new)
+                size += order.size
+            else:
+                postponed.append(order)
+            keys |= order.keys
+        self._orders.extendleft(reversed(postponed))
+        return group
+
+    async def _commit(self, group: Sequence[_Order]) -> None:
+        """Commit a group; if that fails because of one of them, each by itself."""
+        outcomes: Sequence[list[Taken] | Exception]
+        try:
+            outcomes = await self._database.write(self._add, group)
+        except DatabaseError as error:
+            outcomes = [error] * len(group)
+        except Exception as error:  # noqa: BLE001 - whoever asked gets it; the next group is served
+            if len(group) > 1:
+                for order in group:
+                    await self._commit([order])
+                return
+            outcomes = [error]
+        except asyncio.CancelledError:
+            for order in group:
+                order.done.cancel()
+            raise
+        for order, outcome in zip(group, outcomes, strict=True):
+            order.settle(outcome)
+
+    def _add(self, group: Sequence[_Order]) -> Work[list[list[Taken] | Exception]]:
+        versions: dict[str, int | None] = {}
+        # In one order: two nodes that hold several wait for, not on, each other.
+        for tenant_id in sorted({tenant_id for order in group for tenant_id, _ in order.keys}):
+            rows = yield Call(TENANTS["hold"], {"id": tenant_id})
+            versions[tenant_id] = rows[0]["version"] if rows else None
+        valid = [order for order in group if order.is_valid(versions)]
+        known = yield from self._existing(valid, versions)
+        outcomes: list[list[Taken] | Exception] = []
+        fresh: list[tuple[NewMessage, float]] = []
+        replaced: list[tuple[NewMessage, int, float]] = []
+        for order in group:
+            if not order.is_valid(versions):
+                outcomes.append(Outdated())
                 continue
-            ids = [message.id for message in new if message.tenant_id == tenant_id]
-            rows = yield Call(SQL["existing"], {"tenant_id": tenant_id, "ids": json.dumps(ids)})
-            known |= {(tenant_id, row["id"]): row for row in rows}
-        states = [
-            Taken.TENANT_GONE
-            if message.tenant_id in gone
-            else _state(known.get((message.tenant_id, message.id)))
-            for message in new
-        ]
-        judged = list(zip(new, states, strict=True))
-        fresh = [message for message, state in judged if state is Taken.QUEUED]
+            states = [
+                Taken.TENANT_GONE
+                if versions[message.tenant_id] is None
+                else _state(known.get((message.tenant_id, message.id)))
+                for message in order.new
+            ]
+            outcomes.append(states)
+            for message, state in zip(order.new, states, strict=True):
+                if state is Taken.QUEUED:
+                    fresh.append((message, order.now))
+                elif state is Taken.REPLACED:
+                    replaced.append((message, known[message.tenant_id, message.id]["seq"], order.now))
         if fresh:
-            yield from self._insert(fresh, now)
-        for message, state in judged:
-            if state is Taken.REPLACED:
-                yield from self._replace(message, known[message.tenant_id, message.id]["seq"], now)
-        return states
+            yield from self._insert(fresh)
+        for message, seq, now in replaced:
+            yield from self._replace(message, seq, now)
+        return outcomes
 
-    def _insert(self, fresh: Sequence[NewMessage], now: float) -> Work[None]:
+    def _existing(self, orders: Sequence[_Order], versions: Mapping[str, int | None]) -> Work[dict[Key, Row]]:
+        """Read what there is of the ids in these orders."""
+        ids: dict[str, list[str]] = {}
+        for order in orders:
+            for tenant_id, message_id in order.keys:
+                ids.setdefault(tenant_id, []).append(message_id)
+        known: dict[Key, Row] = {}
+        for tenant_id in sorted(ids):
+            if versions[tenant_id] is not None:
+                given = {"tenant_id": tenant_id, "ids": json.dumps(ids[tenant_id])}
+                rows = yield Call(SQL["existing"], given)
+                known |= {(tenant_id, row["id"]): row for row in rows}
+        return known
+
+    def _insert(self, fresh: Sequence[tuple[NewMessage, float]]) -> Work[None]:
         places = yield Call(SQL["allocate"], {"count": len(fresh)})
         params = [
             shape.message_params(message, place["seq"], now)
-            for message, place in zip(fresh, places, strict=True)
+            for (message, now), place in zip(fresh, places, strict=True)
         ]
-        event = NewEvent(event_type=EventType.QUEUED, event_ts=now, description="queued")
         # Always in the same order, so that nodes that take the same ids at once wait for, not on, each other.
-        yield Many(SQL["insert"], sorted(params, key=lambda row: (str(row["id"]), str(row["tenant_id"]))))
+        yield Many(SQL["insert"], sorted(params, key=_id_of))
         yield Many(SQL["insert_payload"], params)
         yield Many(
             MESSAGES["insert_event"],
             [
                 shape.event_params(place["seq"], message.tenant_id, event)
-                for message, place in zip(fresh, places, strict=True)
+                for (message, now), place in zip(fresh, places, strict=True)
+                for event in _events(EventType.QUEUED, "queued", now, is_held=message.is_held)
             ],
         )
 
     def _replace(self, message: NewMessage, seq: int, now: float) -> Work[None]:
         params = shape.message_params(message, seq, now)
-        event = NewEvent(event_type=EventType.REPLACED, event_ts=now, description="submitted anew")
         yield Call(SQL["replace"], params)
         yield Call(SQL["replace_payload"], params)
-        yield Call(MESSAGES["insert_event"], shape.event_params(seq, message.tenant_id, event))
+        for event in _events(EventType.REPLACED, "submitted anew", now, is_held=message.is_held):
+            yield Call(MESSAGES["insert_event"], shape.event_params(seq, message.tenant_id, event))
+
+
+def _id_of(params: Mapping[str, object]) -> tuple[str, str]:
+    return str(params["id"]), str(params["tenant_id"])
+
+
+def _events(kind: EventType, text: str, now: float, *, is_held: bool) -> list[NewEvent]:
+    """Tell what happened to a message that was taken."""
+    events = [NewEvent(event_type=kind, event_ts=now, description=text)]
+    if is_held:
+        suspended = "held back: its batch or tenant is suspended"
+        events.append(NewEvent(event_type=EventType.SUSPENDED, event_ts=now, description=suspended))
+    return events
 
 
 def _state(old: Row | None) -> Taken:

@@ -17,6 +17,7 @@ from mail_proxy.model.messages import (
     Status,
 )
 from mail_proxy.model.queue import Claimed, NewEvent
+from mail_proxy.model.standing import Sender, Standing
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
 from mail_proxy.store.database import Row
 
@@ -78,6 +79,7 @@ def tenant_params(tenant: Tenant, vault: Vault) -> dict[str, object]:
             vault, tenant.webhook_secret, tenant_place(tenant.id, "webhook_secret")
         ),
         "report_nulls": int(tenant.report_nulls),
+        "api_key_expires_at": tenant.api_key_expires_at,
         "active": int(tenant.active),
         "by_tenant": int(tenant.by_tenant),
     }
@@ -115,6 +117,27 @@ def tenant_of(row: Row, vault: Vault, suspended: Sequence[str]) -> Tenant:
         api_key_expires_at=row["api_key_expires_at"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+    )
+
+
+def standing_of(tenant_id: str, rows: Sequence[Row], suspended: Sequence[Row]) -> Standing:
+    """Make it of a tenant's row, repeated for each account; without one, that of the account is empty."""
+    return Standing(
+        tenant_id=tenant_id,
+        version=rows[0]["version"],
+        active=bool(rows[0]["active"]),
+        suspended=frozenset(row["batch_code"] for row in suspended),
+        senders=tuple(
+            Sender(
+                tenant_id=tenant_id,
+                id=row["id"],
+                lane=row["lane"],
+                from_address=row["from_address"],
+                is_pec_account=bool(row["is_pec_account"]),
+            )
+            for row in rows
+            if row["id"] is not None
+        ),
     )
 
 
@@ -191,6 +214,7 @@ def message_params(new: NewMessage, seq: int, now: float) -> dict[str, object]:
         "message_id": new.message_id,
         "metadata": new.metadata,
         "is_pec": int(new.is_pec),
+        "is_held": int(new.is_held),
         "size": len(new.payload),
         "deferred_ts": new.deferred_ts if is_later else None,
         "kind": new.kind,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mail_proxy.encryption import Vault
 from mail_proxy.errors import Conflict, NotFound
+from mail_proxy.model.standing import Standing
 from mail_proxy.model.tenants import Tenant
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Row, Work
@@ -17,10 +18,11 @@ SQL = load("tenants")
 
 @dataclass(frozen=True, slots=True)
 class KeyHolder:
-    """Whose API key was shown."""
+    """Whose API key was shown, as of which version of the tenant."""
 
     tenant_id: str
     active: bool
+    version: int
     expires_at: float | None
 
 
@@ -35,6 +37,10 @@ class Tenants:
 
     async def all(self) -> list[Tenant]:
         return await self._database.read(self._all)
+
+    async def standing(self, tenant_id: str) -> Standing | None:
+        """Read what intake has to know of a tenant; None when there is none of this id."""
+        return await self._database.read(self._standing, tenant_id)
 
     async def by_key(self, api_key_hash: str) -> KeyHolder | None:
         return await self._database.read(self._by_key, api_key_hash)
@@ -78,11 +84,19 @@ class Tenants:
             suspended = [each["batch_code"] for each in held]
         return shape.tenant_of(row, self._vault, suspended)
 
+    def _standing(self, tenant_id: str) -> Work[Standing | None]:
+        rows = yield Call(SQL["standing"], {"id": tenant_id})
+        if not rows:
+            return None
+        held = yield Call(SQL["suspensions"], {"tenant_id": tenant_id})
+        return shape.standing_of(tenant_id, rows, held)
+
     def _by_key(self, api_key_hash: str) -> Work[KeyHolder | None]:
         rows = yield Call(SQL["by_key"], {"api_key_hash": api_key_hash})
         if not rows:
             return None
-        return KeyHolder(rows[0]["id"], bool(rows[0]["active"]), rows[0]["api_key_expires_at"])
+        row = rows[0]
+        return KeyHolder(row["id"], bool(row["active"]), row["version"], row["api_key_expires_at"])
 
     def _add(self, tenant: Tenant, api_key_hash: str | None, now: float) -> Work[Tenant]:
         params = shape.tenant_params(tenant, self._vault) | {"api_key_hash": api_key_hash, "now": now}

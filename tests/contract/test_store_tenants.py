@@ -109,8 +109,12 @@ async def test_a_key_leads_to_its_holder(bench: Bench) -> None:
     await bench.store.tenants.add(FULL, "hash-1", NOW)
     await bench.store.tenants.set_key("acme", "hash-2", NOW + 60, NOW)
 
-    assert await bench.store.tenants.by_key("hash-1") == KeyHolder("full", active=False, expires_at=None)
-    assert await bench.store.tenants.by_key("hash-2") == KeyHolder("acme", active=True, expires_at=NOW + 60)
+    assert await bench.store.tenants.by_key("hash-1") == KeyHolder(
+        "full", active=False, version=0, expires_at=None
+    )
+    assert await bench.store.tenants.by_key("hash-2") == KeyHolder(
+        "acme", active=True, version=2, expires_at=NOW + 60
+    )
     assert await bench.store.tenants.by_key("hash-3") is None
 
 

@@ -13,6 +13,9 @@ SELECT * FROM accounts ORDER BY tenant_id, id;
 -- named: the accounts with this id, of whatever tenant
 SELECT * FROM accounts WHERE id = :id ORDER BY tenant_id;
 
+-- owners: which tenants have an account of this id
+SELECT tenant_id FROM accounts WHERE id = :id ORDER BY tenant_id;
+
 -- lock: let nobody else change the account until this transaction ends (SQLite has one writer anyway)
 SELECT lane FROM accounts WHERE tenant_id = :tenant_id AND id = :id;
 

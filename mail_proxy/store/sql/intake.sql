@@ -17,9 +17,9 @@ FOR UPDATE;
 
 -- insert: a new message's state
 INSERT INTO messages (seq, pk, tenant_id, id, account_id, lane, status, priority, batch_code, recipients,
-    envelope_from, message_id, metadata, is_pec, size, created_at, updated_at, deferred_ts)
+    envelope_from, message_id, metadata, is_pec, is_held, size, created_at, updated_at, deferred_ts)
 VALUES (:seq, :pk, :tenant_id, :id, :account_id, :lane, :status, :priority, :batch_code, :recipients,
-    :envelope_from, :message_id, :metadata, :is_pec, :size, :now, :now, :deferred_ts);
+    :envelope_from, :message_id, :metadata, :is_pec, :is_held, :size, :now, :now, :deferred_ts);
 
 -- insert_payload: a new message's content
 INSERT INTO payloads (seq, kind, content) VALUES (:seq, :kind, :payload);
@@ -28,6 +28,7 @@ INSERT INTO payloads (seq, kind, content) VALUES (:seq, :kind, :payload);
 UPDATE messages SET pk = :pk, account_id = :account_id, lane = :lane, status = :status,
     priority = :priority, batch_code = :batch_code, recipients = :recipients,
     envelope_from = :envelope_from, message_id = :message_id, metadata = :metadata, is_pec = :is_pec,
+    is_held = :is_held,
     size = :size, retry_count = 0, updated_at = :now, deferred_ts = :deferred_ts, lease_owner = NULL,
     lease_until = NULL, final_at = NULL, sent_ts = NULL, error_ts = NULL, error = NULL, last_error = NULL,
     reported_ts = NULL

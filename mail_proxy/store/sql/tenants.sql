@@ -9,8 +9,15 @@ FROM tenants t ORDER BY t.id;
 -- suspensions: what is suspended of one tenant
 SELECT batch_code FROM suspensions WHERE tenant_id = :tenant_id ORDER BY batch_code;
 
+-- standing: what intake has to know of a tenant, a row for each of its accounts
+SELECT t.version, t.active, a.id, a.lane, a.from_address, a.is_pec_account
+FROM tenants t LEFT JOIN accounts a ON a.tenant_id = t.id WHERE t.id = :id;
+
+-- touch: something that belongs to the tenant has changed
+UPDATE tenants SET version = version + 1 WHERE id = :id;
+
 -- by_key: whose API key this is
-SELECT id, active, api_key_expires_at FROM tenants WHERE api_key_hash = :api_key_hash;
+SELECT id, active, version, api_key_expires_at FROM tenants WHERE api_key_hash = :api_key_hash;
 
 -- lock: let nobody else change the tenant until this transaction ends (SQLite has one writer anyway)
 SELECT id FROM tenants WHERE id = :id;
@@ -21,32 +28,33 @@ SELECT id FROM tenants WHERE id = :id FOR NO KEY UPDATE;
 -- insert: a new tenant
 INSERT INTO tenants (id, name, client_base_url, client_sync_path, client_attachment_path, enc_client_auth,
     rate_hourly, rate_daily, large_file_config, enc_webhook_secret, report_nulls, active, by_tenant,
-    api_key_hash, created_at, updated_at)
+    api_key_hash, api_key_expires_at, created_at, updated_at)
 VALUES (:id, :name, :client_base_url, :client_sync_path, :client_attachment_path, :enc_client_auth,
     :rate_hourly, :rate_daily, :large_file_config, :enc_webhook_secret, :report_nulls, :active, :by_tenant,
-    :api_key_hash, :now, :now)
+    :api_key_hash, :api_key_expires_at, :now, :now)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
--- update: its configuration, not its key
+-- update: its configuration, and when its key expires, but not the key
 UPDATE tenants SET name = :name, client_base_url = :client_base_url, client_sync_path = :client_sync_path,
     client_attachment_path = :client_attachment_path, enc_client_auth = :enc_client_auth,
     rate_hourly = :rate_hourly, rate_daily = :rate_daily, large_file_config = :large_file_config,
     enc_webhook_secret = :enc_webhook_secret, report_nulls = :report_nulls, active = :active,
-    by_tenant = :by_tenant, updated_at = :now
+    by_tenant = :by_tenant, api_key_expires_at = :api_key_expires_at, updated_at = :now, version = version + 1
 WHERE id = :id
 RETURNING id;
 
 -- set_key: a new API key, or none
-UPDATE tenants SET api_key_hash = :api_key_hash, api_key_expires_at = :expires_at, updated_at = :now
+UPDATE tenants SET api_key_hash = :api_key_hash, api_key_expires_at = :expires_at, updated_at = :now,
+    version = version + 1
 WHERE id = :id
 RETURNING id;
 
--- hold: whether the tenant is there; it cannot go while the transaction lasts
-SELECT id FROM tenants WHERE id = :id;
+-- hold: whether the tenant is there, and as of which version; it cannot go while the transaction lasts
+SELECT version FROM tenants WHERE id = :id;
 
--- hold @postgres: whether the tenant is there; it cannot go while the transaction lasts
-SELECT id FROM tenants WHERE id = :id FOR KEY SHARE;
+-- hold @postgres: whether the tenant is there, and as of which version; it cannot go while the transaction lasts
+SELECT version FROM tenants WHERE id = :id FOR KEY SHARE;
 
 -- delete_events: of a tenant about to go, reached by its messages: no index of events leads from a tenant
 DELETE FROM events WHERE seq IN (SELECT seq FROM messages WHERE tenant_id = :id);
