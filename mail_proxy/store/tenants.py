@@ -10,6 +10,7 @@ from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.standing import Standing
 from mail_proxy.model.tenants import Tenant
 from mail_proxy.store import rows as shape
+from mail_proxy.store.commands import strip_commands
 from mail_proxy.store.database import Call, Database, Row, Work
 from mail_proxy.store.queries import load
 
@@ -125,6 +126,7 @@ class Tenants:
     def _delete(self, tenant_id: str) -> Work[None]:
         yield Call(SQL["delete_events"], {"id": tenant_id})
         yield Call(SQL["delete_send_log"], {"id": tenant_id})
+        yield from strip_commands(tenant_id)
         rows = yield Call(SQL["delete"], {"id": tenant_id})
         if not rows:
             raise NotFound("tenant", tenant_id)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mail_proxy.errors import Conflict, NotFound
+from mail_proxy.model.commands import Command, CommandFilter
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
 from mail_proxy.store.tenants import KeyHolder
 from tests.support.stores import NOW, OWNER, Bench, as_sent, open_bench, open_store
@@ -26,6 +27,14 @@ FULL = Tenant(
     active=False,
     by_tenant=True,
 )
+
+BESIDES = (
+    "INSERT INTO marking (tenant_id, batch_code, version) VALUES ('{0}', 'news', 1)",
+    "INSERT INTO storages (tenant_id, name, protocol, enc_config, by_tenant, created_at, updated_at)"
+    " VALUES ('{0}', 'files', 'local', 'x', 0, 0, 0)",
+    "INSERT INTO sync_state (tenant_id, failures) VALUES ('{0}', 1)",
+)
+"""What else a tenant may have; the next test puts it there behind the store's back."""
 
 
 async def test_a_tenant_comes_back_as_it_was_given(bench: Bench) -> None:
@@ -140,29 +149,49 @@ async def test_suspensions_come_with_the_tenant(bench: Bench) -> None:
 
 
 async def test_deleting_a_tenant_deletes_all_that_it_had(bench: Bench) -> None:
-    """Accounts, messages in every state, contents, events, sendings, suspensions; others keep theirs."""
+    """Accounts, messages in every state, contents, events, sendings and the like; others keep theirs."""
     lane = await bench.account("theirs", "beta", limit_per_hour=10)
     for name in ("sent", "waiting", "claimed"):
         await bench.add(name, tenant_id="beta", account_id="theirs", lane=lane)
     [claimed, *_] = await bench.store.queue.claim(lane, 2, OWNER, NOW, NOW + 30)
     await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
     await bench.execute("INSERT INTO suspensions VALUES ('beta', 'news', 0), ('acme', 'mine', 0)")
+    for tenant_id in ("acme", "beta"):
+        for statement in BESIDES:
+            await bench.execute(statement.format(tenant_id))
     await bench.sent("mine")
 
     await bench.store.tenants.delete("beta")
 
+    tables = ("accounts", "messages", "suspensions", "marking", "storages", "sync_state")
     left = {
         table: [row["tenant_id"] for row in await bench.rows(f"SELECT tenant_id FROM {table}")]
-        for table in ("accounts", "messages", "suspensions")
+        for table in tables
     }
-    assert left == {"accounts": ["acme"], "messages": ["acme"], "suspensions": ["acme"]}
+    assert left == dict.fromkeys(tables, ["acme"])
     assert len(await bench.rows("SELECT seq FROM payloads")) == 1
     assert {row["tenant_id"] for row in await bench.rows("SELECT tenant_id FROM events")} == {"acme"}
     assert await bench.rows("SELECT seq FROM send_log WHERE tenant_id = 'beta'") == []
 
 
+async def test_that_a_deleted_tenant_was_asked_for_something_stays_but_not_what(bench: Bench) -> None:
+    """The command log is the instance's; what it holds of the tenant's data goes."""
+    await bench.account("theirs", "beta")
+    for tenant_id in ("acme", "beta"):
+        command = Command(ts=NOW, endpoint="PUT /x", path="/x", tenant_id=tenant_id, payload="{}", status=200)
+        await bench.store.commands.add(command)
+
+    await bench.store.tenants.delete("beta")
+
+    kept = await bench.store.commands.oldest(CommandFilter(), 10)
+    assert [(each.tenant_id, each.payload, each.status) for each in kept] == [
+        ("acme", "{}", 200),
+        ("beta", None, 200),
+    ]
+
+
 async def test_no_table_is_forgotten_when_a_tenant_is_deleted(postgres_url: str) -> None:
-    """A new table with tenants' data must be among those that the test above looks into."""
+    """A new table with tenants' data must be among those that the tests above look into."""
     async with open_bench(postgres_url) as bench:
         rows = await bench.rows(
             "SELECT table_name FROM information_schema.columns"
@@ -170,7 +199,8 @@ async def test_no_table_is_forgotten_when_a_tenant_is_deleted(postgres_url: str)
         )
 
     assert {row["table_name"] for row in rows} == {
-        "accounts", "messages", "payloads", "events", "send_log", "suspensions",
+        "accounts", "messages", "payloads", "events", "send_log", "suspensions", "marking", "storages",
+        "sync_state", "commands",
     }  # fmt: skip
 
 
