@@ -204,6 +204,18 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """A place for files; secrets of its configuration come back as ``***``."""
+
+    tenant_id: str
+    name: str
+    protocol: str
+    config: Json
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """`database` is ``ok`` or ``unavailable``; the process itself works, or there would be no answer."""
 
@@ -244,6 +256,51 @@ class Suspension:
     batch_code: str | None = None
     suspended_batches: tuple[str, ...] = _read_by(_words)
     pending_messages: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounces:
+    """How bounces are collected; the password is ``***`` when there is one."""
+
+    bounce_enabled: bool
+    bounce_imap_host: str | None = None
+    bounce_imap_port: int = 993
+    bounce_imap_user: str | None = None
+    bounce_imap_password: str | None = None
+    bounce_imap_folder: str = "INBOX"
+    bounce_imap_ssl: bool = True
+    bounce_poll_interval: int = 60
+    bounce_return_path: str | None = None
+    bounce_after: str = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance(Bounces):
+    """The settings of the whole instance."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A request that may have changed something; `status` is None if the server died before it answered."""
+
+    command_id: int
+    ts: int
+    endpoint: str
+    path: str
+    tenant_id: str | None = None
+    payload: Json | None = None
+    status: int | None = None
+    client: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandPage:
+    """Some commands, newest first, and how many there are in all."""
+
+    commands: tuple[Command, ...] = _read_by(many(Command))
+    total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,11 @@ from typing import Self
 from mail_proxy.client.accounts import Accounts
 from mail_proxy.client.answers import Health, Status
 from mail_proxy.client.calls import Call, Resource, S
+from mail_proxy.client.instance import CommandLog, InstanceSettings
 from mail_proxy.client.messages import Messages
 from mail_proxy.client.requests import Request, at, fetch, nothing, one
 from mail_proxy.client.sending import AsyncSender, Sender, Target
+from mail_proxy.client.storages import Storages
 from mail_proxy.client.tenants import Tenants
 
 TIMEOUT = 30.0
@@ -42,6 +44,9 @@ class Server(Resource[S]):
         self.messages = Messages(sender, tenant_id)
         self.accounts = Accounts(sender, tenant_id)
         self.tenants = Tenants(sender, tenant_id)
+        self.storages = Storages(sender, tenant_id)
+        self.instance = InstanceSettings(sender, tenant_id)
+        self.command_log = CommandLog(sender, tenant_id)
 
     @Call
     def status(self) -> Request[Status]:

@@ -3,7 +3,7 @@
 ::
 
     MailProxyClientError
-    ├── Unreachable             no answer: whether the request was acted upon is not known
+    ├── Unreachable             no answer, or part of one: the request may have been acted upon
     │   └── TimedOut            no answer in time; also a TimeoutError
     ├── UnexpectedAnswer        an answer, but not one that mail-proxy gives: is the URL right?
     └── ApiError                mail-proxy refused: `status` and `error` say what and why
@@ -25,7 +25,7 @@ class MailProxyClientError(Exception):
 
 
 class Unreachable(MailProxyClientError):
-    """There was no answer; `was_sent` is False when the request cannot have reached the server."""
+    """There was no whole answer; `was_sent` is False when the request cannot have reached the server."""
 
     def __init__(self, message: str, *, was_sent: bool = True) -> None:
         super().__init__(message)

@@ -123,3 +123,24 @@ class TenantFields(TypedDict, total=False):
     webhook_secret: str | None
     report_nulls: bool
     active: bool
+
+
+class BounceFields(TypedDict, total=False):
+    """How bounces are collected."""
+
+    bounce_enabled: bool
+    bounce_imap_host: str | None
+    bounce_imap_port: int
+    bounce_imap_user: str | None
+    bounce_imap_password: str | None
+    bounce_imap_folder: str
+    bounce_imap_ssl: bool
+    bounce_poll_interval: int
+    bounce_return_path: str | None
+    bounce_after: str
+
+
+class InstanceFields(BounceFields, total=False):
+    """The settings of the whole instance."""
+
+    name: str | None

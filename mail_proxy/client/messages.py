@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mail_proxy.client.answers import Event, Message, Submission, as_object, many
+from mail_proxy.client.answers import Event, Message, Submission, Suspension, as_object, many
 from mail_proxy.client.calls import Call, Pages, Resource, S
 from mail_proxy.client.fields import NewMessage, Priority
 from mail_proxy.client.requests import Moment, Page, Request, at, fetch, listed, one, value
@@ -75,6 +75,18 @@ class Messages(Resource[S]):
         """Return what happened to a message, in order."""
         path = at("messages", message_id, "events")
         return fetch(path, listed("events", Event), tenant_id=self.tenant(tenant_id))
+
+    @Call
+    def suspend(self, batch_code: str, *, tenant_id: str | None = None) -> Request[Suspension]:
+        """Hold back what has not been sent of a batch, and what is yet to come, until `activate`."""
+        query = {"tenant_id": self.tenant(tenant_id), "batch_code": batch_code}
+        return Request("POST", at("commands", "suspend"), one(Suspension), query, is_repeatable=True)
+
+    @Call
+    def activate(self, batch_code: str, *, tenant_id: str | None = None) -> Request[Suspension]:
+        """Let a batch go on; refused (409) while all of its tenant is suspended."""
+        query = {"tenant_id": self.tenant(tenant_id), "batch_code": batch_code}
+        return Request("POST", at("commands", "activate"), one(Suspension), query, is_repeatable=True)
 
     def _of_tenant(self, message: Given) -> Mapping[str, object]:
         if self.tenant_id is None or message.get("tenant_id") is not None:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from mail_proxy.client import answers
 from mail_proxy.client.answers import Json, Rejection, as_object, many
-from mail_proxy.client.errors import ApiError, UnexpectedAnswer
+from mail_proxy.client.errors import ApiError, UnexpectedAnswer, Unreachable
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -119,8 +119,11 @@ def outcome(request: Request[T], status: int, content: bytes, retry_after: str |
 
 
 def line_read(request: Request[T], line: bytes) -> T:
-    """Read one line of an answer in JSON lines."""
-    return request.read(_parsed(line))
+    """Read one line of an answer in JSON lines; raise `Unreachable` for one that tells of a break."""
+    answer = as_object(_parsed(line))
+    if answer.get("ok") is False:
+        raise Unreachable(f"the answer broke off: {answer.get('error')}")
+    return request.read(answer)
 
 
 def refusal(status: int, answer: object, retry_after: str | None = None) -> ApiError:
