@@ -219,7 +219,7 @@ _MAILBOX = {"type": "string", "maxLength": 1000, "format": "mailbox", "pattern":
 _INSTANT = {
     "anyOf": [
         {"type": "number", "minimum": 0, "maximum": LAST_SECOND},
-        {"type": "string", "pattern": r"^(19[7-9]\d|[2-9]\d\d\d)-[01]\d-[0-3]\d([T ][0-2]\d:[0-5]\d.*)?$"},
+        {"type": "string", "format": "date-time"},
     ],
     "description": "Unix seconds, or an ISO 8601 time (UTC, unless it says otherwise).",
 }
@@ -307,8 +307,17 @@ Host = Annotated[
     AfterValidator(_host),
     shape(pattern=r"^[^\s/@?#\\\x00-\x1f\x7f-\x9f\u2028\u2029]{1,253}$"),
 ]
-ReturnPath = Annotated[str, Field(max_length=1000), AfterValidator(_return_path)]
-AfterReading = Annotated[HeaderText, AfterValidator(_after_reading)]
+ReturnPath = Annotated[
+    str,
+    Field(max_length=1000),
+    AfterValidator(_return_path),
+    shape(pattern=r"^[^\s<>@]+@[^\s<>@]+$", format="return-path"),
+]
+AfterReading = Annotated[
+    HeaderText,
+    AfterValidator(_after_reading),
+    shape(pattern=r"^(keep|seen|delete|move:[^\x00-\x1f\x7f-\x9f\u2028\u2029]+)$"),
+]
 Secret = Annotated[
     str,
     Field(min_length=1, max_length=4096),
