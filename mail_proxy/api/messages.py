@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
 from mail_proxy.api.answers import JSON, encoded, ok
 from mail_proxy.api.requests import ApiRequest
 from mail_proxy.api.schemas import MessagesQuery, TenantQuery
-from mail_proxy.errors import NotFound
 from mail_proxy.model.messages import Message, MessageFilter
-from mail_proxy.services.messages import handfuls
-from mail_proxy.services.views import event_view, message_view
+from mail_proxy.services.views import View, event_view, message_view
 
 
 async def list_messages(request: ApiRequest) -> Response:
@@ -28,11 +26,11 @@ async def list_messages(request: ApiRequest) -> Response:
         active_only=query.active_only,
         limit=query.limit,
     )
-    page = await request.services.messages.list(which, query.cursor)
+    listing = await request.services.messages.find_page(which, query.cursor)
     shown = _Shown(request, with_events=query.include_history)
-    parts = handfuls(page.messages)
-    first = encoded(await shown.views(next(parts, ())))  # before the answer begins: it may still be an error
-    return StreamingResponse(_pieces(shown, first, parts, page.next_cursor), media_type=JSON)
+    parts = request.services.messages.handfuls(listing)
+    first = encoded(await shown.views(await anext(parts, ())))  # before the answer begins: it may be an error
+    return StreamingResponse(_pieces(shown, first, parts, listing.next_cursor), media_type=JSON)
 
 
 async def get_message(request: ApiRequest) -> Response:
@@ -50,8 +48,9 @@ async def list_events(request: ApiRequest) -> Response:
 
 
 async def list_receipts(request: ApiRequest) -> Response:
-    """List the PEC receipts of a message, raw."""
-    raise NotImplementedError
+    """List the PEC receipts of a message, raw. None are collected yet."""
+    await _found(request)
+    return ok(receipts=[])
 
 
 async def _found(request: ApiRequest) -> Message:
@@ -63,37 +62,31 @@ class _Shown:
     """Messages as answers show them, with their contents; a tenant's name is looked up once."""
 
     def __init__(self, request: ApiRequest, *, with_events: bool = False) -> None:
-        self._services = request.services
+        self._messages = request.services.messages
         self._with_events = with_events
         self._names: dict[str, str | None] = {}
 
-    async def views(self, messages: Sequence[Message]) -> list[Mapping[str, object]]:
-        payloads = await self._services.messages.payloads(messages)
-        return [
-            message_view(each, payloads.get(each.seq), await self._name(each.tenant_id))
-            | await self._events(each)
-            for each in messages
+    async def views(self, messages: Sequence[Message]) -> list[View]:
+        if not messages:
+            return []
+        payloads = await self._messages.payloads(messages)
+        if strange := [each for each in messages if each.tenant_id not in self._names]:
+            self._names |= await self._messages.tenant_names(strange)
+        views = [
+            message_view(each, payloads.get(each.seq), self._names.get(each.tenant_id)) for each in messages
         ]
-
-    async def _events(self, message: Message) -> dict[str, object]:
-        if not self._with_events:
-            return {}
-        return {"events": [event_view(event) for event in await self._services.messages.events(message)]}
-
-    async def _name(self, tenant_id: str) -> str | None:
-        if tenant_id not in self._names:
-            try:
-                self._names[tenant_id] = (await self._services.tenants.get(tenant_id)).name
-            except NotFound:  # deleted meanwhile
-                self._names[tenant_id] = None
-        return self._names[tenant_id]
+        if self._with_events:
+            histories = await self._messages.histories(messages)
+            for each, view in zip(messages, views, strict=True):
+                view["events"] = [event_view(event) for event in histories[each.seq]]
+        return views
 
 
 async def _pieces(
-    shown: _Shown, first: bytes, others: Iterator[Sequence[Message]], next_cursor: str | None
+    shown: _Shown, first: bytes, others: AsyncIterator[Sequence[Message]], next_cursor: str | None
 ) -> AsyncIterator[bytes]:
     """The answer piece by piece, so that neither contents nor JSON of a whole page are ever in memory."""
     yield b'{"ok":true,"messages":' + first[:-1]
-    for some in others:
+    async for some in others:
         yield b"," + encoded(await shown.views(some))[1:-1]
     yield b'],"next_cursor":' + encoded(next_cursor) + b"}"

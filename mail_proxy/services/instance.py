@@ -41,8 +41,7 @@ class InstanceService:
 
     async def waiting(self, tenant_id: str | None = None) -> list[Waiting]:
         """What has still to leave, by tenant, account and status."""
-        found = await self._store.messages.waiting()
-        return [each for each in found if tenant_id in (None, each.tenant_id)]
+        return await self._store.messages.waiting(tenant_id)
 
     async def pending_messages(self, tenant_id: str | None = None) -> int:
         return sum(each.count for each in await self.waiting(tenant_id))

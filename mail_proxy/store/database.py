@@ -55,6 +55,10 @@ class Database(Protocol):
         """Run a unit of work that changes nothing."""
         ...
 
+    async def snapshot(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit of work that changes nothing, all its statements seeing the same moment."""
+        ...
+
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work whole or not at all; when this returns, it is on disk.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mail_proxy.errors import NotFound
 from mail_proxy.model.messages import (
@@ -12,9 +12,11 @@ from mail_proxy.model.messages import (
     MessageFilter,
     Payload,
     PayloadKind,
+    Place,
     Status,
 )
 from mail_proxy.model.queue import Waiting
+from mail_proxy.store import listing
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Row, Work
 from mail_proxy.store.queries import load
@@ -32,10 +34,19 @@ class Messages:
 
     async def by_id(self, message_id: str) -> list[Message]:
         """Messages of this id, of whatever tenant: at most two, enough to see an ambiguity."""
-        return await self._database.read(self._list, "by_id", {"id": message_id})
+        return await self._database.read(self._by_id, message_id)
 
-    async def page(self, which: MessageFilter) -> list[Message]:
-        return await self._database.read(self._page, which)
+    async def places(self, which: MessageFilter) -> list[Place]:
+        """Where the messages of a page stand, newest first; fewer than its limit when the list ends."""
+        return await self._database.snapshot(listing.places, which)
+
+    async def some(self, seqs: Sequence[int]) -> list[Message]:
+        """These messages, in this order; those that are gone are left out."""
+        return await self._database.read(self._some, seqs)
+
+    async def tenant_names(self, tenant_ids: Collection[str]) -> Mapping[str, str | None]:
+        """What these tenants are called; those that are gone are left out."""
+        return await self._database.read(self._tenant_names, tenant_ids)
 
     async def payload(self, seq: int) -> Payload:
         return await self._database.read(self._payload, seq)
@@ -46,9 +57,13 @@ class Messages:
     async def events(self, seq: int) -> list[Event]:
         return await self._database.read(self._events, seq)
 
-    async def waiting(self) -> list[Waiting]:
-        """Count what has still to leave; the cost follows the queue, not its history."""
-        return await self._database.read(self._waiting)
+    async def histories(self, seqs: Iterable[int]) -> dict[int, list[Event]]:
+        """The events of several messages, each in order."""
+        return await self._database.read(self._histories, list(seqs))
+
+    async def waiting(self, tenant_id: str | None = None) -> list[Waiting]:
+        """Count what has still to leave, of one tenant or of all; the cost follows that, not the history."""
+        return await self._database.read(self._waiting, tenant_id)
 
     async def totals(self, tenant_id: str | None = None) -> dict[Status, int]:
         """Count messages by status; reads the whole history, so for people, not for loops."""
@@ -60,25 +75,18 @@ class Messages:
             raise NotFound("message", message_id)
         return shape.message_of(rows[0])
 
-    def _list(self, query: str, params: dict[str, object]) -> Work[list[Message]]:
-        rows = yield Call(SQL[query], params)
+    def _by_id(self, message_id: str) -> Work[list[Message]]:
+        rows = yield Call(SQL["by_id"], {"id": message_id})
         return [shape.message_of(row) for row in rows]
 
-    def _page(self, which: MessageFilter) -> Work[list[Message]]:
-        params: dict[str, object] = {
-            "status": which.status,
-            "account_id": which.account_id,
-            "batch_code": which.batch_code,
-            "since": which.since,
-            "until": which.until,
-            "below": which.below,
-            "limit": which.limit,
-        }
-        if which.active_only or (which.status is not None and which.status.is_waiting):
-            return (yield from self._list("page_waiting", params | {"tenant_id": which.tenant_id}))
-        if which.tenant_id is None:
-            return (yield from self._list("page", params))
-        return (yield from self._list("page_of_tenant", params | {"tenant_id": which.tenant_id}))
+    def _some(self, seqs: Sequence[int]) -> Work[list[Message]]:
+        rows = yield Call(SQL["some"], {"seqs": json.dumps(seqs)})
+        found = {row["seq"]: row for row in rows}
+        return [shape.message_of(found[seq]) for seq in seqs if seq in found]
+
+    def _tenant_names(self, tenant_ids: Collection[str]) -> Work[Mapping[str, str | None]]:
+        rows = yield Call(SQL["tenant_names"], {"ids": json.dumps(sorted(tenant_ids))})
+        return {row["id"]: row["name"] for row in rows}
 
     def _payload(self, seq: int) -> Work[Payload]:
         rows = yield Call(SQL["payload"], {"seq": seq})
@@ -90,8 +98,18 @@ class Messages:
         rows = yield Call(SQL["events"], {"seq": seq})
         return [shape.event_of(row) for row in rows]
 
-    def _waiting(self) -> Work[list[Waiting]]:
-        rows = yield Call(SQL["waiting"], {})
+    def _histories(self, seqs: Sequence[int]) -> Work[dict[int, list[Event]]]:
+        rows = yield Call(SQL["histories"], {"seqs": json.dumps(seqs)})
+        histories: dict[int, list[Event]] = {seq: [] for seq in seqs}
+        for row in rows:
+            histories[row["seq"]].append(shape.event_of(row))
+        return histories
+
+    def _waiting(self, tenant_id: str | None) -> Work[list[Waiting]]:
+        if tenant_id is None:
+            rows = yield Call(SQL["waiting"], {})
+        else:
+            rows = yield Call(SQL["waiting_of_tenant"], {"tenant_id": tenant_id})
         return [
             Waiting(
                 tenant_id=row["tenant_id"],

@@ -78,6 +78,14 @@ class PostgresDatabase:
         ):
             return await _drive(connection, work(*args, **kwargs))
 
+    async def snapshot(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with (
+            _translated(self._where),
+            self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await _drive(connection, work(*args, **kwargs))
+
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         async with (
             _translated(self._where),

@@ -102,6 +102,9 @@ class SqliteDatabase:
         async with self._reader() as connection:
             return await connection.run(lambda raw: _read(raw, work(*args, **kwargs)))
 
+    async def snapshot(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.read(work, *args, **kwargs)
+
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         self._refuse_if_closed()
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()

@@ -30,14 +30,17 @@ HOT = {
     "settle": ("queue", ("begin_final", "settle", "renew", "release")),
     "taking over": ("queue", ("orphans", "reclaim")),
     "report": ("reports", ("tenants_due", "batch", "acknowledge", "acknowledge_message", "pending")),
-    "reading": ("messages", ("get", "by_id", "events", "page", "page_of_tenant", "waiting")),
+    "reading": ("messages", ("get", "by_id", "events", "histories", "some", "waiting", "waiting_of_tenant")),
+    "lists": ("messages", ("tenant_ids", "branches", "newest_of_accounts", "newest_of_batches")),
 }
 """The statements that run for each message, or while messages run, by what they are for."""
 
 # Indexes of what waits: as small as the queue, so reading one through is no scan of the history.
 PARTIAL = ("messages_ready", "messages_held", "messages_deferred", "messages_leased", "events_due")
 _WAITING = rf"\w+ USING (?:COVERING )?INDEX (?:{'|'.join(PARTIAL)})"
-_HARMLESS = rf"CONSTANT ROW|sqlite_sequence|json_each|(?:n|ready|due)$|{_WAITING}"
+_OWN = r"CONSTANT ROW|sqlite_sequence|\w+ VIRTUAL TABLE|(?:n|ready|due|branch)$"
+_TENANTS = r"(?:t|tenants) USING COVERING INDEX sqlite_autoindex_tenants_1"
+_HARMLESS = rf"{_OWN}|{_TENANTS}|{_WAITING}"
 _SQLITE_SCAN = re.compile(rf"^\s*SCAN (?!{_HARMLESS})", re.MULTILINE)
 _POSTGRES_SCAN = re.compile(r"Seq Scan on (?:messages|payloads|events|send_log)\b")
 
@@ -47,10 +50,13 @@ PARAMETERS: dict[str, object] = {
     "active_only": 0,
     "after": 0,
     "batch_code": None,
-    "below": 2**62,
+    "before": _NOW + 60,
+    "below": 0,
+    "branches": f'[["{TENANT}", "sent", "{ACCOUNT}"]]',
     "count": 1,
     "deferred_ts": None,
     "description": "",
+    "each": 100,
     "envelope_from": None,
     "error": None,
     "error_ts": None,
@@ -82,7 +88,9 @@ PARAMETERS: dict[str, object] = {
     "since": 0.0,
     "size": 2,
     "status": None,
+    "statuses": '["pending", "sent"]',
     "tenant_id": TENANT,
+    "tenants": f'["{TENANT}"]',
     "until": _NOW + 60,
 }
 

@@ -21,7 +21,8 @@ OFTEN = {
     "accounts": ("get", "of_lane", "of_tenant", "named"),
     "intake": ("allocate", "existing", "insert", "insert_payload", "replace", "replace_payload"),
     "messages": (
-        "insert_event", "get", "by_id", "payload", "payloads", "events", "page", "page_of_tenant", "page_waiting", "waiting",
+        "insert_event", "get", "by_id", "payload", "payloads", "events", "histories", "some",
+        "tenant_names", "branches", "newest_of_accounts", "newest_of_batches", "waiting", "waiting_of_tenant",
         "waiting_of_lane", "fail_lane", "totals",
     ),
     "queue": (
@@ -37,7 +38,9 @@ OFTEN = {
 }  # fmt: skip
 
 PARAMETERS: dict[str, object] = {
-    "ids": '["old-7"]', "seqs": "[7]", "tenant_id": "acme", "id": "old-7", "seq": 7, "lane": 1, "owner": "n",
+    "ids": '["old-7"]', "seqs": "[7]", "tenants": '["acme"]', "statuses": '["pending", "sent"]',
+    "branches": '[["acme", "sent", "main"]]', "each": 50,
+    "tenant_id": "acme", "id": "old-7", "seq": 7, "lane": 1, "owner": "n",
     "below": 10_000, "limit": 50, "count": 1, "now": NOW, "until": NOW, "since": 0.0, "after": 0, "skip": 0,
     "before": 1.0, "event_id": 7, "kind": "fields", "payload": b"", "is_pec": 0, "is_due": 0, "is_unknown": 0,
     "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW, "recipients": "[]", "pk": "p",

@@ -7,14 +7,21 @@ from dataclasses import replace
 import pytest
 
 from mail_proxy.errors import NotFound
-from mail_proxy.model.messages import EventType, MessageFilter, Payload, PayloadKind, Status
+from mail_proxy.model.messages import EventType, Message, MessageFilter, Payload, PayloadKind, Place, Status
 from mail_proxy.model.queue import NewEvent, Waiting
 from tests.support.stores import NOW, OWNER, Bench, as_error, as_sent
 
 
 async def listed(bench: Bench, **fields: object) -> list[str]:
+    return [message.id for message in await page(bench, **fields)]
+
+
+async def page(bench: Bench, **fields: object) -> list[Message]:
     which = replace(MessageFilter(), **fields)  # type: ignore[arg-type]  # the caller names its fields
-    return [message.id for message in await bench.store.messages.page(which)]
+    places = await bench.store.messages.places(which)
+    found = await bench.store.messages.some([place.seq for place in places])
+    assert [Place(message.created_at, message.seq) for message in found] == places
+    return found
 
 
 @pytest.fixture
@@ -70,15 +77,11 @@ async def test_pages_continue_where_the_last_one_ended(filled: Bench, fields: di
     """Page by page one sees what one list shows, whatever is queued meanwhile."""
     whole = await listed(filled, **fields)
     found: list[str] = []
-    below = 2**62
-    while True:
-        which = replace(MessageFilter(below=below, limit=2), **fields)  # type: ignore[arg-type]  # as above
-        page = await filled.store.messages.page(which)
-        if not page:
-            break
-        found += [message.id for message in page]
-        below = page[-1].seq
-        await filled.add(f"new-{below}")
+    after: Place | None = None
+    while part := await page(filled, after=after, limit=2, **fields):
+        found += [message.id for message in part]
+        after = Place(part[-1].created_at, part[-1].seq)
+        await filled.add(f"new-{after.seq}", now=NOW + 40)
 
     assert found == whole
 

@@ -40,6 +40,12 @@ class FlakyDatabase:
         await self._count(self.done, work)
         return result
 
+    async def snapshot(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        await self._refuse(work)
+        result = await self._inner.snapshot(work, *args, **kwargs)
+        await self._count(self.done, work)
+        return result
+
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         await self._refuse(work)
         result = await self._inner.write(work, *args, **kwargs)

@@ -21,50 +21,107 @@ WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:s
 -- events: what happened to it, in order
 SELECT event_id, event_type, event_ts, description, event_data FROM events WHERE seq = :seq ORDER BY event_id;
 
--- page: newest first, below a place in the queue
-SELECT * FROM messages
-WHERE seq < :below
-    AND (CAST(:status AS TEXT) IS NULL OR status = :status)
-    AND (CAST(:account_id AS TEXT) IS NULL OR account_id = :account_id)
-    AND (CAST(:batch_code AS TEXT) IS NULL OR batch_code = :batch_code)
-    AND created_at >= :since AND created_at < :until
-ORDER BY seq DESC LIMIT :limit;
+-- histories: what happened to these (a JSON list of seq), in order
+SELECT seq, event_id, event_type, event_ts, description, event_data FROM events
+WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq, event_id;
 
--- page_of_tenant: the same within one tenant
-SELECT * FROM messages
-WHERE tenant_id = :tenant_id AND seq < :below
-    AND (CAST(:status AS TEXT) IS NULL OR status = :status)
-    AND (CAST(:account_id AS TEXT) IS NULL OR account_id = :account_id)
-    AND (CAST(:batch_code AS TEXT) IS NULL OR batch_code = :batch_code)
-    AND created_at >= :since AND created_at < :until
-ORDER BY seq DESC LIMIT :limit;
+-- histories @postgres: what happened to these (a JSON list of seq), in order
+SELECT seq, event_id, event_type, event_ts, description, event_data FROM events
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+ORDER BY seq, event_id;
 
--- page_waiting: the same of what has still to leave, found without reading through what has left
+-- some: these messages (a JSON list of seq)
+SELECT * FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs));
+
+-- some @postgres: these messages (a JSON list of seq)
 SELECT * FROM messages
-WHERE seq IN (
-        SELECT seq FROM messages WHERE status = 'pending' AND is_held = 0
-        UNION ALL SELECT seq FROM messages WHERE status = 'pending' AND is_held = 1
-        UNION ALL SELECT seq FROM messages WHERE status = 'deferred'
-        UNION ALL SELECT seq FROM messages WHERE status = 'sending')
-    AND seq < :below
-    AND (CAST(:tenant_id AS TEXT) IS NULL OR tenant_id = :tenant_id)
-    AND (CAST(:status AS TEXT) IS NULL OR status = :status)
-    AND (CAST(:account_id AS TEXT) IS NULL OR account_id = :account_id)
-    AND (CAST(:batch_code AS TEXT) IS NULL OR batch_code = :batch_code)
-    AND created_at >= :since AND created_at < :until
-ORDER BY seq DESC LIMIT :limit;
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)));
+
+-- tenant_names: what these tenants (a JSON list of ids) are called
+SELECT id, name FROM tenants WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- tenant_names @postgres: what these tenants (a JSON list of ids) are called
+SELECT id, name FROM tenants WHERE id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)));
+
+-- tenant_ids: whose messages there may be
+SELECT id FROM tenants;
+
+-- branches: the accounts with messages of tenants in states (JSON lists), skipping from one to the next
+WITH RECURSIVE branch(tenant_id, status, account_id) AS (
+    SELECT t.value, s.value,
+        (SELECT MIN(m.account_id) FROM messages m WHERE m.tenant_id = t.value AND m.status = s.value)
+    FROM json_each(:tenants) t CROSS JOIN json_each(:statuses) s
+    UNION ALL
+    SELECT tenant_id, status, (SELECT MIN(m.account_id) FROM messages m
+        WHERE m.tenant_id = branch.tenant_id AND m.status = branch.status AND m.account_id > branch.account_id)
+    FROM branch WHERE account_id IS NOT NULL
+)
+SELECT tenant_id, status, account_id FROM branch WHERE account_id IS NOT NULL;
+
+-- branches @postgres: the accounts with messages of tenants in states (JSON lists), skipping from one to the next
+WITH RECURSIVE branch(tenant_id, status, account_id) AS (
+    SELECT t.value, s.value,
+        (SELECT MIN(m.account_id) FROM messages m WHERE m.tenant_id = t.value AND m.status = s.value)
+    FROM json_array_elements_text(CAST(:tenants AS json)) t
+        CROSS JOIN json_array_elements_text(CAST(:statuses AS json)) s
+    UNION ALL
+    SELECT tenant_id, status, (SELECT MIN(m.account_id) FROM messages m
+        WHERE m.tenant_id = branch.tenant_id AND m.status = branch.status AND m.account_id > branch.account_id)
+    FROM branch WHERE account_id IS NOT NULL
+)
+SELECT tenant_id, status, account_id FROM branch WHERE account_id IS NOT NULL;
+
+-- newest_of_accounts: of each branch (a JSON list of tenant, status and account) what follows a place, newest first
+SELECT m.created_at, m.seq, b.key AS branch
+FROM json_each(:branches) b CROSS JOIN messages m ON m.seq IN (
+    SELECT n.seq FROM messages n
+    WHERE n.tenant_id = json_extract(b.value, '$[0]') AND n.status = json_extract(b.value, '$[1]')
+        AND n.account_id = json_extract(b.value, '$[2]')
+        AND n.created_at >= :since AND (n.created_at, n.seq) < (:before, :below)
+    ORDER BY n.created_at DESC, n.seq DESC LIMIT :each)
+ORDER BY m.created_at DESC, m.seq DESC LIMIT :limit;
+
+-- newest_of_accounts @postgres: of each branch (a JSON list of tenant, status and account) what follows a place
+SELECT n.created_at, n.seq, b.place - 1 AS branch
+FROM json_array_elements(CAST(:branches AS json)) WITH ORDINALITY AS b(value, place)
+    CROSS JOIN LATERAL (
+        SELECT m.created_at, m.seq FROM messages m
+        WHERE m.tenant_id = b.value ->> 0 AND m.status = b.value ->> 1 AND m.account_id = b.value ->> 2
+            AND m.created_at >= :since AND (m.created_at, m.seq) < (:before, :below)
+        ORDER BY m.created_at DESC, m.seq DESC LIMIT :each) n
+ORDER BY n.created_at DESC, n.seq DESC LIMIT :limit;
+
+-- newest_of_batches: the same where a branch is of a batch; perhaps of one account only
+SELECT m.created_at, m.seq, b.key AS branch
+FROM json_each(:branches) b CROSS JOIN messages m ON m.seq IN (
+    SELECT n.seq FROM messages n
+    WHERE n.tenant_id = json_extract(b.value, '$[0]') AND n.status = json_extract(b.value, '$[1]')
+        AND n.batch_code = json_extract(b.value, '$[2]')
+        AND (:account_id IS NULL OR n.account_id = :account_id)
+        AND n.created_at >= :since AND (n.created_at, n.seq) < (:before, :below)
+    ORDER BY n.created_at DESC, n.seq DESC LIMIT :each)
+ORDER BY m.created_at DESC, m.seq DESC LIMIT :limit;
+
+-- newest_of_batches @postgres: the same where a branch is of a batch; perhaps of one account only
+SELECT n.created_at, n.seq, b.place - 1 AS branch
+FROM json_array_elements(CAST(:branches AS json)) WITH ORDINALITY AS b(value, place)
+    CROSS JOIN LATERAL (
+        SELECT m.created_at, m.seq FROM messages m
+        WHERE m.tenant_id = b.value ->> 0 AND m.status = b.value ->> 1 AND m.batch_code = b.value ->> 2
+            AND (CAST(:account_id AS TEXT) IS NULL OR m.account_id = :account_id)
+            AND m.created_at >= :since AND (m.created_at, m.seq) < (:before, :below)
+        ORDER BY m.created_at DESC, m.seq DESC LIMIT :each) n
+ORDER BY n.created_at DESC, n.seq DESC LIMIT :limit;
 
 -- waiting: how many have still to leave, by tenant, account and status
-SELECT tenant_id, account_id, status, COUNT(*) AS n FROM messages WHERE status = 'pending' AND is_held = 0
-GROUP BY tenant_id, account_id, status
-UNION ALL
-SELECT tenant_id, account_id, status, COUNT(*) AS n FROM messages WHERE status = 'pending' AND is_held = 1
-GROUP BY tenant_id, account_id, status
-UNION ALL
-SELECT tenant_id, account_id, status, COUNT(*) AS n FROM messages WHERE status = 'deferred'
-GROUP BY tenant_id, account_id, status
-UNION ALL
-SELECT tenant_id, account_id, status, COUNT(*) AS n FROM messages WHERE status = 'sending'
+SELECT m.tenant_id, m.account_id, m.status, COUNT(*) AS n
+FROM tenants t CROSS JOIN messages m
+WHERE m.tenant_id = t.id AND m.status IN ('pending', 'deferred', 'sending')
+GROUP BY m.tenant_id, m.account_id, m.status;
+
+-- waiting_of_tenant: the same of one tenant
+SELECT tenant_id, account_id, status, COUNT(*) AS n FROM messages
+WHERE tenant_id = :tenant_id AND status IN ('pending', 'deferred', 'sending')
 GROUP BY tenant_id, account_id, status;
 
 -- totals: how many of each status there are
@@ -72,17 +129,22 @@ SELECT status, COUNT(*) AS n FROM messages
 WHERE (CAST(:tenant_id AS TEXT) IS NULL OR tenant_id = :tenant_id) GROUP BY status;
 
 -- waiting_of_lane: how many of an account have still to leave
-SELECT (SELECT COUNT(*) FROM messages WHERE lane = :lane AND status = 'pending' AND is_held = 0)
-    + (SELECT COUNT(*) FROM messages WHERE lane = :lane AND status = 'pending' AND is_held = 1)
-    + (SELECT COUNT(*) FROM messages WHERE lane = :lane AND status = 'deferred')
-    + (SELECT COUNT(*) FROM messages WHERE lane = :lane AND status = 'sending') AS n;
+SELECT COUNT(*) AS n FROM accounts a CROSS JOIN messages m
+WHERE a.lane = :lane AND m.tenant_id = a.tenant_id AND m.account_id = a.id
+    AND m.status IN ('pending', 'deferred', 'sending');
 
--- fail_lane: what waits for an account that goes becomes an error
+-- fail_lane: what waits for an account that goes, or is gone, becomes an error
+WITH owner AS (
+    SELECT tenant_id, id AS account_id FROM accounts WHERE lane = :lane
+    UNION
+    SELECT tenant_id, account_id FROM (SELECT tenant_id, account_id FROM messages
+        WHERE lane = :lane AND status = 'pending' AND is_held = 0 LIMIT 1) AS ready
+)
 UPDATE messages SET status = 'error', error = :error, error_ts = :now, updated_at = :now, deferred_ts = NULL,
     is_held = 0
 WHERE seq IN (
-        SELECT seq FROM messages WHERE lane = :lane AND status = 'pending' AND is_held = 0
-        UNION ALL SELECT seq FROM messages WHERE lane = :lane AND status = 'pending' AND is_held = 1
-        UNION ALL SELECT seq FROM messages WHERE lane = :lane AND status = 'deferred')
+        SELECT m.seq FROM owner CROSS JOIN messages m
+        WHERE m.tenant_id = owner.tenant_id AND m.account_id = owner.account_id
+            AND m.status IN ('pending', 'deferred') AND m.lane = :lane)
     AND status IN ('pending', 'deferred')
 RETURNING seq, tenant_id;
