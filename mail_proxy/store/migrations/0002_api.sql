@@ -43,7 +43,7 @@ CREATE TABLE commands (
 
 CREATE INDEX commands_by_age ON commands (ts);
 CREATE INDEX commands_by_tenant ON commands (tenant_id, ts);
-CREATE INDEX commands_by_endpoint ON commands (endpoint, ts);
+CREATE INDEX commands_by_endpoint ON commands (endpoint, ts, command_id);
 
 CREATE TABLE storages (
     tenant_id TEXT NOT NULL REFERENCES tenants(id) ON DELETE CASCADE,
