@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 from starlette.requests import Request
 
 from mail_proxy.api.gate import Gate
 from mail_proxy.errors import Fault, Forbidden, InvalidInput, Unauthorized
-from mail_proxy.services.authentication import AuthenticationService, Principal
+from mail_proxy.services.authentication import Principal
 
 HEADER = "X-API-Token"
 
@@ -25,13 +26,14 @@ class Level(StrEnum):
 
 
 async def principal_of(
-    level: Level, request: Request, tokens: AuthenticationService, gate: Gate
+    level: Level, request: Request, identify: Callable[[str], Awaitable[Principal]], gate: Gate
 ) -> Principal:
     """Return who asks; raise `Unauthorized` without a valid token. `check_level` says whether it is enough.
 
     Raises `TooManyAttempts` for an unknown token when its address has shown many. A valid one is never
     refused for those, so it is looked up first.
-    Nothing is cached: a key that was revoked, on whatever node, is dead at once.
+    `identify` looks a token up: each time, so that a key that was revoked on whatever node is dead at once,
+    or in memory first, for what confirms the key when it is done.
     """
     if level is Level.PUBLIC:
         return NOBODY
@@ -39,7 +41,7 @@ async def principal_of(
     if not token:
         raise Unauthorized(f"a token is required in {HEADER}")
     try:
-        principal = await tokens.identify(_text(token))
+        principal = await identify(_text(token))
     except Unauthorized:
         gate.note_unknown_token(request)
         raise

@@ -27,8 +27,9 @@ async def add_messages(request: ApiRequest) -> Response:
     request.tenant(*(_tenant_of(entry) for entry in given.messages if request.by_tenant))
     done = await request.services.intake.submit(
         given.messages,
-        tenant_id=request.principal.tenant_id,
+        asker=request.principal,
         default_priority=given.default_priority,
+        record=request.record,
     )
     rejected = [_rejection_view(each) for each in done.rejected]
     if done.is_all_invalid:

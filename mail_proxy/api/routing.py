@@ -31,7 +31,8 @@ class Endpoint:
     `query` validates the query string. `body` is the model that the services validate the body with, in which
     `required` must be given. `answer` describes an answer of 200 in JSON; what is answered in another
     `media_type` has none. `statuses` are those that it may answer beyond the ones that follow from all this.
-    `records_itself`: its row in the command log is written with what it does, not before.
+    `records_itself`: its row in the command log is written with what it does, not before, and
+    the asker's key is confirmed then.
     """
 
     method: str
@@ -89,7 +90,8 @@ class Resource:
             allowed = ", ".join(sorted(self._endpoints))
             raise HTTPException(405, f"use one of {allowed} here", {"Allow": allowed})
         tokens = self._node.runtime.services.authentication
-        principal = await principal_of(endpoint.level, request, tokens, self._node.gate)
+        identify = tokens.recall if endpoint.records_itself else tokens.identify
+        principal = await principal_of(endpoint.level, request, identify, self._node.gate)
         with self._node.gate.bodies.lease(principal.tenant_id) as lease:
             if not endpoint.is_change:
                 check_level(endpoint.level, principal)

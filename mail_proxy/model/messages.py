@@ -116,7 +116,7 @@ class NewMessage:
     """A validated message on its way into the store.
 
     `payload` is JSON (UTF-8) of the fields, or the RFC 5322 bytes; `envelope_from` is the return path
-    (None: decided at sending); `metadata` is JSON; `lane` is the account's; `is_held`: its batch is suspended.
+    (None: decided at sending); `metadata` is JSON; `lane` is the account's; `is_held`: a suspension holds it.
     """
 
     pk: str

@@ -10,12 +10,18 @@ from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.encryption import Tracking
-from mail_proxy.errors import NotFound, TooLarge
+from mail_proxy.errors import TooLarge
+from mail_proxy.model.commands import Command
 from mail_proxy.model.messages import NewMessage
 from mail_proxy.model.names import DEFAULT_TENANT, is_identifier
+from mail_proxy.services.authentication import AuthenticationService, Principal
+from mail_proxy.services.command_log import Record
 from mail_proxy.services.judging import Directory, Judge, Rejection, warnings_of
+from mail_proxy.services.standings import Standings
 from mail_proxy.store import Store
-from mail_proxy.store.intake import Taken
+from mail_proxy.store.intake import Outdated, Taken
+
+IN_QUEUE = (Taken.QUEUED, Taken.REPLACED)
 
 LONGEST_TURN = 0.02
 """Seconds for which the judging of a batch keeps everybody else waiting."""
@@ -36,12 +42,24 @@ class Submission:
 
 
 class IntakeService:
-    def __init__(self, store: Store, clock: Clock, bell: Bell, config: Config, tracking: Tracking) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        bell: Bell,
+        config: Config,
+        *,
+        tracking: Tracking,
+        standings: Standings,
+        authentication: AuthenticationService,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._bell = bell
         self._config = config
         self._tracking = tracking
+        self._standings = standings
+        self._authentication = authentication
 
     def reconfigure(self, config: Config) -> None:
         """Take what can change without a restart."""
@@ -52,39 +70,78 @@ class IntakeService:
         entries: Sequence[object],
         *,
         tenant_id: str | None = None,
+        asker: Principal | None = None,
         default_priority: int | None = None,
+        record: Record | None = None,
     ) -> Submission:
         """Queue the valid ones of `entries`, durably when this returns.
 
-        `tenant_id` is the only tenant they may belong to (None: any). Raises `TooLarge` for too many.
+        `tenant_id` is the only tenant they may belong to (None: any); or it is that of the `asker`, whose key
+        has to be good still when they are stored. `record` goes into the command log with them. Raises
+        `TooLarge` for too many, `Unauthorized` for a key that has died.
         """
         if len(entries) > self._config.max_enqueue_batch:
             raise TooLarge(f"at most {self._config.max_enqueue_batch} messages a request, got {len(entries)}")
-        judge = Judge(
-            directory=await self._directory(entries, tenant_id),
-            tracking=self._tracking,
-            default_priority=self._config.default_priority if default_priority is None else default_priority,
-            fixed_tenant=tenant_id,
-        )
-        accepted, rejected = await _judged(judge, entries)
-        queued = 0
-        if accepted:
-            outcomes = await self._store.intake.add(accepted, self._clock.now())
-            for message, outcome in zip(accepted, outcomes, strict=True):
-                if outcome in (Taken.QUEUED, Taken.REPLACED):
-                    queued += 1
-                else:
-                    rejected.append(Rejection(message.id, outcome.value, is_invalid=False))
+        asker = asker or Principal(tenant_id)
+        directory = await self._directory(entries, asker, anew=False)
+        while True:
+            judge = Judge(
+                directory=directory,
+                tracking=self._tracking,
+                default_priority=(
+                    self._config.default_priority if default_priority is None else default_priority
+                ),
+                fixed_tenant=asker.tenant_id,
+            )
+            accepted, rejected = await _judged(judge, entries)
+            if rejected and (now := await self._directory(entries, asker, anew=True)) != directory:
+                directory = now  # an account may have come since
+                continue
+            versions = {each.tenant_id: directory.tenants[each.tenant_id].version for each in accepted}
+            command = record.submission(entries, default_priority, versions) if record and accepted else None
+            try:
+                outcomes = await self._stored(accepted, versions, command)
+            except Outdated:
+                directory = await self._directory(entries, asker, anew=True)
+                continue
+            break
+        if record and command:
+            record.is_written = True
+        rejected += [
+            Rejection(message.id, outcome.value, is_invalid=False)
+            for message, outcome in zip(accepted, outcomes, strict=True)
+            if outcome not in IN_QUEUE
+        ]
+        queued = len(entries) - len(rejected)
         if queued:
             await self._bell.ring()
         warnings = tuple(text for entry in entries for text in warnings_of(entry))
         return Submission(queued, tuple(rejected), warnings)
 
-    async def _directory(self, entries: Sequence[object], tenant_id: str | None) -> Directory:
-        """Read the tenants and accounts that the entries may mean, once for all of them."""
-        names = {DEFAULT_TENANT} if tenant_id is None else {tenant_id}
-        loose = set()
-        for entry in entries if tenant_id is None else ():
+    async def _stored(
+        self, accepted: Sequence[NewMessage], versions: Mapping[str, int], command: Command | None
+    ) -> list[Taken]:
+        if not accepted:
+            return []
+        return await self._store.intake.add(accepted, self._clock.now(), versions=versions, command=command)
+
+    async def _directory(self, entries: Sequence[object], asker: Principal, *, anew: bool) -> Directory:
+        """Find the tenants that the entries may mean; `anew`: as they are now, and not from memory."""
+        if asker.key_hash is None:
+            return Directory(await self._standings.of(await self._named(entries, asker), anew=anew))
+        while True:
+            asker = await self._authentication.confirm(asker) if anew else asker
+            tenants = await self._standings.of([asker.tenant_id or ""], anew=anew)
+            if all(standing.version == asker.version for standing in tenants.values()):
+                return Directory(tenants)
+            anew = True  # one of the two is out of date
+
+    async def _named(self, entries: Sequence[object], asker: Principal) -> set[str]:
+        """The tenants that are named, or may be meant by an account's id alone."""
+        if asker.tenant_id is not None:
+            return {asker.tenant_id}
+        names, loose = {DEFAULT_TENANT}, set()
+        for entry in entries:
             fields = entry if isinstance(entry, Mapping) else {}
             named, account = fields.get("tenant_id"), fields.get("account_id")
             if isinstance(named, str):
@@ -92,16 +149,8 @@ class IntakeService:
             elif isinstance(account, str) and is_identifier(account):
                 loose.add(account)
         for account_id in loose:
-            names.update(account.tenant_id for account in await self._store.accounts.named(account_id))
-        tenants = {}
-        accounts = {}
-        for name in filter(is_identifier, names):
-            try:
-                tenants[name] = await self._store.tenants.get(name)
-            except NotFound:
-                continue
-            accounts[name] = await self._store.accounts.of_tenant(name)
-        return Directory(tenants, accounts)
+            names.update(await self._store.accounts.owners(account_id))
+        return set(filter(is_identifier, names))
 
 
 async def _judged(judge: Judge, entries: Sequence[object]) -> tuple[list[NewMessage], list[Rejection]]:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from mail_proxy.encryption import Tracking
 from mail_proxy.errors import Fault, foremost
-from mail_proxy.model.accounts import Account
 from mail_proxy.model.messages import NewMessage, PayloadKind
 from mail_proxy.model.names import DEFAULT_TENANT
-from mail_proxy.model.tenants import Tenant
+from mail_proxy.model.standing import Sender, Standing
 from mail_proxy.services.addresses import bare_address, domain_of
 from mail_proxy.services.fields import message_id
 from mail_proxy.services.identifiers import new_pk
@@ -50,10 +49,9 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The tenants and accounts that the messages of one request may name."""
+    """The tenants that the messages of one request may name, with their accounts."""
 
-    tenants: Mapping[str, Tenant]
-    accounts: Mapping[str, Sequence[Account]]
+    tenants: Mapping[str, Standing]
 
     def tenant_of(self, account_id: str | None) -> str:
         """The tenant of a message that names none: the owner of the account if there is just one.
@@ -61,32 +59,30 @@ class Directory:
         Raises ValueError when several tenants have an account of this id.
         """
         owners = [
-            tenant_id
-            for tenant_id, accounts in self.accounts.items()
-            if any(account.id == account_id for account in accounts)
+            standing.tenant_id
+            for standing in self.tenants.values()
+            if account_id is not None and any(sender.id == account_id for sender in standing.senders)
         ]
-        if account_id is None or not owners:
-            return DEFAULT_TENANT
         if len(owners) > 1:
             raise ValueError(f"several tenants have an account '{account_id}': say which by tenant_id")
-        return owners[0]
+        return owners[0] if owners else DEFAULT_TENANT
 
-    def account_for(self, tenant_id: str, account_id: str | None) -> Account:
-        """The account named, or the tenant's only or default one; raise ValueError with the reason."""
-        accounts = self.accounts.get(tenant_id, ())
-        if account_id is not None:
-            for account in accounts:
-                if account.id == account_id:
-                    return account
-            raise ValueError(f"the tenant has no account '{account_id}'")
-        if not accounts:
-            raise ValueError("the tenant has no account")
-        if len(accounts) == 1:
-            return accounts[0]
-        for account in accounts:
-            if account.id == DEFAULT_ACCOUNT:
-                return account
-        raise ValueError("the tenant has several accounts and none is called 'default': say which")
+
+def _sender_for(tenant: Standing, account_id: str | None) -> Sender:
+    """The account named, or the tenant's only or default one; raise ValueError with the reason."""
+    if account_id is not None:
+        for sender in tenant.senders:
+            if sender.id == account_id:
+                return sender
+        raise ValueError(f"the tenant has no account '{account_id}'")
+    if not tenant.senders:
+        raise ValueError("the tenant has no account")
+    if len(tenant.senders) == 1:
+        return tenant.senders[0]
+    for sender in tenant.senders:
+        if sender.id == DEFAULT_ACCOUNT:
+            return sender
+    raise ValueError("the tenant has several accounts and none is called 'default': say which")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +113,7 @@ class Judge:
             return _refused(raw, faults)
         return self._new(given, account, content)
 
-    def _destination(self, fields: Mapping[str, object], faults: list[Fault]) -> Account | None:
+    def _destination(self, fields: Mapping[str, object], faults: list[Fault]) -> Sender | None:
         """Find the account even of a message with other faults, so that all are told at once."""
         tenant_id, account_id = fields.get("tenant_id"), fields.get("account_id")
         if not isinstance(account_id, str | None) or not isinstance(tenant_id, str | None):
@@ -136,12 +132,12 @@ class Judge:
             faults.append(Fault(("tenant_id",), problem))
             return None
         try:
-            return self.directory.account_for(tenant_id, account_id)
+            return _sender_for(tenant, account_id)
         except ValueError as error:
             faults.append(Fault(("account_id",), str(error)))
             return None
 
-    def _new(self, given: MessageInput, account: Account, content: _Content) -> NewMessage:
+    def _new(self, given: MessageInput, account: Sender, content: _Content) -> NewMessage:
         pk = new_pk()
         own_id = f"<{self.tracking.id_for(pk)}@{_ascii_domain(content.sender)}>"
         return NewMessage(
@@ -159,6 +155,7 @@ class Judge:
             batch_code=given.batch_code,
             deferred_ts=given.deferred_ts,
             is_pec=account.is_pec_account,
+            is_held=self.directory.tenants[account.tenant_id].holds(given.batch_code),
             metadata=None if given.metadata is None else json.dumps(given.metadata, ensure_ascii=False),
         )
 
@@ -189,7 +186,7 @@ class _Content:
     message_id: str | None
 
 
-def _from_fields(given: MessageInput, account: Account) -> _Content:
+def _from_fields(given: MessageInput, account: Sender) -> _Content:
     given = _with_header_fields(given)
     sender = given.from_ or account.from_address or ""
     return _Content(
@@ -228,7 +225,7 @@ def _few(recipients: Sequence[str]) -> Sequence[str]:
 
 
 def _missing(
-    fields: Mapping[str, object], given: MessageInput | None, account: Account | None, known: Sequence[Fault]
+    fields: Mapping[str, object], given: MessageInput | None, account: Sender | None, known: Sequence[Fault]
 ) -> list[Fault]:
     """Find what a message by fields must have, also in one that has other faults."""
     faults = missing(fields, ("subject", "body"), known)

@@ -15,6 +15,8 @@ from mail_proxy.services.instance import InstanceService
 from mail_proxy.services.instance_settings import InstanceSettingsService
 from mail_proxy.services.intake import IntakeService
 from mail_proxy.services.messages import MessagesService
+from mail_proxy.services.reports import ReportsService
+from mail_proxy.services.standings import Standings
 from mail_proxy.services.storages import StoragesService
 from mail_proxy.services.suspensions import SuspensionsService
 from mail_proxy.services.tenants import TenantsService
@@ -29,6 +31,7 @@ class Services:
     intake: IntakeService
     messages: MessagesService
     suspensions: SuspensionsService
+    reports: ReportsService
     instance: InstanceService
     instance_settings: InstanceSettingsService
     authentication: AuthenticationService
@@ -48,15 +51,26 @@ class Services:
         where: str,
     ) -> Services:
         """Put the services over a store; `name` is the instance's, `where` tells the database, showably."""
+        standings = Standings(store)
+        authentication = AuthenticationService(standings, clock, admin_token)
         return cls(
             tenants=TenantsService(store, clock, bell),
             accounts=AccountsService(store, clock, bell),
             storages=StoragesService(store, clock),
-            intake=IntakeService(store, clock, bell, config, tracking),
+            intake=IntakeService(
+                store,
+                clock,
+                bell,
+                config,
+                tracking=tracking,
+                standings=standings,
+                authentication=authentication,
+            ),
             messages=MessagesService(store, clock),
             suspensions=SuspensionsService(store, clock, bell),
+            reports=ReportsService(store, clock, bell, config),
             instance=InstanceService(store, clock, bell, config, where),
             instance_settings=InstanceSettingsService(store, bell, name),
-            authentication=AuthenticationService(store, clock, admin_token),
+            authentication=authentication,
             command_log=CommandLog(store),
         )

@@ -15,15 +15,18 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from mail_proxy.errors import DatabaseError
+from mail_proxy.model.commands import Command
 from mail_proxy.model.messages import EventType, NewMessage, RecipientStatus, Status
 from mail_proxy.model.queue import NewEvent
 from mail_proxy.store import rows as shape
+from mail_proxy.store.commands import command_params
 from mail_proxy.store.database import Call, Database, Many, Row, Work
 from mail_proxy.store.queries import load
 
 SQL = load("intake")
 MESSAGES = load("messages")
 TENANTS = load("tenants")
+COMMANDS = load("commands")
 
 GROUP = 500
 """Messages in one commit, from which on no further request joins it."""
@@ -58,6 +61,7 @@ class _Order:
     new: Sequence[NewMessage]
     now: float
     versions: Mapping[str, int]
+    command: Command | None
     done: asyncio.Future[list[Taken]]
     keys: frozenset[Key] = field(init=False)
 
@@ -95,15 +99,17 @@ class Intake:
         now: float,
         *,
         versions: Mapping[str, int] = MappingProxyType({}),
+        command: Command | None = None,
     ) -> list[Taken]:
         """Queue messages, all in one commit; tell for each what became of it, in the same order.
 
         Ids must differ within a tenant. A used id is replaced or refused (contract: messages.md). `versions`
         are those of the tenants as the messages were judged by; raises `Outdated`, and queues nothing, when
-        one is another by now.
+        one is another by now. `command` goes into the command log in the same
+        commit.
         """
         done: asyncio.Future[list[Taken]] = asyncio.get_running_loop().create_future()
-        self._orders.append(_Order(new, now, versions, done))
+        self._orders.append(_Order(new, now, versions, command, done))
         if len(self._writers) < WRITERS[self._database.dialect]:
             self._writers.add(asyncio.create_task(self._write(), name="intake"))
         return await done
@@ -188,6 +194,8 @@ class Intake:
                     replaced.append((message, known[message.tenant_id, message.id]["seq"], order.now))
         if fresh:
             yield from self._insert(fresh)
+        commands = [command_params(order.command) for order in valid if order.command is not None]
+        yield Many(COMMANDS["record"], commands)
         for message, seq, now in replaced:
             yield from self._replace(message, seq, now)
         return outcomes

@@ -39,8 +39,12 @@ class Desk:
     def services(self) -> Services:
         return self.runtime.services
 
-    async def submit(self, *entries: object, tenant_id: str | None = "acme", **options: int) -> Submission:
-        return await self.services.intake.submit(entries, tenant_id=tenant_id, **options)
+    async def submit(
+        self, *entries: object, tenant_id: str | None = "acme", default_priority: int | None = None
+    ) -> Submission:
+        return await self.services.intake.submit(
+            entries, tenant_id=tenant_id, default_priority=default_priority
+        )
 
     async def refusal(self, entry: object, tenant_id: str | None = "acme") -> Rejection:
         """Why the one entry was not queued."""

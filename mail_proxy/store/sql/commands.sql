@@ -3,6 +3,10 @@ INSERT INTO commands (ts, endpoint, path, tenant_id, payload, status, client)
 VALUES (:ts, :endpoint, :path, :tenant_id, :payload, :status, :client)
 RETURNING command_id;
 
+-- record: one that is answered, together with what it changed
+INSERT INTO commands (ts, endpoint, path, tenant_id, payload, status, client)
+VALUES (:ts, :endpoint, :path, :tenant_id, :payload, :status, :client);
+
 -- complete: it is answered, and the tenant may be known now
 UPDATE commands SET status = :status, tenant_id = COALESCE(CAST(:tenant_id AS TEXT), tenant_id)
 WHERE command_id = :command_id;
