@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import ssl
 import time
@@ -77,8 +78,7 @@ class Target:
             raise TimedOut(f"{self.url} did not answer in {self.timeout:g} s", was_sent=was_sent) from error
         except httpx2.TransportError as error:
             was_sent = not isinstance(error, httpx2.ConnectError)
-            said = str(error) or type(error).__name__
-            raise Unreachable(f"{self.url} did not answer: {said}", was_sent=was_sent) from error
+            raise Unreachable(f"{self.url} did not answer: {_reason(error)}", was_sent=was_sent) from error
         except httpx2.RequestError as error:
             raise UnexpectedAnswer(f"the answer of {self.url} cannot be read: {error}") from error
 
@@ -213,6 +213,18 @@ class _Lines:
     def fed(self, chunk: bytes) -> list[bytes]:
         *complete, self._rest = (self._rest + chunk).split(b"\n")
         return complete
+
+
+def _reason(error: BaseException) -> str:
+    """Say what broke in the system's words, if they are at the bottom of the chain."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionError) and cause.errno:
+            return os.strerror(cause.errno)  # asyncio puts other words in its place
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
 def _read(request: Request[T], response: httpx2.Response) -> T:
