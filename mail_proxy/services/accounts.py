@@ -12,10 +12,12 @@ from mail_proxy.clock import Clock
 from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.names import DEFAULT_TENANT
-from mail_proxy.services.inputs import MASK, AccountInput, checked, replaced_mask
+from mail_proxy.services.inputs import MASK, AccountInput, checked, refuse_changes, replaced_mask
+from mail_proxy.services.views import account_view
 from mail_proxy.store import Store
 
 _SECRETS = ("password", "imap_password")
+READ_ONLY = ("created_at", "updated_at", "circuit", "last_error")
 _NOT_CONFIGURATION = frozenset({"id", "tenant_id"})
 _SMTP_ADDRESS = ("host", "port", "effective_tls", "may_be_clear", "tls_verify")
 _IMAP_ADDRESS = ("imap_host", "imap_port", "imap_ssl")
@@ -68,11 +70,11 @@ class AccountsService:
         given = checked(AccountInput, raw, ["id", "host"])
         everything = frozenset(AccountInput.model_fields)
         try:
-            return await self._change(tenant_id, given.id or "", given, everything, by_tenant=by_tenant)
+            return await self._change(tenant_id, given.id or "", raw, given, everything, by_tenant=by_tenant)
         except NotFound:
             with suppress(Conflict):  # another request was faster
                 return await self.create(tenant_id, raw, by_tenant=by_tenant)
-            return await self._change(tenant_id, given.id or "", given, everything, by_tenant=by_tenant)
+            return await self._change(tenant_id, given.id or "", raw, given, everything, by_tenant=by_tenant)
 
     async def update(
         self, tenant_id: str, account_id: str, raw: Mapping[str, object], *, by_tenant: bool = False
@@ -80,7 +82,7 @@ class AccountsService:
         """Change what `raw` names, nothing else; raise `NotFound`."""
         given = checked(AccountInput, raw, ["host"] if "host" in raw else ())
         names = given.model_fields_set
-        return await self._change(tenant_id, account_id, given, names, by_tenant=by_tenant)
+        return await self._change(tenant_id, account_id, raw, given, names, by_tenant=by_tenant)
 
     async def delete(self, tenant_id: str, account_id: str, *, force: bool = False) -> int:
         """Remove it; with `force` its queued messages become errors and are reported.
@@ -96,6 +98,7 @@ class AccountsService:
         self,
         tenant_id: str,
         account_id: str,
+        raw: Mapping[str, object],
         given: AccountInput,
         names: AbstractSet[str],
         *,
@@ -105,6 +108,8 @@ class AccountsService:
             _refuse_files(given)
 
         def change(current: Account) -> Account:
+            shown = account_view(current)
+            refuse_changes(raw, {name: shown.get(name) for name in READ_ONLY})
             changed = _changed(current, given, names, by_tenant=by_tenant)
             _refuse_repointing(current, changed, given)
             return changed

@@ -105,6 +105,18 @@ def replaced_mask(name: str, given: str | None, stored: str | None) -> str | Non
     return stored
 
 
+def refuse_changes(raw: Mapping[str, object], stored: Mapping[str, object]) -> None:
+    """Raise InvalidInput for what is read-only and given otherwise than it is shown.
+
+    Who sends back what an answer held, with some fields changed, is not to be bothered by the others.
+    """
+    changed = [name for name, value in stored.items() if name in raw and raw[name] != value]
+    if changed:
+        raise InvalidInput.of(
+            [Fault((name,), "is read-only: leave it out, or as it is shown", "read_only") for name in changed]
+        )
+
+
 def faults_of(error: ValidationError) -> list[Fault]:
     """Translate pydantic's findings; what was given is not repeated, it may be secret."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
@@ -355,6 +367,8 @@ class TenantInput(Input):
     """Whether reports hold fields that do not apply, as null."""
     active: Boolean = True
     """false: it may hand in nothing, and nothing of it is sent."""
+    api_key_expires_at: Moment | None = None
+    """The last moment of the key that there is; null: it does not expire."""
 
 
 class AccountInput(Input):

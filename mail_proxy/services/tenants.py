@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -13,9 +14,11 @@ from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Fault, Forbidden, InvalidInput, NotFound
 from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
-from mail_proxy.services.inputs import MASK, AuthInput, TenantInput, checked, replaced_mask
+from mail_proxy.services.inputs import MASK, AuthInput, TenantInput, checked, refuse_changes, replaced_mask
+from mail_proxy.services.views import seconds, tenant_view
 from mail_proxy.store import Store
 
+READ_ONLY = ("suspended_batches", "api_key", "created_at", "updated_at")
 ADMIN_MAY_SET = frozenset(
     {"active", "rate_limits", "report_nulls", "suspended_batches", "api_key_expires_at", "api_key"}
 )
@@ -41,20 +44,26 @@ class TenantsService:
     async def create(self, raw: Mapping[str, object]) -> tuple[Tenant, str]:
         """Add a tenant and return its API key, which is shown this once; raise `Conflict`."""
         given = checked(TenantInput, raw, ["id"])
+        refuse_changes(raw, {"suspended_batches": [], "api_key": None})
         key = new_token()
-        tenant = _changed(Tenant(id=given.id or ""), given, given.model_fields_set, by_tenant=False)
+        tenant = _changed(
+            Tenant(id=given.id or "", has_api_key=True), given, given.model_fields_set, by_tenant=False
+        )
         return await self._store.tenants.add(tenant, hash_token(key), self._clock.now()), key
 
     async def replace(self, raw: Mapping[str, object]) -> tuple[Tenant, str | None]:
-        """Create, or replace the whole configuration; the key comes only on creation."""
+        """Create, or replace the whole configuration; the key comes only on creation.
+
+        A key that is there stays, and expires when it would have unless `raw` says otherwise.
+        """
         given = checked(TenantInput, raw, ["id"])
-        everything = frozenset(TenantInput.model_fields)
+        everything = TenantInput.model_fields.keys() - {"api_key_expires_at"} | given.model_fields_set
         try:
-            return await self._change(given.id or "", given, everything, by_tenant=False), None
+            return await self._change(given.id or "", raw, given, everything, by_tenant=False), None
         except NotFound:
             with suppress(Conflict):  # another request was faster
                 return await self.create(raw)
-            return await self._change(given.id or "", given, everything, by_tenant=False), None
+            return await self._change(given.id or "", raw, given, everything, by_tenant=False), None
 
     async def update(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Tenant:
         """Change what `raw` names, nothing else; raise `NotFound`, or `Forbidden` for a tenant's token."""
@@ -62,7 +71,7 @@ class TenantsService:
             raise Forbidden(f"only the admin token may change {', '.join(refused)}")
         given = checked(TenantInput, raw)
         names = given.model_fields_set - {"id"}
-        return await self._change(tenant_id, given, names, by_tenant=by_tenant)
+        return await self._change(tenant_id, raw, given, names, by_tenant=by_tenant)
 
     async def delete(self, tenant_id: str) -> None:
         """Delete a tenant with all its data; raise `NotFound`."""
@@ -80,9 +89,17 @@ class TenantsService:
         await self._store.tenants.set_key(tenant_id, None, None, self._clock.now())
 
     async def _change(
-        self, tenant_id: str, given: TenantInput, names: frozenset[str] | set[str], *, by_tenant: bool
+        self,
+        tenant_id: str,
+        raw: Mapping[str, object],
+        given: TenantInput,
+        names: AbstractSet[str],
+        *,
+        by_tenant: bool,
     ) -> Tenant:
         def change(current: Tenant) -> Tenant:
+            shown = tenant_view(current)
+            refuse_changes(raw, {name: shown.get(name) for name in READ_ONLY})
             changed = _changed(current, given, names, by_tenant=by_tenant)
             _refuse_repointing(current, changed, given, names)
             return changed
@@ -92,9 +109,7 @@ class TenantsService:
         return tenant
 
 
-def _changed(
-    current: Tenant, given: TenantInput, names: frozenset[str] | set[str], *, by_tenant: bool
-) -> Tenant:
+def _changed(current: Tenant, given: TenantInput, names: AbstractSet[str], *, by_tenant: bool) -> Tenant:
     plain = {
         name: getattr(given, name)
         for name in names
@@ -116,9 +131,20 @@ def _changed(
         plain["webhook_secret"] = replaced_mask(
             "webhook_secret", given.webhook_secret, current.webhook_secret
         )
+    if "api_key_expires_at" in names:
+        plain["api_key_expires_at"] = _expiry(current, given.api_key_expires_at)
     if "client_base_url" in names and (not by_tenant or given.client_base_url != current.client_base_url):
         plain["by_tenant"] = by_tenant
     return replace(current, **plain)
+
+
+def _expiry(current: Tenant, given: float | None) -> float | None:
+    """When the key expires; what is shown in whole seconds and comes back so changes nothing."""
+    if given == seconds(current.api_key_expires_at):
+        return current.api_key_expires_at
+    if given is not None and not current.has_api_key:
+        raise InvalidInput.of([Fault(("api_key_expires_at",), "there is no API key that could expire")])
+    return given
 
 
 def _auth(current: ClientAuth, given: AuthInput) -> ClientAuth:
@@ -142,9 +168,7 @@ def _origin(url: str | None) -> tuple[str, str | None, int | None] | None:
     return parts.scheme, parts.hostname, port
 
 
-def _refuse_repointing(
-    current: Tenant, changed: Tenant, given: TenantInput, names: frozenset[str] | set[str]
-) -> None:
+def _refuse_repointing(current: Tenant, changed: Tenant, given: TenantInput, names: AbstractSet[str]) -> None:
     """A stored secret never follows to a new address (contract: security.md, Repointing)."""
     if changed.client_auth.method is AuthMethod.NONE or changed.client_base_url is None:
         return

@@ -115,6 +115,36 @@ async def test_what_is_missing_is_named(api: Api) -> None:
     assert {fault["type"] for fault in answer.body["detail"]} == {"missing"}
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_all_that_was_shown_can_be_sent_back_edited(api: Api, method: str) -> None:
+    """What is read-only does not stand in the way of who changes something else."""
+    await api.post("/account", {"tenant_id": "acme", "id": "main", "host": "sandbox", "ttl": 60})
+    lane = (await api.runtime.services.accounts.get("acme", "main")).lane
+    await api.runtime.store.accounts.set_last_error(lane, "450 come back later")
+    shown = (await api.get("/account/main")).body
+    path = "/account/main" if method == "PUT" else "/account"
+    answer = await api.call(method, path, {**shown, "limit_per_hour": 7})
+    assert answer.status == 200, answer.text
+    again = (await api.get("/account/main")).body
+    assert {**again, "updated_at": None} == {**shown, "limit_per_hour": 7, "updated_at": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("created_at", "2020-01-01T00:00:00Z"),
+        ("updated_at", 1),
+        ("last_error", "none"),
+        ("circuit", "reset"),
+    ],
+)
+async def test_what_is_read_only_is_not_silently_left_alone(api: Api, name: str, value: object) -> None:
+    await api.add_account("acme", "main")
+    answer = await api.put("/account/main", {"ttl": 60, name: value})
+    assert (answer.status, answer.fields) == (422, [name])
+    assert (await api.get("/account/main")).body["ttl"] == 300
+
+
 async def test_a_wrong_password_is_not_echoed(api: Api) -> None:
     answer = await api.post("/account", {"id": "main", "host": "sandbox", "password": f"{SECRET}\r\n"})
     assert (answer.status, answer.fields) == (422, ["password"])

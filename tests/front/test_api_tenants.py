@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,66 @@ async def test_what_was_shown_can_be_sent_back(api: Api, auth: Json) -> None:
     assert (await api.put("/tenant/acme", {"client_auth": shown["client_auth"]})).status == 200
     kept = (await api.runtime.services.tenants.get("acme")).client_auth
     assert SECRET in (kept.token, kept.password)
+
+
+async def test_all_that_was_shown_can_be_sent_back_edited(api: Api) -> None:
+    """What is read-only does not stand in the way of who changes something else."""
+    await api.post("/tenant", {"id": "acme", "client_auth": AUTHS[0], "webhook_secret": SECRET})
+    await api.post("/tenant/acme/api-key", {"expires_at": api.clock.now() + 100.7})
+    before = await api.runtime.services.tenants.get("acme")
+    shown = (await api.get("/tenant/acme")).body
+    answer = await api.put("/tenant/acme", {**shown, "name": "Acme"})
+    assert (answer.status, answer.body["name"]) == (200, "Acme")
+    after = await api.runtime.services.tenants.get("acme")
+    assert replace(after, name=None, updated_at=0.0) == replace(before, updated_at=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("suspended_batches", ["spring"]), ("api_key", "mine"), ("created_at", 1), ("updated_at", 2e9)],
+)
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_what_is_read_only_is_not_silently_left_alone(
+    api: Api, method: str, name: str, value: object
+) -> None:
+    await api.add_tenant("acme")
+    path = "/tenant/acme" if method == "PUT" else "/tenant"
+    answer = await api.call(method, path, {"id": "acme", "name": "new", name: value})
+    assert (answer.status, answer.fields) == (422, [name])
+    assert (await api.get("/tenant/acme")).body["name"] is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("suspended_batches", ["*"]), ("api_key", "mine")])
+async def test_nor_can_it_be_given_at_the_beginning(api: Api, name: str, value: object) -> None:
+    answer = await api.post("/tenant", {"id": "acme", name: value})
+    assert (answer.status, answer.fields) == (422, [name])
+
+
+async def test_the_admin_says_when_the_key_that_is_there_expires(api: Api) -> None:
+    """Earlier, later, or never; the key stays the same."""
+    key = await api.add_tenant("acme")
+    soon = int(api.clock.now()) + 100
+    assert (await api.put("/tenant/acme", {"api_key_expires_at": soon})).body["api_key_expires_at"] == soon
+    assert (await api.get("/status", token=key)).status == 200
+    api.clock.ahead = 101
+    assert (await api.get("/status", token=key)).status == 401
+    answer = await api.put("/tenant/acme", {"api_key_expires_at": None})
+    assert answer.body["api_key_expires_at"] is None
+    assert (await api.get("/status", token=key)).status == 200
+
+
+async def test_replacing_a_tenant_leaves_the_end_of_its_key_unless_it_is_named(api: Api) -> None:
+    await api.post("/tenant", {"id": "acme", "api_key_expires_at": 5e9})
+    assert (await api.post("/tenant", {"id": "acme"})).status == 200
+    assert (await api.get("/tenant/acme")).body["api_key_expires_at"] == 5e9
+    assert (await api.post("/tenant", {"id": "acme", "api_key_expires_at": None})).status == 200
+    assert (await api.get("/tenant/acme")).body["api_key_expires_at"] is None
+
+
+async def test_a_key_that_is_not_there_cannot_expire(api: Api) -> None:
+    answer = await api.put("/tenant/default", {"api_key_expires_at": 5e9})
+    assert (answer.status, answer.fields) == (422, ["api_key_expires_at"])
+    assert (await api.put("/tenant/default", {"api_key_expires_at": None})).status == 200
 
 
 async def test_a_wrong_secret_is_not_echoed(api: Api) -> None:
