@@ -169,6 +169,9 @@ class Config:
     )
     log_level: str = setting("INFO", "Least level that is logged.", choices=_LOG_LEVELS, reloadable=True)
     log_format: str = setting("text", "Form of the log lines.", choices=("text", "json"), reloadable=True)
+    delivery_report_retention_seconds: float = _seconds(
+        604_800, "Time for which a message is kept after all that became of it was reported."
+    )
     command_log_retention_seconds: float = _seconds(
         2_592_000, "Time for which the command log keeps what was asked of the API."
     )

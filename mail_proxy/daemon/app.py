@@ -19,6 +19,7 @@ from mail_proxy.api.vitals import Vitals
 from mail_proxy.bell import LocalBell
 from mail_proxy.callbacks.poster import Poster
 from mail_proxy.config import Config, load_config, reload_config
+from mail_proxy.daemon.cleaner import Cleaner
 from mail_proxy.daemon.dispatcher import Dispatcher
 from mail_proxy.daemon.housekeeping import Housekeeping
 from mail_proxy.daemon.http import HttpServer, listening
@@ -96,6 +97,7 @@ async def serve(
             dispatcher=dispatcher,
             reporter=reporter,
             housekeeping=Housekeeping(runtime, agent, lambda asked: bell.ring_now(run_now=asked)),
+            cleaner=Cleaner(runtime.services.removal, runtime.clock),
             vitals=vitals,
             bell=bell,
             on_up=up,
@@ -179,6 +181,8 @@ class _Followers:
         self.dispatcher.reconfigure(config)
         self.reporter.reconfigure(config)
         self.runtime.services.intake.reconfigure(config)
+        self.runtime.services.removal.reconfigure(config)
+        self.runtime.services.reports.reconfigure(config)
         self.client.reconfigure(policy)
         self.gate.reconfigure(config)
         self.agent.reconfigure(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from mail_proxy.api.vitals import Vitals
 from mail_proxy.bell import LocalBell
+from mail_proxy.daemon.cleaner import Cleaner
 from mail_proxy.daemon.dispatcher import Dispatcher
 from mail_proxy.daemon.housekeeping import Housekeeping
 from mail_proxy.daemon.http import HttpServer
@@ -36,6 +37,7 @@ class Server:
     dispatcher: Dispatcher
     reporter: Reporter
     housekeeping: Housekeeping
+    cleaner: Cleaner
     vitals: Vitals
     bell: LocalBell
     on_up: Callable[[], None]
@@ -52,6 +54,7 @@ class Server:
                 aside = [
                     self._begin(group, self.housekeeping.beat(), "sign of life"),
                     self._begin(group, self.housekeeping.listen(), "neighbours"),
+                    self._begin(group, self.cleaner.run(), "cleaner"),
                 ]
                 await self.http.is_up.wait()
                 self.on_up()

@@ -15,6 +15,7 @@ from mail_proxy.services.instance import InstanceService
 from mail_proxy.services.instance_settings import InstanceSettingsService
 from mail_proxy.services.intake import IntakeService
 from mail_proxy.services.messages import MessagesService
+from mail_proxy.services.removal import RemovalService
 from mail_proxy.services.reports import ReportsService
 from mail_proxy.services.standings import Standings
 from mail_proxy.services.storages import StoragesService
@@ -31,6 +32,7 @@ class Services:
     intake: IntakeService
     messages: MessagesService
     suspensions: SuspensionsService
+    removal: RemovalService
     reports: ReportsService
     instance: InstanceService
     instance_settings: InstanceSettingsService
@@ -68,6 +70,7 @@ class Services:
             ),
             messages=MessagesService(store, clock),
             suspensions=SuspensionsService(store, clock, bell),
+            removal=RemovalService(store, clock, config),
             reports=ReportsService(store, clock, bell, config),
             instance=InstanceService(store, clock, bell, config, where),
             instance_settings=InstanceSettingsService(store, bell, name),

@@ -15,6 +15,7 @@ from mail_proxy.store.instance_settings import InstanceSettingsRecord
 from mail_proxy.store.intake import Intake
 from mail_proxy.store.messages import Messages
 from mail_proxy.store.queue import Queue
+from mail_proxy.store.removal import Removals
 from mail_proxy.store.reports import Reports
 from mail_proxy.store.settings import Nodes, Settings
 from mail_proxy.store.storages import Storages
@@ -35,6 +36,7 @@ class Store:
     messages: Messages
     queue: Queue
     suspensions: Suspensions
+    removals: Removals
     reports: Reports
     commands: Commands
 
@@ -53,6 +55,7 @@ class Store:
             messages=Messages(database),
             queue=Queue(database),
             suspensions=Suspensions(database),
+            removals=Removals(database),
             reports=Reports(database),
             commands=Commands(database),
         )

@@ -24,7 +24,8 @@ CREATE INDEX messages_by_batch ON messages (tenant_id, batch_code, status, creat
     WHERE batch_code IS NOT NULL;
 
 -- What may leave the database: told of at a time, or with nobody to be told since a time.
-CREATE INDEX messages_reported ON messages (tenant_id, reported_ts) WHERE reported_ts IS NOT NULL;
+CREATE INDEX messages_reported ON messages (tenant_id, reported_ts)
+    WHERE reported_ts IS NOT NULL AND status IN ('sent', 'error', 'bounced');
 CREATE INDEX messages_unreported ON messages (tenant_id, updated_at)
     WHERE reported_ts IS NULL AND status IN ('sent', 'error', 'bounced');
 
@@ -43,7 +44,7 @@ CREATE TABLE commands (
 
 CREATE INDEX commands_by_age ON commands (ts);
 CREATE INDEX commands_by_tenant ON commands (tenant_id, ts);
-CREATE INDEX commands_by_endpoint ON commands (endpoint, ts, command_id);
+CREATE INDEX commands_by_endpoint ON commands (endpoint, ts);
 
 CREATE TABLE storages (
     tenant_id TEXT NOT NULL REFERENCES tenants(id) ON DELETE CASCADE,

@@ -1,0 +1,93 @@
+"""Removal: deleting messages by their ids, and those that have had their time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from mail_proxy.clock import Clock
+from mail_proxy.config import Config
+from mail_proxy.model.removal import Removal
+from mail_proxy.store import Store
+from mail_proxy.store.removal import CHUNK, Owner, Sweep
+
+log = logging.getLogger(__name__)
+
+UNREPORTABLE = 30 * 86_400.0
+"""Seconds after which an event that could not be reported counts as reported."""
+
+
+class RemovalService:
+    def __init__(self, store: Store, clock: Clock, config: Config) -> None:
+        self._store = store
+        self._clock = clock
+        self._config = config
+
+    def reconfigure(self, config: Config) -> None:
+        """Take what can change without a restart."""
+        self._config = config
+
+    async def delete(
+        self, ids: Sequence[str], tenant_id: str | None = None, *, force: bool = False, tells_foreign: bool
+    ) -> Removal:
+        """Delete messages with all that is stored of them; their last trace is a line in the log.
+
+        Without a tenant, an id goes by its owner, if it has only one. What is being sent is kept, and without
+        `force` what is sent and not yet reported. `tells_foreign`: whoever asks may know what others have.
+        """
+        wanted = list(dict.fromkeys(ids))
+        result = Removal()
+        for start in range(0, len(wanted), CHUNK):
+            done = await self._store.removals.delete(
+                wanted[start : start + CHUNK],
+                tenant_id,
+                force=force,
+                tells_all=self._config.client_sync_url is not None,
+            )
+            for each in done.removed:
+                extra = {"tenant": each.tenant_id, "message_id": each.id, "pk": each.pk}
+                log.info("message %s of %s was deleted", each.id, each.tenant_id, extra=extra)
+            foreign = await self._store.removals.foreign(done.not_found) if tells_foreign else set()
+            result = Removal(
+                removed=result.removed + done.removed,
+                not_found=result.not_found + tuple(each for each in done.not_found if each not in foreign),
+                foreign=result.foreign + tuple(each for each in done.not_found if each in foreign),
+                kept=result.kept | done.kept,
+            )
+        return result
+
+    async def cleanup(self, tenant_id: str | None = None, older_than: float | None = None) -> int:
+        """Delete what left, and was told of, so many seconds ago (None: as configured); return how many.
+
+        Never what has still to leave, nor what somebody is still to be told of.
+        """
+        age = self._config.delivery_report_retention_seconds if older_than is None else older_than
+        before = self._clock.now() - age
+        owners = await self._store.removals.owners()
+        removed = sum(
+            [await self._sweep(heir, before) for heir in heirs if tenant_id in (None, owner.tenant_id)]
+        )
+        if removed:
+            log.info("removed %d messages that were told of more than %.0f seconds ago", removed, age)
+        return removed
+
+    async def forget_commands(self) -> int:
+        """Delete what is too old from the log of commands; return how much."""
+        before = self._clock.now() - self._config.command_log_retention_seconds
+        forgotten = 0
+        while count := await self._store.commands.forget(before, CHUNK):
+            forgotten += count
+        return forgotten
+
+    async def _sweep(self, owner: Owner, before: float) -> int:
+        is_told = owner.has_address or self._config.client_sync_url is not None
+        untold_before = before - UNREPORTABLE if is_told else before
+        removed = 0
+        for is_untold in (False, True):
+            sweep = Sweep(
+                tenant_id=owner.tenant_id, before=before, untold_before=untold_before, is_untold=is_untold
+            )
+            while not sweep.is_over:
+                sweep = await self._store.removals.sweep(sweep)
+            removed += sweep.removed
+        return removed

@@ -1,0 +1,79 @@
+-- of_tenant: those of a tenant's messages that have these ids (a JSON list), and what may keep them
+SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
+    CASE WHEN t.client_base_url IS NULL THEN 0 ELSE 1 END AS has_address,
+    CASE WHEN EXISTS (SELECT 1 FROM events e WHERE e.seq = m.seq AND e.is_due > 0) THEN 1 ELSE 0 END AS is_due
+FROM messages m JOIN tenants t ON t.id = m.tenant_id
+WHERE m.tenant_id = :tenant_id AND m.id IN (SELECT value FROM json_each(:ids))
+ORDER BY m.seq;
+
+-- of_tenant @postgres: those of a tenant's messages that have these ids (a JSON list), and what may keep them
+SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
+    CASE WHEN t.client_base_url IS NULL THEN 0 ELSE 1 END AS has_address,
+    CASE WHEN EXISTS (SELECT 1 FROM events e WHERE e.seq = m.seq AND e.is_due > 0) THEN 1 ELSE 0 END AS is_due
+FROM messages m JOIN tenants t ON t.id = m.tenant_id
+WHERE m.tenant_id = :tenant_id
+    AND m.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
+ORDER BY m.seq
+FOR UPDATE OF m;
+
+-- of_anybody: the same, whosever they are
+SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
+    CASE WHEN t.client_base_url IS NULL THEN 0 ELSE 1 END AS has_address,
+    CASE WHEN EXISTS (SELECT 1 FROM events e WHERE e.seq = m.seq AND e.is_due > 0) THEN 1 ELSE 0 END AS is_due
+FROM messages m JOIN tenants t ON t.id = m.tenant_id
+WHERE m.id IN (SELECT value FROM json_each(:ids))
+ORDER BY m.seq;
+
+-- of_anybody @postgres: the same, whosever they are
+SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
+    CASE WHEN t.client_base_url IS NULL THEN 0 ELSE 1 END AS has_address,
+    CASE WHEN EXISTS (SELECT 1 FROM events e WHERE e.seq = m.seq AND e.is_due > 0) THEN 1 ELSE 0 END AS is_due
+FROM messages m JOIN tenants t ON t.id = m.tenant_id
+WHERE m.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
+ORDER BY m.seq
+FOR UPDATE OF m;
+
+-- known: which of these ids (a JSON list) any tenant has
+SELECT DISTINCT id FROM messages WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- known @postgres: which of these ids (a JSON list) any tenant has
+SELECT DISTINCT id FROM messages WHERE id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)));
+
+-- delete: these (a JSON list of seq), with what they carry and all that happened to them
+DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs));
+
+-- delete @postgres: these (a JSON list of seq), with what they carry and all that happened to them
+DELETE FROM messages
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)));
+
+-- owners: whose messages there may be, and whether their applications are told what becomes of them
+SELECT id, CASE WHEN client_base_url IS NULL THEN 0 ELSE 1 END AS has_address FROM tenants ORDER BY id;
+
+-- told_before: some of a tenant's messages that were told of by a time, after a place
+SELECT seq, reported_ts AS moment, size FROM messages
+WHERE tenant_id = :tenant_id AND reported_ts IS NOT NULL AND status IN ('sent', 'error', 'bounced')
+    AND reported_ts <= :before AND (reported_ts, seq) > (:moment, :seq)
+ORDER BY reported_ts, seq LIMIT :limit;
+
+-- untold_before: some that were not told of since a time, after a place
+SELECT seq, updated_at AS moment, size FROM messages
+WHERE tenant_id = :tenant_id AND reported_ts IS NULL AND status IN ('sent', 'error', 'bounced')
+    AND updated_at <= :before AND (updated_at, seq) > (:moment, :seq)
+ORDER BY updated_at, seq LIMIT :limit;
+
+-- delete_done: those of these (a JSON list of seq) that have left, and of which nobody is to be told any more
+DELETE FROM messages
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND status IN ('sent', 'error', 'bounced')
+    AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = messages.seq
+        AND ((e.is_due > 0 AND e.event_ts > :untold_before)
+            OR (e.is_due = 0 AND COALESCE(e.reported_ts, e.event_ts) > :before)))
+RETURNING seq;
+
+-- delete_done @postgres: those of these (a JSON list of seq) that have left, and of which nobody is to be told any more
+DELETE FROM messages
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+    AND status IN ('sent', 'error', 'bounced')
+    AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = messages.seq
+        AND ((e.is_due > 0 AND e.event_ts > :untold_before)
+            OR (e.is_due = 0 AND COALESCE(e.reported_ts, e.event_ts) > :before)))
+RETURNING seq;
