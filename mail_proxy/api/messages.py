@@ -29,7 +29,7 @@ async def list_messages(request: ApiRequest) -> Response:
     listing = await request.services.messages.find_page(which, query.cursor)
     shown = _Shown(request, with_events=query.include_history)
     parts = request.services.messages.handfuls(listing)
-    first = encoded(await shown.views(await anext(parts, ())))  # before the answer begins: it may be an error
+    first = encoded(await shown.views(await anext(parts, [])))  # before the answer begins: it may be an error
     return StreamingResponse(_pieces(shown, first, parts, listing.next_cursor), media_type=JSON)
 
 

@@ -67,6 +67,7 @@ PARAMETERS: dict[str, object] = {
     "id": "old-10",
     "ids": '["old-10"]',
     "is_due": 0,
+    "is_held": 0,
     "is_pec": 0,
     "is_unknown": 0,
     "kind": "fields",
