@@ -5,16 +5,22 @@ Nothing of the server is imported with it.
 
 from mail_proxy.client.answers import (
     Account,
+    Bounces,
+    Command,
+    CommandPage,
     Event,
     Health,
+    Instance,
     Message,
     Node,
     Recipient,
     Rejection,
+    Report,
     Status,
     Storage,
     Submission,
     Suspension,
+    SyncOverview,
     SyncStatus,
     Tenant,
 )
@@ -26,7 +32,14 @@ from mail_proxy.client.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from mail_proxy.client.fields import AccountFields, Attachment, NewMessage, TenantFields
+from mail_proxy.client.fields import (
+    AccountFields,
+    Attachment,
+    BounceFields,
+    InstanceFields,
+    NewMessage,
+    TenantFields,
+)
 from mail_proxy.errors import Fault
 
 __all__ = [
@@ -35,9 +48,15 @@ __all__ = [
     "ApiError",
     "AsyncMailProxyClient",
     "Attachment",
+    "BounceFields",
+    "Bounces",
+    "Command",
+    "CommandPage",
     "Event",
     "Fault",
     "Health",
+    "Instance",
+    "InstanceFields",
     "MailProxyClient",
     "MailProxyClientError",
     "Message",
@@ -45,10 +64,12 @@ __all__ = [
     "Node",
     "Recipient",
     "Rejection",
+    "Report",
     "Status",
     "Storage",
     "Submission",
     "Suspension",
+    "SyncOverview",
     "SyncStatus",
     "Tenant",
     "TenantFields",

@@ -176,7 +176,6 @@ class Account:
     imap_user: str | None = None
     imap_folder: str = "INBOX"
     imap_ssl: bool = True
-    circuit: str | None = None
     last_error: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
@@ -317,3 +316,28 @@ class SyncStatus:
     pending_reports: int = 0
     consecutive_failures: int = 0
     last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOverview:
+    """How the reporting goes, by tenant; the server looks every `sync_interval_seconds` for what is due."""
+
+    sync_interval_seconds: float
+    tenants: tuple[SyncStatus, ...] = _read_by(many(SyncStatus))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """An event that the application was not yet told of; `id` is the message's.
+
+    Its `state` is ``failing`` while the application did not take the last post, else ``unreported``.
+    """
+
+    event_id: int
+    tenant_id: str
+    id: str
+    pk: str
+    account_id: str
+    event: str
+    event_ts: int
+    state: str

@@ -11,6 +11,7 @@ from mail_proxy.client.answers import Health, Status
 from mail_proxy.client.calls import Call, Resource, S
 from mail_proxy.client.instance import CommandLog, InstanceSettings
 from mail_proxy.client.messages import Messages
+from mail_proxy.client.reports import Reports
 from mail_proxy.client.requests import Request, at, fetch, nothing, one
 from mail_proxy.client.sending import AsyncSender, Sender, Target
 from mail_proxy.client.storages import Storages
@@ -45,6 +46,7 @@ class Server(Resource[S]):
         self.accounts = Accounts(sender, tenant_id)
         self.tenants = Tenants(sender, tenant_id)
         self.storages = Storages(sender, tenant_id)
+        self.reports = Reports(sender, tenant_id)
         self.instance = InstanceSettings(sender, tenant_id)
         self.command_log = CommandLog(sender, tenant_id)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mail_proxy.client.answers import Event, Message, Submission, Suspension, as_object, many
+from mail_proxy.client.answers import Event, Message, Submission, Suspension
 from mail_proxy.client.calls import Call, Pages, Resource, S
 from mail_proxy.client.fields import NewMessage, Priority
-from mail_proxy.client.requests import Moment, Page, Request, at, fetch, listed, one, value
+from mail_proxy.client.requests import Moment, Page, Request, at, fetch, listed, one, paged
 
 Given = NewMessage | Mapping[str, object]
 
@@ -53,7 +53,7 @@ class Messages(Resource[S]):
         """
         return fetch(
             at("messages"),
-            _page,
+            paged("messages", Message),
             tenant_id=self.tenant(tenant_id),
             status=status,
             account_id=account_id,
@@ -92,9 +92,3 @@ class Messages(Resource[S]):
         if self.tenant_id is None or message.get("tenant_id") is not None:
             return message
         return {**message, "tenant_id": self.tenant_id}
-
-
-def _page(answer: object) -> Page[Message]:
-    cursor = as_object(answer).get("next_cursor")
-    items = many(Message)(value("messages", list)(answer))
-    return Page(items, cursor if isinstance(cursor, str) else None)

@@ -104,6 +104,17 @@ def listed(name: str, kind: type[A]) -> Callable[[object], tuple[A, ...]]:
     return lambda answer: read(value(name, list)(answer))
 
 
+def paged(name: str, kind: type[A]) -> Callable[[object], Page[A]]:
+    """Make a reader of an answer that is one page of a list under a name."""
+    read = listed(name, kind)
+
+    def page(answer: object) -> Page[A]:
+        cursor = as_object(answer).get("next_cursor")
+        return Page(read(answer), cursor if isinstance(cursor, str) else None)
+
+    return page
+
+
 def outcome(request: Request[T], status: int, content: bytes, retry_after: str | None = None) -> T:
     """Read an answer; raise `ApiError` for a refusal, `UnexpectedAnswer` for what makes no sense."""
     answer = _parsed(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from mail_proxy.client.answers import Suspension, Tenant, as_object
+from mail_proxy.client.answers import Suspension, SyncOverview, Tenant, as_object
 from mail_proxy.client.calls import Call, Resource, S
 from mail_proxy.client.fields import TenantFields
 from mail_proxy.client.requests import Moment, Request, at, fetch, listed, nothing, one, value
@@ -51,6 +51,11 @@ class Tenants(Resource[S]):
     def revoke_api_key(self, tenant_id: str) -> Request[None]:
         """Take a tenant's API key away."""
         return Request("DELETE", at("tenant", tenant_id, "api-key"), nothing, is_repeatable=True)
+
+    @Call
+    def sync_status(self) -> Request[SyncOverview]:
+        """Tell how the reporting to each tenant goes."""
+        return fetch(at("tenants", "sync-status"), one(SyncOverview))
 
     @Call
     def suspend(self, tenant_id: str) -> Request[Suspension]:

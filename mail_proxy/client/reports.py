@@ -1,0 +1,37 @@
+"""Reports: what applications are still to be told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mail_proxy.client.answers import Report
+from mail_proxy.client.calls import Call, Pages, Resource, S
+from mail_proxy.client.requests import Moment, Page, Request, at, fetch, paged, value
+
+
+class Reports(Resource[S]):
+    """``client.reports``. With the admin token, `tenant_id` says whose; a tenant's token means its own."""
+
+    @Pages
+    def list(
+        self,
+        *,
+        state: Literal["unreported", "failing"] | None = None,
+        page_size: int = 1000,
+        tenant_id: str | None = None,
+    ) -> Request[Page[Report]]:
+        """Go through all events that are still to be told, tenant by tenant, the oldest first.
+
+        `page_size` (at most 10,000) are fetched at a time. Without a tenant, the admin sees those of all.
+        """
+        query = {"tenant_id": self.tenant(tenant_id), "state": state, "limit": page_size}
+        return fetch(at("reports"), paged("reports", Report), **query)
+
+    @Call
+    def replay(self, *, since: Moment, tenant_id: str | None = None) -> Request[int]:
+        """Have the application told again what happened since a time; return of how many events.
+
+        They keep their `event_id`, by which the application knows them. The admin has to name the tenant.
+        """
+        query = {"tenant_id": self.tenant(tenant_id)}
+        return Request("POST", at("reports", "replay"), value("replayed", int), query, {"since": since})
