@@ -23,12 +23,15 @@ WHERE tenant_id = :tenant_id AND ts >= :since AND (ts, command_id) < (:ts, :comm
 ORDER BY ts DESC, command_id DESC LIMIT :limit OFFSET :offset;
 
 -- newest_of_endpoints: the same at up to three endpoints, each read in its order and no further than need be
-SELECT * FROM commands
-WHERE endpoint = :first AND ts >= :since AND (ts, command_id) < (:ts, :command_id)
-UNION ALL SELECT * FROM commands
-WHERE endpoint = :second AND ts >= :since AND (ts, command_id) < (:ts, :command_id)
-UNION ALL SELECT * FROM commands
-WHERE endpoint = :third AND ts >= :since AND (ts, command_id) < (:ts, :command_id)
+SELECT * FROM (
+    SELECT * FROM commands WHERE endpoint = :first AND ts >= :since AND (ts, command_id) < (:ts, :command_id)
+    ORDER BY ts DESC, command_id DESC LIMIT CAST(:limit AS BIGINT) + CAST(:offset AS BIGINT)) AS of_first
+UNION ALL SELECT * FROM (
+    SELECT * FROM commands WHERE endpoint = :second AND ts >= :since AND (ts, command_id) < (:ts, :command_id)
+    ORDER BY ts DESC, command_id DESC LIMIT CAST(:limit AS BIGINT) + CAST(:offset AS BIGINT)) AS of_second
+UNION ALL SELECT * FROM (
+    SELECT * FROM commands WHERE endpoint = :third AND ts >= :since AND (ts, command_id) < (:ts, :command_id)
+    ORDER BY ts DESC, command_id DESC LIMIT CAST(:limit AS BIGINT) + CAST(:offset AS BIGINT)) AS of_third
 ORDER BY ts DESC, command_id DESC LIMIT :limit OFFSET :offset;
 
 -- oldest: oldest first, after a place in the log
@@ -43,12 +46,15 @@ WHERE tenant_id = :tenant_id AND ts < :until AND (ts, command_id) > (:ts, :comma
 ORDER BY ts, command_id LIMIT :limit;
 
 -- oldest_of_endpoints: the same at up to three endpoints
-SELECT * FROM commands
-WHERE endpoint = :first AND ts < :until AND (ts, command_id) > (:ts, :command_id)
-UNION ALL SELECT * FROM commands
-WHERE endpoint = :second AND ts < :until AND (ts, command_id) > (:ts, :command_id)
-UNION ALL SELECT * FROM commands
-WHERE endpoint = :third AND ts < :until AND (ts, command_id) > (:ts, :command_id)
+SELECT * FROM (
+    SELECT * FROM commands WHERE endpoint = :first AND ts < :until AND (ts, command_id) > (:ts, :command_id)
+    ORDER BY ts, command_id LIMIT CAST(:limit AS BIGINT)) AS of_first
+UNION ALL SELECT * FROM (
+    SELECT * FROM commands WHERE endpoint = :second AND ts < :until AND (ts, command_id) > (:ts, :command_id)
+    ORDER BY ts, command_id LIMIT CAST(:limit AS BIGINT)) AS of_second
+UNION ALL SELECT * FROM (
+    SELECT * FROM commands WHERE endpoint = :third AND ts < :until AND (ts, command_id) > (:ts, :command_id)
+    ORDER BY ts, command_id LIMIT CAST(:limit AS BIGINT)) AS of_third
 ORDER BY ts, command_id LIMIT :limit;
 
 -- count: how many there are in a time
