@@ -14,16 +14,21 @@ Parameters are written ``:name`` for both engines.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 
 _HEADER = re.compile(r"^-- (?P<name>[a-z_]+)(?: @(?P<dialect>[a-z]+))?: (?P<doc>.+)$", re.MULTILINE)
+_VALUES = re.compile(r"(?P<head>INSERT .*\bVALUES )\((?P<row>:[a-z_]+(?:,\s+:[a-z_]+)*)\)", re.DOTALL)
+_PARAMETER = re.compile(r":([a-z_]+)")
 _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|(?<![:\w]):([a-z_]+)")
 
+MOST_PARAMETERS = 999
+"""Of one statement: the limit of the oldest SQLite that may be met."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Query:
     """One named statement. `postgres` is numbered; `order` says which parameter each number is."""
 
@@ -36,6 +41,41 @@ class Query:
     def arguments(self, params: Mapping[str, object]) -> tuple[object, ...]:
         """Put named parameters in the order of PostgreSQL's numbers."""
         return tuple(params[name] for name in self.order)
+
+    @cached_property
+    def insertion(self) -> Insertion | None:
+        """For SQLite: the statement as one that can insert several rows at once, if it is such a one."""
+        match = _VALUES.fullmatch(self.sqlite)
+        return None if match is None else Insertion(match["head"], tuple(_PARAMETER.findall(match["row"])))
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """``INSERT … VALUES`` up to its rows, and the parameters of a row in their places."""
+
+    head: str
+    columns: tuple[str, ...]
+
+    @property
+    def most_rows(self) -> int:
+        """How many rows one statement may have: a power of two, so that there are few different ones."""
+        return 1 << max(0, (MOST_PARAMETERS // len(self.columns)).bit_length() - 1)
+
+    def parts(self, rows: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, list[object]]]:
+        """Part rows among few statements, each with its arguments."""
+        start, size = 0, self.most_rows
+        while start < len(rows):
+            while size > len(rows) - start:
+                size //= 2
+            part = rows[start : start + size]
+            yield _for_rows(self, size), [row[column] for row in part for column in self.columns]
+            start += size
+
+
+@cache
+def _for_rows(insertion: Insertion, rows: int) -> str:
+    row = f"({', '.join('?' * len(insertion.columns))})"
+    return insertion.head + ", ".join([row] * rows)
 
 
 class Queries:

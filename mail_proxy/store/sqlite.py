@@ -229,7 +229,7 @@ def _drive(raw: sqlite3.Connection, work: Work[T]) -> T:
         statement = next(work)
         while True:
             if isinstance(statement, Many):
-                raw.executemany(statement.query.sqlite, statement.rows)
+                _repeat(raw, statement)
                 rows = ()
             else:
                 rows = raw.execute(statement.query.sqlite, statement.params).fetchall()
@@ -239,6 +239,19 @@ def _drive(raw: sqlite3.Connection, work: Work[T]) -> T:
         return result
     finally:
         work.close()
+
+
+def _repeat(raw: sqlite3.Connection, many: Many) -> None:
+    """Run a statement for each row; insert several rows by one statement.
+
+    With each statement Python hands its lock to the event loop's thread and has to wait until it comes back.
+    """
+    insertion = many.query.insertion
+    if insertion is None:
+        raw.executemany(many.query.sqlite, many.rows)
+        return
+    for text, arguments in insertion.parts(many.rows):
+        raw.execute(text, arguments)
 
 
 def _read(raw: sqlite3.Connection, work: Work[T]) -> T:

@@ -71,6 +71,7 @@ def _rows(start: int, size: int) -> Iterator[dict[str, object]]:
             "message_id": f"<plain-{number}@bench.test>",
             "metadata": None,
             "is_pec": 0,
+            "is_held": 0,
             "size": size,
             "now": now,
             "deferred_ts": None,
