@@ -4,19 +4,45 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from mail_proxy.api.answers import ok
 from mail_proxy.api.requests import ApiRequest
+from mail_proxy.api.schemas import ReplayInput, ReportsQuery, TenantQuery
+from mail_proxy.errors import Fault, InvalidInput
+from mail_proxy.services.inputs import checked
+from mail_proxy.services.views import sync_view, untold_view
 
 
 async def list_reports(request: ApiRequest) -> Response:
-    """List events that the application was not yet told of."""
-    raise NotImplementedError
+    """List events that the application was not yet told of, tenant by tenant, the oldest first.
+
+    Their state is `failing` while the application did not take the last post, else `unreported`.
+    """
+    query = request.query(ReportsQuery)
+    page = await request.services.reports.untold(
+        request.tenant(query.tenant_id), state=query.state, limit=query.limit, cursor=query.cursor
+    )
+    return ok(reports=[untold_view(each) for each in page.events], next_cursor=page.next_cursor)
 
 
 async def replay(request: ApiRequest) -> Response:
-    """Tell again what happened since a time."""
-    raise NotImplementedError
+    """Tell the application again what happened since a time; `replayed` counts the events.
+
+    The admin names the tenant. Events keep their `event_id`, so that receivers can tell.
+    """
+    tenant_id = request.tenant(request.query(TenantQuery).tenant_id)
+    given = checked(ReplayInput, await request.body())
+    if tenant_id is None:
+        raise InvalidInput.of([Fault(("tenant_id",), "is required with the admin token", "missing")])
+    return ok(replayed=await request.services.reports.replay(tenant_id, given.since))
 
 
 async def sync_status(request: ApiRequest) -> Response:
-    """Tell how the reporting to each tenant goes."""
-    raise NotImplementedError
+    """Tell how the reporting to each tenant goes.
+
+    `next_sync_due` is now when there is something to tell, the moment of the next try while the application
+    fails, and null when nothing is due: no heartbeats are posted yet, and nobody can ask not to be disturbed.
+    `sync_interval_seconds` is how often the server looks for what is due.
+    """
+    services = request.services.reports
+    statuses = await services.sync_status()
+    return ok(sync_interval_seconds=services.interval, tenants=[sync_view(each) for each in statuses])

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown, TlsMode
 from mail_proxy.model.messages import EventType, RecipientStatus, Status
+from mail_proxy.model.reports import ReportState
 from mail_proxy.model.storages import StorageProtocol
 from mail_proxy.services.inputs import AccountInput, InstanceInput, MessageInput, TenantInput
 
@@ -398,3 +399,49 @@ class BounceAnswer(BounceView, Answer): ...
 
 class InstanceAnswer(BounceAnswer):
     name: str | None
+
+
+class ReportView(Part):
+    event_id: int
+    tenant_id: str
+    id: str
+    """Of the message."""
+    pk: str
+    account_id: str
+    event: EventType
+    event_ts: Seconds
+    state: ReportState
+    """`failing`: the application did not take the last post."""
+
+
+class ReportList(Answer):
+    reports: list[ReportView]
+    next_cursor: str | None
+    """Asks for those after these; null at the end."""
+
+
+class Replayed(Answer):
+    replayed: Annotated[int, Field(ge=0)]
+    """How many events the application will be told of again."""
+
+
+class SyncStatusView(Part):
+    id: str
+    name: str | None
+    active: bool
+    client_base_url: str | None
+    last_sync_ts: Seconds | None
+    """When the application last took a post."""
+    next_sync_due: Seconds | None
+    """When it is posted to next; null: nothing is due."""
+    in_dnd: bool
+    """Always false: nobody can ask not to be disturbed yet."""
+    pending_reports: Annotated[int, Field(ge=0)]
+    consecutive_failures: Annotated[int, Field(ge=0)]
+    last_error: str | None
+
+
+class SyncList(Answer):
+    sync_interval_seconds: Annotated[float, Field(ge=0)]
+    """How often the server looks for what is due."""
+    tenants: list[SyncStatusView]

@@ -20,10 +20,12 @@ from pydantic import (
 from pydantic_core.core_schema import CoreSchema, list_schema
 
 from mail_proxy.model.messages import END_OF_TIME, Status
+from mail_proxy.model.reports import ReportState
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.services.fields import BatchCode, HeaderText, Identifier, Moment, PriorityLevel
 from mail_proxy.services.inputs import Input, MessageInput
 from mail_proxy.services.messages import MAX_PAGE
+from mail_proxy.services.reports import CURSOR
 
 
 def _number(value: object) -> object:
@@ -96,7 +98,7 @@ class MessagesQuery(TenantQuery):
     include_history: Flag = False
     """Whether each message comes with its events."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 1000
-    cursor: HeaderText | None = None
+    cursor: Annotated[HeaderText, Field(json_schema_extra={"format": "cursor"})] | None = None
     """The `next_cursor` of an earlier answer."""
 
 
@@ -149,3 +151,19 @@ class SuspensionQuery(Input):
 
     tenant_id: Annotated[Identifier, WrapValidator(_or_all)] | None = None
     batch_code: BatchCode | None = None
+
+
+class ReportsQuery(TenantQuery):
+    """Which of the events that applications were not told of to list."""
+
+    state: ReportState | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 1000
+    cursor: Annotated[HeaderText, Field(json_schema_extra={"pattern": CURSOR})] | None = None
+    """The `next_cursor` of an earlier answer."""
+
+
+class ReplayInput(Input):
+    """What to tell again."""
+
+    since: Moment
+    """Events of then and later."""

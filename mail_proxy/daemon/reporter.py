@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mail_proxy.bell import Wake
@@ -161,8 +162,7 @@ class Reporter:
             line.way.until = self._clock.now() + DATABASE_PAUSE
             self.wake.set()
         except KeyMismatch as error:
-            line.way.failed(self._clock.now())
-            self._put_off(tenant_id, str(error), line.way.seconds)
+            await self._back_off(tenant_id, line, str(error))
         finally:
             line.is_busy = False
             if line.is_rung:
@@ -181,13 +181,11 @@ class Reporter:
         entries = [entry(each, report_nulls=tenant.report_nulls) for each in batch]
         result = await self._poster.post(target, entries)
         if not result.accepted:
-            line.way.failed(self._clock.now())
-            self._put_off(tenant.id, result.failure, line.way.seconds)
+            await self._back_off(tenant.id, line, result.failure)
             return False
         line.way.worked()
         taken = [each.event_id for each in batch if each.id not in result.error_ids]
-        if taken:
-            await asyncio.shield(self._store.reports.acknowledge(taken, self._clock.now()))
+        await asyncio.shield(self._store.reports.acknowledge(tenant.id, taken, self._clock.now()))
         if len(taken) < len(batch):
             self._hold_back(tenant, line, {each.id for each in batch} & result.error_ids)
         return True
@@ -212,6 +210,12 @@ class Reporter:
         line.refused |= refused
         reason = f"the application refused the events of {len(refused)} messages"
         self._put_off(tenant.id, reason, line.refusal.until - now)
+
+    async def _back_off(self, tenant_id: str, line: _Line, reason: str | None) -> None:
+        line.way.failed(self._clock.now())
+        self._put_off(tenant_id, reason, line.way.seconds)
+        with suppress(DatabaseError):  # it is written down for people; the next failure writes it too
+            await self._store.reports.failed(tenant_id, reason, line.way.until)
 
     def _put_off(self, tenant_id: str, reason: str | None, seconds: float) -> None:
         extra = {"tenant": tenant_id}

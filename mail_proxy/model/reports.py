@@ -1,9 +1,10 @@
-"""What an application is told: one entry of a delivery report."""
+"""What an application is told, and how telling it goes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from mail_proxy.model.messages import EventType
 
@@ -27,3 +28,44 @@ class Reportable:
     account_id: str
     priority: int
     metadata: str | None
+
+
+class ReportState(StrEnum):
+    """Why an application was not told yet: it is still to be, or it did not take the last post."""
+
+    UNREPORTED = "unreported"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """An event that the application was not told of."""
+
+    event: Reportable
+    state: ReportState
+
+
+@dataclass(frozen=True, slots=True)
+class UntoldPlace:
+    """Where a list of untold events goes on: after this one; they are in order of tenants, then of events."""
+
+    tenant_id: str
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncState:
+    """How the reporting to one tenant goes. Times are Unix seconds.
+
+    `failures` are those since the last success; `pending` counts the events that are still to be told of.
+    """
+
+    tenant_id: str
+    name: str | None
+    active: bool
+    client_base_url: str | None
+    last_sync_ts: float | None
+    next_try_ts: float | None
+    failures: int
+    last_error: str | None
+    pending: int

@@ -17,6 +17,7 @@ from mail_proxy.services.intake import IntakeService
 from mail_proxy.services.messages import MessagesService
 from mail_proxy.services.removal import RemovalService
 from mail_proxy.services.reports import ReportsService
+from mail_proxy.services.rescheduling import ReschedulingService
 from mail_proxy.services.standings import Standings
 from mail_proxy.services.storages import StoragesService
 from mail_proxy.services.suspensions import SuspensionsService
@@ -33,6 +34,7 @@ class Services:
     messages: MessagesService
     suspensions: SuspensionsService
     removal: RemovalService
+    rescheduling: ReschedulingService
     reports: ReportsService
     instance: InstanceService
     instance_settings: InstanceSettingsService
@@ -71,6 +73,7 @@ class Services:
             messages=MessagesService(store, clock),
             suspensions=SuspensionsService(store, clock, bell),
             removal=RemovalService(store, clock, config),
+            rescheduling=ReschedulingService(store, clock, bell),
             reports=ReportsService(store, clock, bell, config),
             instance=InstanceService(store, clock, bell, config, where),
             instance_settings=InstanceSettingsService(store, bell, name),

@@ -14,11 +14,13 @@ from mail_proxy.model.commands import Command
 from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.model.messages import Event, Message, Payload
 from mail_proxy.model.queue import NodeInfo
+from mail_proxy.model.reports import Untold
 from mail_proxy.model.storages import Storage
 from mail_proxy.model.suspensions import Suspension
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
 from mail_proxy.services.inputs import MASK
 from mail_proxy.services.payloads import shown
+from mail_proxy.services.reports import SyncStatus
 from mail_proxy.services.storages import masked_config
 
 View = dict[str, object]
@@ -139,6 +141,36 @@ def suspension_view(suspension: Suspension) -> View:
         "batch_code": suspension.batch_code,
         "suspended_batches": list(suspension.suspended_batches),
         "pending_messages": suspension.pending_messages,
+    }
+
+
+def untold_view(untold: Untold) -> View:
+    event = untold.event
+    return {
+        "event_id": event.event_id,
+        "tenant_id": event.tenant_id,
+        "id": event.id,
+        "pk": event.pk,
+        "account_id": event.account_id,
+        "event": event.event_type,
+        "event_ts": seconds(event.event_ts),
+        "state": untold.state,
+    }
+
+
+def sync_view(status: SyncStatus) -> View:
+    state = status.state
+    return {
+        "id": state.tenant_id,
+        "name": state.name,
+        "active": state.active,
+        "client_base_url": state.client_base_url,
+        "last_sync_ts": seconds(state.last_sync_ts),
+        "next_sync_due": seconds(status.next_due),
+        "in_dnd": False,  # nobody can ask not to be disturbed yet
+        "pending_reports": state.pending,
+        "consecutive_failures": state.failures,
+        "last_error": state.last_error,
     }
 
 

@@ -131,7 +131,7 @@ async def test_a_replaced_message_has_not_been_reported(bench: Bench) -> None:
     await bench.add("m")
     await fail(bench)
     [entry] = await bench.store.reports.batch("acme", 10)
-    await bench.store.reports.acknowledge([entry.event_id], NOW)
+    await bench.store.reports.acknowledge("acme", [entry.event_id], NOW)
     assert (await bench.get("m")).reported_ts == NOW
 
     await bench.add("m")

@@ -71,11 +71,11 @@ async def test_what_is_acknowledged_is_not_told_again(bench: Bench) -> None:
     await bench.sent("a", "b", "c")
     first, second, third = await bench.store.reports.batch("acme", 10)
 
-    await bench.store.reports.acknowledge([first.event_id, third.event_id], NOW + 5)
+    await bench.store.reports.acknowledge("acme", [first.event_id, third.event_id], NOW + 5)
 
     assert await told_of(bench.store) == ["b sent"]
     assert await bench.store.reports.pending("acme") == 1
-    await bench.store.reports.acknowledge([second.event_id], NOW + 6)
+    await bench.store.reports.acknowledge("acme", [second.event_id], NOW + 6)
     assert await bench.store.reports.tenants_due() == []
 
 
@@ -89,9 +89,9 @@ async def test_a_message_is_reported_when_all_its_events_are(bench: Bench) -> No
     await bench.store.queue.settle(replace(as_sent(claimed), events=events), OWNER, NOW)
     sent, error = await bench.store.reports.batch("acme", 10)
 
-    await bench.store.reports.acknowledge([sent.event_id], NOW + 1)
+    await bench.store.reports.acknowledge("acme", [sent.event_id], NOW + 1)
     assert (await bench.get("m")).reported_ts is None
-    await bench.store.reports.acknowledge([error.event_id], NOW + 2)
+    await bench.store.reports.acknowledge("acme", [error.event_id], NOW + 2)
     assert (await bench.get("m")).reported_ts == NOW + 2
 
 
@@ -99,8 +99,8 @@ async def test_acknowledging_nothing_and_the_unknown(bench: Bench) -> None:
     """An application that names no event, or one long gone, changes nothing."""
     await bench.sent("m")
 
-    await bench.store.reports.acknowledge([], NOW)
-    await bench.store.reports.acknowledge([10**9], NOW)
+    await bench.store.reports.acknowledge("acme", [], NOW)
+    await bench.store.reports.acknowledge("acme", [10**9], NOW)
 
     assert await told_of(bench.store) == ["m sent"]
 
@@ -112,7 +112,7 @@ async def test_two_nodes_may_acknowledge_the_same_events(postgres_url: str) -> N
         ids = [entry.event_id for entry in await one.store.reports.batch("acme", 100)]
         await asyncio.gather(
             *(
-                store.reports.acknowledge(order, NOW)
+                store.reports.acknowledge("acme", order, NOW)
                 for store, order in [(one.store, ids), (other, ids[::-1])] * 2
             )
         )
