@@ -5,18 +5,18 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from mail_proxy.api.answers import ok
+from mail_proxy.api.messages import find_message, get_message
 from mail_proxy.api.requests import ApiRequest
-from mail_proxy.api.schemas import SuspensionQuery, TenantQuery
+from mail_proxy.api.schemas import CleanupInput, DeletionInput, RetryInput, SuspensionQuery, TenantQuery
 from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.model.standing import EVERYTHING
-from mail_proxy.services.views import suspension_view
+from mail_proxy.services.inputs import checked
+from mail_proxy.services.views import removal_view, suspension_view
 
 
 async def run_now(request: ApiRequest) -> Response:
     """Wake dispatch and reporting."""
-    tenant_id = request.tenant(request.query(TenantQuery).tenant_id)
-    if tenant_id is not None and not request.by_tenant:
-        await request.services.tenants.get(tenant_id)
+    await _known_tenant(request)
     await request.services.instance.run_now()
     return ok()
 
@@ -53,18 +53,51 @@ async def activate(request: ApiRequest) -> Response:
 
 
 async def delete_messages(request: ApiRequest) -> Response:
-    """Delete messages by their ids."""
-    raise NotImplementedError
+    """Delete messages by their ids, with all that is stored of them.
+
+    `refused` tells of those that stay, and why: what is being sent; without `force` what is sent and not yet
+    reported; with the admin token and no `tenant_id`, an id that several tenants have. `unauthorized` are
+    those that only other tenants have; a tenant's token finds them in `not_found`.
+    """
+    tenant_id = await _known_tenant(request)
+    given = checked(DeletionInput, await request.body(), ["ids"])
+    done = await request.services.removal.delete(
+        given.ids, tenant_id, force=given.force, tells_foreign=not request.by_tenant
+    )
+    return ok(removal_view(done))
 
 
 async def cleanup_messages(request: ApiRequest) -> Response:
-    """Delete what has been reported and is older than the retention."""
-    raise NotImplementedError
+    """Delete now what was reported longer ago than `older_than_seconds`, by default the retention.
+
+    Nothing goes that has still to leave, or to be reported. With the admin token and no `tenant_id`: of all
+    tenants.
+    """
+    tenant_id = await _known_tenant(request)
+    given = checked(CleanupInput, await request.body(optional=True))
+    removed = await request.services.removal.cleanup(tenant_id, given.older_than_seconds)
+    return ok(removed=removed)
 
 
 async def retry(request: ApiRequest) -> Response:
-    """Make a message due now, or at another time."""
-    raise NotImplementedError
+    """Let a message that waits or has failed be due now, or at another time, and show it.
+
+    A failed one begins anew for those who have not got it. 409 for one that is being sent, was sent, or has
+    lost its account. What is suspended stays held.
+    """
+    message = await find_message(request)
+    request.about(message.tenant_id)
+    given = checked(RetryInput, await request.body(optional=True))
+    await request.services.rescheduling.retry(message.tenant_id, message.id, given.at)
+    return await get_message(request)
+
+
+async def _known_tenant(request: ApiRequest) -> str | None:
+    """Return the tenant that this is about, which is there; None: the admin named none."""
+    tenant_id = request.tenant(request.query(TenantQuery).tenant_id)
+    if tenant_id is not None and not request.by_tenant:
+        await request.services.tenants.get(tenant_id)
+    return tenant_id
 
 
 async def _switch(request: ApiRequest, query: SuspensionQuery, *, active: bool) -> Response:

@@ -35,25 +35,26 @@ async def list_messages(request: ApiRequest) -> Response:
 
 async def get_message(request: ApiRequest) -> Response:
     """Show one message."""
-    message = await _found(request)
+    message = await find_message(request)
     [view] = await _Shown(request).views([message])
     return ok(view)
 
 
 async def list_events(request: ApiRequest) -> Response:
     """List what happened to a message, in order."""
-    message = await _found(request)
+    message = await find_message(request)
     events = await request.services.messages.events(message)
     return ok(events=[event_view(event) for event in events])
 
 
 async def list_receipts(request: ApiRequest) -> Response:
     """List the PEC receipts of a message, raw. None are collected yet."""
-    await _found(request)
+    await find_message(request)
     return ok(receipts=[])
 
 
-async def _found(request: ApiRequest) -> Message:
+async def find_message(request: ApiRequest) -> Message:
+    """Return the message that the path names; raise `NotFound`, or `Conflict` when two tenants have one."""
     tenant_id = request.tenant(request.query(TenantQuery).tenant_id)
     return await request.services.messages.find(request.path("id"), tenant_id)
 

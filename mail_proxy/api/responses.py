@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown, TlsMode
 from mail_proxy.model.messages import EventType, RecipientStatus, Status
+from mail_proxy.model.removal import Kept
 from mail_proxy.model.reports import ReportState
 from mail_proxy.model.storages import StorageProtocol
 from mail_proxy.services.inputs import AccountInput, InstanceInput, MessageInput, TenantInput
@@ -445,3 +446,46 @@ class SyncList(Answer):
     sync_interval_seconds: Annotated[float, Field(ge=0)]
     """How often the server looks for what is due."""
     tenants: list[SyncStatusView]
+
+
+class Switched(Answer):
+    """The dispatch of the whole instance."""
+
+    active: bool
+
+
+class SuspensionView(Part):
+    tenant_id: str
+    batch_code: str | None
+    """As it was asked; null: everything of the tenant."""
+    suspended_batches: list[str]
+    """Batches that are held back; `*`: everything is."""
+    pending_messages: Annotated[int, Field(ge=0)]
+    """How many of the batch, or of the tenant, have still to leave."""
+
+
+class SuspensionAnswer(SuspensionView, Answer): ...
+
+
+class SuspendedOrSwitched(RootModel[SuspensionAnswer | Switched]):
+    """Of a tenant, or of the whole instance."""
+
+
+class KeptMessage(Part):
+    id: str
+    reason: Kept
+
+
+class Removed(Answer):
+    removed: list[str]
+    """The ids of those deleted."""
+    not_found: list[str]
+    unauthorized: list[str]
+    """Ids that only other tenants have; empty for a tenant's token."""
+    refused: list[KeptMessage]
+    """Those that stay, and why."""
+
+
+class CleanedUp(Answer):
+    removed: Annotated[int, Field(ge=0)]
+    """How many messages."""

@@ -19,10 +19,20 @@ from pydantic import (
 )
 from pydantic_core.core_schema import CoreSchema, list_schema
 
+from mail_proxy.clock import LAST_SECOND
 from mail_proxy.model.messages import END_OF_TIME, Status
 from mail_proxy.model.reports import ReportState
 from mail_proxy.model.standing import EVERYTHING
-from mail_proxy.services.fields import BatchCode, HeaderText, Identifier, Moment, PriorityLevel
+from mail_proxy.services.fields import (
+    BatchCode,
+    Boolean,
+    HeaderText,
+    Identifier,
+    MessageId,
+    Moment,
+    PriorityLevel,
+    not_too_many,
+)
 from mail_proxy.services.inputs import Input, MessageInput
 from mail_proxy.services.messages import MAX_PAGE
 from mail_proxy.services.reports import CURSOR
@@ -34,6 +44,12 @@ def _number(value: object) -> object:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number of seconds")
+    return value
 
 
 def _or_all(value: object, check: ValidatorFunctionWrapHandler) -> object:
@@ -167,3 +183,29 @@ class ReplayInput(Input):
 
     since: Moment
     """Events of then and later."""
+
+
+class DeletionInput(Input):
+    """What to delete."""
+
+    ids: Annotated[
+        list[MessageId],
+        Field(max_length=MAX_PAGE),
+        BeforeValidator(lambda value: not_too_many(value, MAX_PAGE)),
+    ]
+    force: Boolean = False
+    """Whether what is sent and not yet reported goes, too."""
+
+
+class CleanupInput(Input):
+    """What to let go of."""
+
+    older_than_seconds: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=LAST_SECOND)] | None = None
+    """How long ago it was reported, at least; by default the retention."""
+
+
+class RetryInput(Input):
+    """When to try again."""
+
+    at: Moment | None = None
+    """Not before; by default now."""

@@ -64,9 +64,8 @@ class RemovalService:
         age = self._config.delivery_report_retention_seconds if older_than is None else older_than
         before = self._clock.now() - age
         owners = await self._store.removals.owners()
-        removed = sum(
-            [await self._sweep(heir, before) for heir in heirs if tenant_id in (None, owner.tenant_id)]
-        )
+        concerned = [each for each in owners if tenant_id in (None, each.tenant_id)]
+        removed = sum([await self._sweep(each, before) for each in concerned])
         if removed:
             log.info("removed %d messages that were told of more than %.0f seconds ago", removed, age)
         return removed

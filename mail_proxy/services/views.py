@@ -14,6 +14,7 @@ from mail_proxy.model.commands import Command
 from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.model.messages import Event, Message, Payload
 from mail_proxy.model.queue import NodeInfo
+from mail_proxy.model.removal import Removal
 from mail_proxy.model.reports import Untold
 from mail_proxy.model.storages import Storage
 from mail_proxy.model.suspensions import Suspension
@@ -191,6 +192,15 @@ def bounce_view(settings: InstanceSettings) -> View:
 
 def instance_view(settings: InstanceSettings) -> View:
     return {"name": settings.name, **bounce_view(settings)}
+
+
+def removal_view(removal: Removal) -> View:
+    return {
+        "removed": [each.id for each in removal.removed],
+        "not_found": list(removal.not_found),
+        "unauthorized": list(removal.foreign),
+        "refused": [{"id": message_id, "reason": why} for message_id, why in removal.kept.items()],
+    }
 
 
 def node_view(node: NodeInfo) -> View:

@@ -17,6 +17,7 @@ from mail_proxy.store.messages import Messages
 from mail_proxy.store.queue import Queue
 from mail_proxy.store.removal import Removals
 from mail_proxy.store.reports import Reports
+from mail_proxy.store.rescheduling import Rescheduling
 from mail_proxy.store.settings import Nodes, Settings
 from mail_proxy.store.storages import Storages
 from mail_proxy.store.suspensions import Suspensions
@@ -37,6 +38,7 @@ class Store:
     queue: Queue
     suspensions: Suspensions
     removals: Removals
+    rescheduling: Rescheduling
     reports: Reports
     commands: Commands
 
@@ -56,6 +58,7 @@ class Store:
             queue=Queue(database),
             suspensions=Suspensions(database),
             removals=Removals(database),
+            rescheduling=Rescheduling(database),
             reports=Reports(database),
             commands=Commands(database),
         )
