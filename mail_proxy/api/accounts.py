@@ -18,6 +18,7 @@ async def put_account(request: ApiRequest) -> Response:
     query = request.query(TenantQuery)
     raw = await request.body()
     tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id")) or DEFAULT_TENANT
+    request.about(tenant_id)
     await request.services.accounts.replace(tenant_id, raw, by_tenant=request.by_tenant)
     return ok()
 
@@ -60,4 +61,6 @@ async def test_account(request: ApiRequest) -> Response:
 
 
 async def _found(request: ApiRequest, *named: object) -> Account:
-    return await request.services.accounts.find(request.path("id"), request.tenant(*named))
+    account = await request.services.accounts.find(request.path("id"), request.tenant(*named))
+    request.about(account.tenant_id)
+    return account

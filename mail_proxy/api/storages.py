@@ -16,6 +16,7 @@ async def put_storage(request: ApiRequest) -> Response:
     query = request.query(TenantQuery)
     raw = await request.body()
     tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id")) or DEFAULT_TENANT
+    request.about(tenant_id)
     await request.services.storages.replace(tenant_id, raw, by_tenant=request.by_tenant)
     return ok()
 
@@ -30,5 +31,6 @@ async def list_storages(request: ApiRequest) -> Response:
 async def delete_storage(request: ApiRequest) -> Response:
     """Delete a storage; without a tenant and with the admin token, that of `default`."""
     tenant_id = request.tenant(request.query(TenantQuery).tenant_id) or DEFAULT_TENANT
+    request.about(tenant_id)
     await request.services.storages.delete(tenant_id, request.path("name"))
     return ok()

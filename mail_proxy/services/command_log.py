@@ -27,7 +27,7 @@ class Record:
     is_written: bool = False
 
     def about(self, tenant_id: str) -> None:
-        """Note which tenant it is about."""
+        """Note which tenant it turns out to be about."""
         self.command = replace(self.command, tenant_id=tenant_id)
 
     def submission(

@@ -188,7 +188,7 @@ def given(name: str) -> dict[str, object]:
 
 
 async def test_postgres_finds_commands_by_an_index(postgres_url: str) -> None:
-    """Whatever they are filtered by; for a page no more is read than is in it, which reading all would show."""
+    """Whatever they are filtered by; for a page no more is read than is in it, as the cost shows."""
     async with open_bench(postgres_url) as bench:
         await bench.execute(MANY.format(series=SERIES["postgres"]))
         await bench.execute("ANALYZE")
