@@ -182,7 +182,7 @@ class _Operation:
             media["example"] = EXAMPLES[model]
         description = (model.__doc__ or "").strip() if model is not None else ""
         told: Json = {
-            "description": description or "As asked.",
+            "description": description or "What was asked for.",
             "content": {self._endpoint.media_type: media},
         }
         links = {
