@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 SMALL = 64 * 1024
-"""Bytes below which a body does not count."""
+"""Bytes up to which a body does not count."""
 
 READ_AT_A_TIME = 4
 """How many of the largest bodies may be in memory as they came; one tenant's token has half of that."""
@@ -98,6 +99,12 @@ class Budget:
         else:
             place.comes.cancel()
             self._serve()
+
+
+def is_small(headers: Headers) -> bool:
+    """Tell whether a request says that its body is one that does not count."""
+    declared = headers.get("content-length", "")
+    return declared.isdecimal() and len(declared) <= len(str(SMALL)) and int(declared) <= SMALL
 
 
 class Bodies:

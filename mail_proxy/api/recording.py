@@ -20,7 +20,7 @@ from starlette.responses import Response
 from mail_proxy.api.auth import check_level
 from mail_proxy.api.errors import answer_to
 from mail_proxy.api.requests import ApiRequest, Node
-from mail_proxy.errors import DatabaseError
+from mail_proxy.errors import DatabaseError, MailProxyError
 from mail_proxy.model.commands import Command
 from mail_proxy.model.names import is_identifier
 from mail_proxy.services.authentication import Principal
@@ -61,7 +61,18 @@ async def recorded(request: ApiRequest, record: Record) -> Response:
         response = answer_to(error, request.http)
         if isinstance(error, DatabaseError) and not record.is_written:
             return response  # nothing was done, and nothing can be written
+    if request.endpoint.records_itself and not record.is_written:
+        response = await _unless_dead(request, response)
     await _finish(request, record, response.status_code)
+    return response
+
+
+async def _unless_dead(request: ApiRequest, response: Response) -> Response:
+    """Keep an answer that no commit has confirmed from who shows a key that was good once."""
+    try:
+        await request.services.authentication.confirm(request.principal)
+    except MailProxyError as error:
+        return answer_to(error, request.http)
     return response
 
 

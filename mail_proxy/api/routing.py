@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from mail_proxy.api.answers import JSON
 from mail_proxy.api.auth import Level, check_level, principal_of
+from mail_proxy.api.bodies import is_small
 from mail_proxy.api.errors import answer_to
 from mail_proxy.api.recording import new_record, recorded
 from mail_proxy.api.requests import ApiRequest, Node
@@ -90,7 +91,8 @@ class Resource:
             allowed = ", ".join(sorted(self._endpoints))
             raise HTTPException(405, f"use one of {allowed} here", {"Allow": allowed})
         tokens = self._node.runtime.services.authentication
-        identify = tokens.recall if endpoint.records_itself else tokens.identify
+        may_recall = endpoint.records_itself and is_small(request.headers)
+        identify = tokens.recall if may_recall else tokens.identify
         principal = await principal_of(endpoint.level, request, identify, self._node.gate)
         with self._node.gate.bodies.lease(principal.tenant_id) as lease:
             if not endpoint.is_change:
