@@ -157,7 +157,7 @@ def refusal(status: int, answer: object, retry_after: str | None = None) -> ApiE
 def _parsed(content: bytes) -> object:
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
