@@ -31,7 +31,8 @@ OFTEN = {
     ),
     "reports": (
         "tenants_due", "batch", "acknowledge", "acknowledge_message", "pending", "synced", "sync_failed",
-        "failing", "sync_states", "pending_of_each", "span", "event_from", "stretch", "replay", "replay_messages",
+        "failing", "sync_states", "pending_of_each", "span", "event_from", "stretch", "replay",
+        "replay_messages",
     ),
     "tenants": ("delete_events", "delete_send_log", "by_key", "hold"),
     "limits": (
@@ -45,9 +46,9 @@ PARAMETERS: dict[str, object] = {
     "branches": '[["acme", "sent", "main"]]', "each": 50,
     "tenant_id": "acme", "id": "old-7", "seq": 7, "lane": 1, "owner": "n",
     "below": 10_000, "limit": 50, "count": 1, "now": NOW, "until": NOW, "since": 0.0, "after": 0, "skip": 0,
-    "last": 7, "before": 1.0, "event_id": 7, "kind": "fields", "payload": b"", "is_pec": 0, "is_due": 0, "is_held": 0,
-    "is_unknown": 0, "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW, "recipients": "[]",
-    "pk": "p", "message_id": "<x>", "description": "", "event_type": "sent",
+    "last": 7, "before": 1.0, "event_id": 7, "kind": "fields", "payload": b"", "is_pec": 0, "is_due": 0,
+    "is_held": 0, "is_unknown": 0, "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW,
+    "recipients": "[]", "pk": "p", "message_id": "<x>", "description": "", "event_type": "sent",
 }  # fmt: skip
 """What plans are asked with; whatever is not here is NULL."""
 
