@@ -14,6 +14,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from mail_proxy.services.inputs import Input
+
 Json = dict[str, Any]  # an OpenAPI document is read by others: JSON Schema says what may be in it
 
 REFERENCE = "#/components/schemas/"
@@ -34,6 +36,8 @@ def schemas_of(models: Iterable[type[BaseModel]]) -> dict[str, Json]:
     for model in _all_models(told):
         if model.__name__ in schemas:
             _describe(schemas[model.__name__], _words_of(model))
+            if not issubclass(model, Input):  # clients shall take an answer that has more fields
+                schemas[model.__name__].pop("additionalProperties", None)
     return {name: _tidy(schema) for name, schema in sorted(schemas.items())}
 
 
@@ -128,7 +132,7 @@ def _documented(statements: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 
 def _tidy(schema: Any) -> Any:
-    """Leave out what says nothing: null as a default, the name as title, extra fields of answers."""
+    """Leave out what says nothing: null as a default, and the name as title."""
     if isinstance(schema, list):
         return [_tidy(each) for each in schema]
     if not isinstance(schema, dict):
@@ -138,5 +142,5 @@ def _tidy(schema: Any) -> Any:
     return {
         _BOUNDS.get(name, name): _tidy(each)
         for name, each in schema.items()
-        if (name, each) not in (("default", None), ("additionalProperties", False))
+        if (name, each) != ("default", None)
     }

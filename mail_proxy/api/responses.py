@@ -242,6 +242,10 @@ class EventList(Answer):
     """In order."""
 
 
+class ReceiptList(Answer):
+    receipts: list[object]
+
+
 class AccountView(Part):
     described_by = AccountInput
 

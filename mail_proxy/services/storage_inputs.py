@@ -11,13 +11,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
 )
 
 from mail_proxy.model.storages import StorageProtocol
-from mail_proxy.services.fields import BaseUrl, HeaderText, Identifier, Secret
+from mail_proxy.services.fields import BaseUrl, HeaderText, Identifier, Secret, shape
 from mail_proxy.services.inputs import MASK, Input
 
 MAX_KEY_FILE = 16_384
@@ -53,12 +55,40 @@ def _service_account(value: object) -> object:
     return text
 
 
-Bucket = Annotated[HeaderText, Field(min_length=1, max_length=255, pattern=r"^[^/\s?#\\]+$")]
-Prefix = Annotated[HeaderText, Field(max_length=1000), AfterValidator(_prefix)]
+_UPWARDS = {"pattern": r"(^|/)\.\.(/|$)"}
+
+Bucket = Annotated[
+    HeaderText,
+    Field(min_length=1, max_length=255, pattern=r"^[^/\s?#\\]+$"),
+    shape(pattern=r"^[^/\s?#\\\x00-\x1f\x7f-\x9f]+$"),
+]
+Prefix = Annotated[
+    HeaderText,
+    Field(max_length=1000),
+    AfterValidator(_prefix),
+    shape(
+        pattern=r"^([^/\x00-\x1f\x7f-\x9f\u2028\u2029][^\x00-\x1f\x7f-\x9f\u2028\u2029]*)?$",
+        **{"not": _UPWARDS},
+    ),
+]
 Label = Annotated[HeaderText, Field(min_length=1, max_length=255)]
 AccountName = Annotated[str, Field(pattern=r"^[a-z0-9]{3,24}$")]
 ServiceAccountKey = Annotated[
-    str, Field(min_length=1, max_length=MAX_KEY_FILE), BeforeValidator(_service_account)
+    str,
+    Field(min_length=1, max_length=MAX_KEY_FILE),
+    BeforeValidator(_service_account),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "required": list(_NEEDED_OF_A_KEY),
+                    "properties": {name: {"type": "string"} for name in _NEEDED_OF_A_KEY},
+                },
+                {"type": "string", "contentMediaType": "application/json", "format": "service-account-key"},
+            ]
+        }
+    ),
 ]
 
 
@@ -71,7 +101,12 @@ class StorageConfig(Input):
 class LocalStorage(StorageConfig):
     """A directory of the server's machine; the admin's alone."""
 
-    base_path: Annotated[HeaderText, Field(max_length=4000), AfterValidator(_absolute)]
+    base_path: Annotated[
+        HeaderText,
+        Field(max_length=4000),
+        AfterValidator(_absolute),
+        shape(pattern=r"^/[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$", **{"not": _UPWARDS}),
+    ]
 
 
 class S3Storage(StorageConfig):
@@ -118,8 +153,20 @@ def _of_protocol(value: object, _handler: ValidatorFunctionWrapHandler, info: Va
     return value if model is None else model.model_validate(value)  # a wrong protocol is fault enough
 
 
+def _by_protocol(schema: dict[str, JsonValue]) -> None:
+    """Tell JSON Schema which `config` belongs to which `protocol`."""
+    match schema:
+        case {"properties": {"config": {"anyOf": list(kinds)}}}:
+            schema["oneOf"] = [
+                {"properties": {"protocol": {"const": str(protocol)}, "config": kind}}
+                for protocol, kind in zip(CONFIGS, kinds, strict=True)
+            ]
+
+
 class StorageInput(Input):
     """A storage; what is left out of `config` takes its default."""
+
+    model_config = ConfigDict(json_schema_extra=_by_protocol)
 
     tenant_id: Identifier | None = None
     name: Identifier
