@@ -36,9 +36,10 @@ class _Waiting:
 class Budget:
     """Bytes that are lent in the order of asking; `share` is the most that one tenant may hold of them."""
 
-    def __init__(self, size: int, share: int) -> None:
+    def __init__(self, size: int, share: int, patience: float) -> None:
         self._free = size
         self._share = share
+        self._patience = patience
         self._held: Counter[str] = Counter()
         self._waiting: deque[_Waiting] = deque()
 
@@ -48,8 +49,9 @@ class Budget:
             return
         place = _Waiting(holder, size, asyncio.get_running_loop().create_future())
         self._waiting.append(place)
+        self._serve()  # those before may be waiting for their own share
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 await place.comes
         except BaseException as error:
             self._leave(place)
@@ -108,12 +110,12 @@ def is_small(headers: Headers) -> bool:
 
 
 class Bodies:
-    """The two budgets of a node whose largest body has `largest` bytes."""
+    """The two budgets of a node whose largest body has `largest` bytes; `patience` is in seconds."""
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, largest: int, *, patience: float = PATIENCE) -> None:
         size = READ_AT_A_TIME * largest
-        self.read = Budget(size, size // 2)
-        self.work = Budget(largest, largest)
+        self.read = Budget(size, size // 2, patience)
+        self.work = Budget(largest, largest, patience)
 
     def lease(self, holder: str | None) -> Lease:
         return Lease(self, holder)
