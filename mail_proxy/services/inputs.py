@@ -267,9 +267,22 @@ def _known_names(model: type[BaseModel]) -> frozenset[str]:
 _MESSAGE_NAMES = _known_names(MessageInput)
 
 
+_ATTACHMENT_NAMES = _known_names(AttachmentInput)
+
+
+def is_plain(raw: Mapping[str, object]) -> bool:
+    """Tell whether a message has only fields by their first names: nothing doubled, unknown or unused."""
+    return raw.keys() <= _PLAIN_NAMES
+
+
 def unknown_names(raw: Mapping[str, object]) -> list[str]:
-    """Name the fields of a message that mean nothing."""
-    return sorted(str(name) for name in raw.keys() - _MESSAGE_NAMES)
+    """Name the fields of a message, and of its attachments, that mean nothing."""
+    attachments = raw.get("attachments")
+    found = {str(name) for name in raw.keys() - _MESSAGE_NAMES}
+    for each in attachments if isinstance(attachments, list) else ():
+        if isinstance(each, Mapping):
+            found |= {f"attachments.{name}" for name in each.keys() - _ATTACHMENT_NAMES}
+    return sorted(found)
 
 
 def unused_names(raw: Mapping[str, object]) -> list[str]:
@@ -294,6 +307,7 @@ _ALIASES = {
     "custom_headers": "headers",
     "send_after": "deferred_ts",
 }
+_PLAIN_NAMES = _MESSAGE_NAMES - _ALIASES.keys() - {"raw", "envelope", "attachments"}
 _IN_RAW = _MESSAGE_NAMES - {
     "id", "tenant_id", "account_id", "return_path", "priority", "deferred_ts", "send_after",
     "batch_code", "metadata", "raw", "envelope",

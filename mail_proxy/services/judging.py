@@ -23,6 +23,7 @@ from mail_proxy.services.inputs import (
     MessageInput,
     doubled,
     examined,
+    is_plain,
     missing,
     unknown_names,
     unused_names,
@@ -100,11 +101,13 @@ class Judge:
         if not isinstance(raw, Mapping):
             return _refused(raw, faults)
         fields: Mapping[str, object] = raw
-        faults += doubled(fields)
+        if not is_plain(fields):
+            faults += doubled(fields)
         account = self._destination(fields, faults)
         content = None
         if fields.get("raw") is None:
-            faults += _missing(fields, given, account, faults)
+            if given is None or account is None or not _is_complete(given, account):
+                faults += _missing(fields, given, account, faults)
             if given is not None and account is not None and not faults:
                 content = _from_fields(given, account)
         elif given is not None and given.raw is not None:
@@ -162,7 +165,7 @@ class Judge:
 
 def warnings_of(raw: object) -> list[str]:
     """Name what was ignored in a message; nothing when all of it was understood."""
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, Mapping) or is_plain(raw):
         return []
     unknown = unknown_names(raw)
     unused = unused_names(raw) if raw.get("raw") is not None else []
@@ -222,6 +225,17 @@ def _few(recipients: Sequence[str]) -> Sequence[str]:
     if len(recipients) > MAX_RECIPIENTS:
         raise ValueError(f"the message has {len(recipients)} recipients: at most {MAX_RECIPIENTS}")
     return recipients
+
+
+def _is_complete(given: MessageInput, account: Sender) -> bool:
+    """Tell at a glance whether `_missing` would find nothing."""
+    return (
+        given.subject is not None
+        and given.body is not None
+        and bool(given.from_ or account.from_address)
+        and bool(given.to or given.cc or given.bcc)
+        and not (given.bcc and account.is_pec_account)
+    )
 
 
 def _missing(

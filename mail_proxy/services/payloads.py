@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 
+from pydantic_core import to_json
+
 from mail_proxy.model.messages import Attachment, Draft, Payload, PayloadKind
 from mail_proxy.services.inputs import AttachmentInput, MessageInput
 
@@ -12,19 +14,17 @@ from mail_proxy.services.inputs import AttachmentInput, MessageInput
 def stored_fields(given: MessageInput, sender: str) -> bytes:
     """Encode a message given by fields for the store."""
     fields: dict[str, object] = {"from": sender, "subject": given.subject, "body": given.body}
-    optional: dict[str, object] = {
-        "to": given.to,
-        "cc": given.cc,
-        "bcc": given.bcc,
-        "body_html": given.body_html,
-        "reply_to": given.reply_to,
-        "headers": given.headers,
-        "attachments": [_stored_attachment(each) for each in given.attachments],
-    }
-    fields |= {name: value for name, value in optional.items() if value}
+    for name in _OPTIONAL:
+        if value := getattr(given, name):
+            fields[name] = value
+    if given.attachments:
+        fields["attachments"] = [_stored_attachment(each) for each in given.attachments]
     if given.content_type != "plain":
         fields["content_type"] = given.content_type
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return to_json(fields)
+
+
+_OPTIONAL = ("to", "cc", "bcc", "body_html", "reply_to", "headers")
 
 
 def draft_of(payload: Payload) -> Draft:

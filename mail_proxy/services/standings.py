@@ -41,6 +41,10 @@ class Standings:
         self._tenants: _Memory[Standing] = _Memory()
         self._keys: _Memory[KeyHolder] = _Memory()
 
+    def remembered(self, tenant_id: str) -> Standing | None:
+        """Return what was last known of a tenant, without looking."""
+        return self._tenants.get(tenant_id)
+
     async def of(self, tenant_ids: Iterable[str], *, anew: bool = False) -> dict[str, Standing]:
         """Return what is known of these tenants, those that there are not left out; `anew`: read it again."""
         found: dict[str, Standing] = {}

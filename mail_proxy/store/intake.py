@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -17,7 +17,6 @@ from types import MappingProxyType
 from mail_proxy.errors import DatabaseError
 from mail_proxy.model.commands import Command
 from mail_proxy.model.messages import EventType, NewMessage, RecipientStatus, Status
-from mail_proxy.model.queue import NewEvent
 from mail_proxy.store import rows as shape
 from mail_proxy.store.commands import command_params
 from mail_proxy.store.database import Call, Database, Many, Row, Work
@@ -35,6 +34,8 @@ GROUP_BYTES = 8 * 1024 * 1024
 
 WRITERS = {"sqlite": 1, "postgres": 3}
 """Commits under way at a time: SQLite has one writer, PostgreSQL lets several wait for its disk together."""
+
+HELD = "held back: its batch or tenant is suspended"
 
 Key = tuple[str, str]
 """A tenant's id and that of its message."""
@@ -226,9 +227,9 @@ class Intake:
         yield Many(
             MESSAGES["insert_event"],
             [
-                shape.event_params(place["seq"], message.tenant_id, event)
+                event
                 for (message, now), place in zip(fresh, places, strict=True)
-                for event in _events(EventType.QUEUED, "queued", now, is_held=message.is_held)
+                for event in _events(message, place["seq"], now, EventType.QUEUED, "queued")
             ],
         )
 
@@ -236,21 +237,30 @@ class Intake:
         params = shape.message_params(message, seq, now)
         yield Call(SQL["replace"], params)
         yield Call(SQL["replace_payload"], params)
-        for event in _events(EventType.REPLACED, "submitted anew", now, is_held=message.is_held):
-            yield Call(MESSAGES["insert_event"], shape.event_params(seq, message.tenant_id, event))
+        for event in _events(message, seq, now, EventType.REPLACED, "submitted anew"):
+            yield Call(MESSAGES["insert_event"], event)
 
 
 def _id_of(params: Mapping[str, object]) -> tuple[str, str]:
     return str(params["id"]), str(params["tenant_id"])
 
 
-def _events(kind: EventType, text: str, now: float, *, is_held: bool) -> list[NewEvent]:
-    """Tell what happened to a message that was taken."""
-    events = [NewEvent(event_type=kind, event_ts=now, description=text)]
-    if is_held:
-        suspended = "held back: its batch or tenant is suspended"
-        events.append(NewEvent(event_type=EventType.SUSPENDED, event_ts=now, description=suspended))
-    return events
+def _events(
+    message: NewMessage, seq: int, now: float, kind: EventType, text: str
+) -> Iterator[dict[str, object]]:
+    """Tell what happened to a message that was taken, as rows."""
+    event: dict[str, object] = {
+        "seq": seq,
+        "tenant_id": message.tenant_id,
+        "event_type": kind,
+        "event_ts": now,
+        "description": text,
+        "event_data": None,
+        "is_due": 0,
+    }
+    yield event
+    if message.is_held:
+        yield event | {"event_type": EventType.SUSPENDED, "description": HELD}
 
 
 def _state(old: Row | None) -> Taken:

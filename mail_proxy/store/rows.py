@@ -33,6 +33,15 @@ def recipients_text(recipients: Sequence[Recipient]) -> str:
     )
 
 
+def new_recipients_text(addresses: Sequence[str]) -> str:
+    """Write what `recipients_text` would for recipients that were not tried yet, for less."""
+    return "[" + ",".join([_ADDRESS + _quoted(address) + _UNTRIED for address in addresses]) + "]"
+
+
+_quoted = json.encoder.encode_basestring
+_ADDRESS, _UNTRIED = '{"address":', ',"status":"pending","code":null,"reply":null}'
+
+
 def recipients_of(text: str) -> tuple[Recipient, ...]:
     return tuple(
         Recipient(address=r["address"], status=RecipientStatus(r["status"]), code=r["code"], reply=r["reply"])
@@ -209,7 +218,7 @@ def message_params(new: NewMessage, seq: int, now: float) -> dict[str, object]:
         "status": Status.DEFERRED if is_later else Status.PENDING,
         "priority": int(new.priority),
         "batch_code": new.batch_code,
-        "recipients": recipients_text([Recipient(address=address) for address in new.recipients]),
+        "recipients": new_recipients_text(new.recipients),
         "envelope_from": new.envelope_from,
         "message_id": new.message_id,
         "metadata": new.metadata,
