@@ -7,7 +7,7 @@ from typing import Unpack
 from mail_proxy.client.answers import Account
 from mail_proxy.client.calls import Call, Resource, S
 from mail_proxy.client.fields import AccountChanges, AccountFields
-from mail_proxy.client.requests import Request, at, fetch, listed, nothing, one
+from mail_proxy.client.requests import Request, fetch, listed, nothing, one, to
 
 
 class Accounts(Resource[S]):
@@ -20,7 +20,7 @@ class Accounts(Resource[S]):
         """Create an account, or replace its whole configuration: what is left out takes its default."""
         body = {**fields, "id": account_id, "host": host}
         query = {"tenant_id": self.tenant(tenant_id)}
-        return Request("POST", at("account"), nothing, query, body, is_repeatable=True)
+        return Request("POST", to("account"), nothing, query, body, is_repeatable=True)
 
     @Call
     def update(
@@ -28,20 +28,20 @@ class Accounts(Resource[S]):
     ) -> Request[Account]:
         """Change what is named, and return the account."""
         query = {"tenant_id": self.tenant(tenant_id)}
-        return Request("PUT", at("account", account_id), one(Account), query, changes, is_repeatable=True)
+        return Request("PUT", to("account", account_id), one(Account), query, changes, is_repeatable=True)
 
     @Call
     def get(self, account_id: str, *, tenant_id: str | None = None) -> Request[Account]:
         """Return one account; `ApiError` with status 404 when there is none."""
-        return fetch(at("account", account_id), one(Account), tenant_id=self.tenant(tenant_id))
+        return fetch(to("account", account_id), one(Account), tenant_id=self.tenant(tenant_id))
 
     @Call
     def list(self, *, tenant_id: str | None = None) -> Request[tuple[Account, ...]]:
         """Return a tenant's accounts; without a tenant, the admin gets those of all."""
-        return fetch(at("accounts"), listed("accounts", Account), tenant_id=self.tenant(tenant_id))
+        return fetch(to("accounts"), listed("accounts", Account), tenant_id=self.tenant(tenant_id))
 
     @Call
     def delete(self, account_id: str, *, force: bool = False, tenant_id: str | None = None) -> Request[None]:
         """Delete an account; while it has messages queued, only with `force`, which fails them (else 409)."""
         query = {"tenant_id": self.tenant(tenant_id), "force": force}
-        return Request("DELETE", at("account", account_id), nothing, query)
+        return Request("DELETE", to("account", account_id), nothing, query)

@@ -149,6 +149,24 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptMessage:
+    """A message that was not deleted, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What became of the ids that were to be deleted; `unauthorized` are those of other tenants."""
+
+    removed: tuple[str, ...] = _read_by(_words)
+    not_found: tuple[str, ...] = _read_by(_words)
+    unauthorized: tuple[str, ...] = _read_by(_words)
+    refused: tuple[KeptMessage, ...] = _read_by(many(KeptMessage))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """One SMTP login of a tenant; its passwords never come back."""
 

@@ -12,7 +12,7 @@ from mail_proxy.client.calls import Call, Resource, S
 from mail_proxy.client.instance import CommandLog, InstanceSettings
 from mail_proxy.client.messages import Messages
 from mail_proxy.client.reports import Reports
-from mail_proxy.client.requests import Request, at, fetch, nothing, one
+from mail_proxy.client.requests import Request, fetch, nothing, one, to
 from mail_proxy.client.sending import AsyncSender, Sender, Target
 from mail_proxy.client.storages import Storages
 from mail_proxy.client.tenants import Tenants
@@ -53,18 +53,18 @@ class Server(Resource[S]):
     @Call
     def status(self) -> Request[Status]:
         """Tell how the server fares; a tenant's token is told of its own messages only."""
-        return fetch(at("status"), one(Status))
+        return fetch(to("status"), one(Status))
 
     @Call
     def run_now(self, *, tenant_id: str | None = None) -> Request[None]:
         """Wake dispatch and reporting; a tenant's token also lifts that tenant's Do Not Disturb."""
         query = {"tenant_id": self.tenant(tenant_id)}
-        return Request("POST", at("commands", "run-now"), nothing, query, is_repeatable=True)
+        return Request("POST", to("commands", "run-now"), nothing, query, is_repeatable=True)
 
     @Call
     def health(self) -> Request[Health]:
         """Ask whether the server lives; no token is needed."""
-        return fetch(at("health"), one(Health))
+        return fetch(to("health"), one(Health))
 
 
 class MailProxyClient(Server[Sender]):

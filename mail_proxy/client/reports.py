@@ -6,7 +6,7 @@ from typing import Literal
 
 from mail_proxy.client.answers import Report
 from mail_proxy.client.calls import Call, Pages, Resource, S
-from mail_proxy.client.requests import Moment, Page, Request, at, fetch, paged, value
+from mail_proxy.client.requests import Moment, Page, Request, fetch, paged, to, value
 
 
 class Reports(Resource[S]):
@@ -25,7 +25,7 @@ class Reports(Resource[S]):
         `page_size` (at most 10,000) are fetched at a time. Without a tenant, the admin sees those of all.
         """
         query = {"tenant_id": self.tenant(tenant_id), "state": state, "limit": page_size}
-        return fetch(at("reports"), paged("reports", Report), **query)
+        return fetch(to("reports"), paged("reports", Report), **query)
 
     @Call
     def replay(self, *, since: Moment, tenant_id: str | None = None) -> Request[int]:
@@ -34,4 +34,4 @@ class Reports(Resource[S]):
         They keep their `event_id`, by which the application knows them. The admin has to name the tenant.
         """
         query = {"tenant_id": self.tenant(tenant_id)}
-        return Request("POST", at("reports", "replay"), value("replayed", int), query, {"since": since})
+        return Request("POST", to("reports", "replay"), value("replayed", int), query, {"since": since})

@@ -72,7 +72,7 @@ def fetch(path: str, read: Callable[[object], T], **query: object) -> Request[T]
     return Request("GET", path, read, query, is_repeatable=True)
 
 
-def at(*parts: str) -> str:
+def to(*parts: str) -> str:
     """Build a path of these parts, of which any may hold whatever an id may."""
     return "".join(f"/{_segment(part)}" for part in parts)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from mail_proxy.client.answers import Storage
 from mail_proxy.client.calls import Call, Resource, S
-from mail_proxy.client.requests import Request, at, fetch, listed, nothing
+from mail_proxy.client.requests import Request, fetch, listed, nothing, to
 
 
 class Storages(Resource[S]):
@@ -25,14 +25,14 @@ class Storages(Resource[S]):
         """Create a storage, or replace it; a secret given as ``***`` stays as it is."""
         query = {"tenant_id": self.tenant(tenant_id)}
         body = {"name": name, "protocol": protocol, "config": config}
-        return Request("POST", at("storage"), nothing, query, body, is_repeatable=True)
+        return Request("POST", to("storage"), nothing, query, body, is_repeatable=True)
 
     @Call
     def list(self, *, tenant_id: str | None = None) -> Request[tuple[Storage, ...]]:
         """Return a tenant's storages; without a tenant, the admin gets those of all."""
-        return fetch(at("storages"), listed("storages", Storage), tenant_id=self.tenant(tenant_id))
+        return fetch(to("storages"), listed("storages", Storage), tenant_id=self.tenant(tenant_id))
 
     @Call
     def delete(self, name: str, *, tenant_id: str | None = None) -> Request[None]:
         """Delete a storage."""
-        return Request("DELETE", at("storage", name), nothing, {"tenant_id": self.tenant(tenant_id)})
+        return Request("DELETE", to("storage", name), nothing, {"tenant_id": self.tenant(tenant_id)})

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec
 
-from mail_proxy.client import AsyncMailProxyClient, MailProxyClient
+import pytest
+
+from mail_proxy.client import ApiError, AsyncMailProxyClient, MailProxyClient
+
+PATIENCE = 20.0
+POLL = 0.02
 
 P = ParamSpec("P")
 
-KINDS = (MailProxyClient, AsyncMailProxyClient)
+Kind = type[MailProxyClient | AsyncMailProxyClient]
+
+KINDS: tuple[Kind, ...] = (MailProxyClient, AsyncMailProxyClient)
+
+
+_numbers = itertools.count(1)
+
+
+def new_tenant_id() -> str:
+    """A name that no other test has."""
+    return f"tenant-{next(_numbers)}"
 
 
 class Driver:
@@ -36,9 +52,7 @@ class Driver:
 
 
 @asynccontextmanager
-async def driven(
-    kind: type[MailProxyClient | AsyncMailProxyClient], url: str, **options: Any
-) -> AsyncIterator[Driver]:
+async def driven(kind: Kind, url: str, **options: Any) -> AsyncIterator[Driver]:
     """Open a client of a kind, and close it at the end."""
     client = kind(url, **options)
     driver = Driver(client)
@@ -46,3 +60,30 @@ async def driven(
         yield driver
     finally:
         await driver(client.close)
+
+
+def letter(message_id: str, **more: Any) -> dict[str, Any]:
+    fields = {"from": "shop@acme.test", "to": "ann@example.test", "subject": "Hello", "body": "On its way."}
+    return {"id": message_id, **fields, **more}
+
+
+async def until(look: Callable[[], Awaitable[Any]], condition: Callable[[Any], bool]) -> Any:
+    """Look again and again, until what is found fulfils the condition."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition(found := await look()):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(POLL)
+    return found
+
+
+async def settled(own: Driver, message_id: str) -> Any:
+    """The message, once it has left."""
+    return await until(
+        lambda: own(own.client.messages.get, message_id), lambda message: message.status == "sent"
+    )
+
+
+async def refused(call: Awaitable[object]) -> ApiError:
+    """What the server said to a call that it must refuse."""
+    with pytest.raises(ApiError) as caught:
+        await call
+    return caught.value

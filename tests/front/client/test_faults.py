@@ -12,28 +12,18 @@ import pytest
 
 from mail_proxy.client import (
     ApiError,
-    AsyncMailProxyClient,
-    MailProxyClient,
     MailProxyClientError,
     TimedOut,
     UnexpectedAnswer,
     Unreachable,
 )
 from tests.support.application import Answer, Application
-from tests.support.python_client import KINDS, Driver, driven
-
-Kind = type[MailProxyClient | AsyncMailProxyClient]
+from tests.support.python_client import Driver, Kind, driven
 
 HEALTHY = Answer(body={"ok": True, "status": "ok", "version": "9", "database": "ok"})
 DROPPED = Answer(drop=True)
 LATER = Answer(status=503, body={"ok": False, "error": "later"}, headers={"Retry-After": "0"})
 LETTER = {"id": "m1", "to": "ann@example.test"}
-
-
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 @pytest.fixture
