@@ -121,7 +121,11 @@ class Suspensions:
 
     def _of(self, tenant_id: str, batch_code: str | None) -> Work[Suspended]:
         rows = yield Call(SQL["of_tenant"], {"tenant_id": tenant_id})
-        counted = yield Call(SQL["count_waiting"], {"tenant_id": tenant_id, "batch_code": batch_code})
+        if batch_code is None:
+            counted = yield Call(SQL["waiting_of_tenant"], {"tenant_id": tenant_id})
+        else:
+            given = {"tenant_id": tenant_id, "batch_code": batch_code}
+            counted = yield Call(SQL["waiting_of_batch"], given)
         return Suspended(batches=tuple(row["batch_code"] for row in rows), waiting=counted[0]["n"])
 
     def _markings(self) -> Work[list[Marking]]:

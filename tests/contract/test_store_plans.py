@@ -35,6 +35,14 @@ OFTEN = {
         "replay_messages",
     ),
     "tenants": ("delete_events", "delete_send_log", "by_key", "hold"),
+    "suspensions": (
+        "markings", "waiting_of_tenant", "waiting_of_batch", "next_of_tenant", "next_of_batch", "set_held",
+        "hold_suspended",
+    ),
+    "removal": (
+        "of_tenant", "of_anybody", "known", "delete", "told_before", "untold_before", "delete_done",
+    ),
+    "rescheduling": ("state", "reschedule"),
     "limits": (
         "of_lane", "used_of_lane", "used_of_tenant", "leaver_of_lane", "leaver_of_tenant", "reserve",
         "confirm", "cancel", "forget", "reject",
@@ -49,6 +57,7 @@ PARAMETERS: dict[str, object] = {
     "last": 7, "before": 1.0, "event_id": 7, "kind": "fields", "payload": b"", "is_pec": 0, "is_due": 0,
     "is_held": 0, "is_unknown": 0, "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW,
     "recipients": "[]", "pk": "p", "message_id": "<x>", "description": "", "event_type": "sent",
+    "moment": 0.0, "untold_before": 1.0,
 }  # fmt: skip
 """What plans are asked with; whatever is not here is NULL."""
 
@@ -91,6 +100,8 @@ def given(query: Query) -> dict[str, object]:
         values["since"] = HISTORY  # the times of the sendings are their places
     if query.name in ("insert", "replace", "settle", "reclaim"):
         values["status"] = "pending"
+    if query.name.startswith(("next_of", "waiting_of_batch")):
+        values |= {"status": "pending", "account_id": "main", "batch_code": "campaign", "created_at": 0.0}
     return values
 
 

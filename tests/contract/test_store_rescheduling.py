@@ -9,7 +9,7 @@ import pytest
 
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.messages import RecipientStatus, Status
-from mail_proxy.model.queue import Claimed, Settlement
+from mail_proxy.model.queue import Claimed
 from tests.support.stores import NOW, OWNER, Bench, as_deferred, as_error, as_sent, recipients
 
 SOON = NOW + 10
@@ -20,12 +20,10 @@ async def retry(bench: Bench, message_id: str = "m1", at: float | None = None) -
     await bench.store.rescheduling.retry("acme", message_id, at, SOON)
 
 
-async def attempted(bench: Bench, outcome: Settlement | None = None, **fields: object) -> Claimed:
-    """Queue m1 and claim it; settle it by `outcome` with its own place."""
-    await bench.add("m1", **fields)
+async def begun(bench: Bench, *recipients: str) -> Claimed:
+    """Queue m1 and claim it."""
+    await bench.store.intake.add([bench.new("m1", recipients=recipients or ("ann@example.net",))], NOW)
     (claimed,) = await bench.claim()
-    if outcome is not None:
-        assert await bench.store.queue.settle(replace(outcome, seq=claimed.seq), OWNER, NOW)
     return claimed
 
 
@@ -34,12 +32,12 @@ async def queue(bench: Bench) -> None:
 
 
 async def fail(bench: Bench) -> None:
-    claimed = await attempted(bench)
+    claimed = await begun(bench)
     await bench.store.queue.settle(as_error(claimed), OWNER, NOW)
 
 
-async def put_off(bench: Bench, *, is_unknown: bool = False, **fields: object) -> None:
-    claimed = await attempted(bench, **fields)
+async def put_off(bench: Bench, *, is_unknown: bool = False) -> None:
+    claimed = await begun(bench)
     await bench.store.queue.settle(as_deferred(claimed, TOMORROW, is_unknown=is_unknown), OWNER, NOW)
 
 
@@ -72,7 +70,7 @@ async def test_what_failed_begins_anew_in_its_old_place(bench: Bench) -> None:
 
 
 async def test_those_who_have_got_it_do_not_get_it_again(bench: Bench) -> None:
-    claimed = await attempted(bench, recipients=("ann@example.net", "bob@example.net"))
+    claimed = await begun(bench, "ann@example.net", "bob@example.net")
     fared = recipients(RecipientStatus.SENT, RecipientStatus.ERROR)
     await bench.store.queue.settle(replace(as_error(claimed), recipients=fared), OWNER, NOW)
     await retry(bench)
@@ -114,14 +112,14 @@ async def test_what_is_due_already_is_left_as_it_is(bench: Bench) -> None:
 
 
 async def test_what_is_being_sent_is_left_alone(bench: Bench) -> None:
-    await attempted(bench)
+    await begun(bench)
     with pytest.raises(Conflict, match="is being sent"):
         await retry(bench)
 
 
 @pytest.mark.parametrize("status", ["sent", "bounced"])
 async def test_what_was_sent_is_not_sent_again(bench: Bench, status: str) -> None:
-    claimed = await attempted(bench)
+    claimed = await begun(bench)
     await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
     await bench.execute(f"UPDATE messages SET status = '{status}'")
     with pytest.raises(Conflict, match="was sent already"):

@@ -1,16 +1,16 @@
 -- of_tenant: those of a tenant's messages that have these ids (a JSON list), and what may keep them
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    CASE WHEN t.client_base_url IS NULL THEN 0 ELSE 1 END AS has_address,
-    CASE WHEN EXISTS (SELECT 1 FROM events e WHERE e.seq = m.seq AND e.is_due > 0) THEN 1 ELSE 0 END AS is_due
-FROM messages m JOIN tenants t ON t.id = m.tenant_id
+    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address,
+    COALESCE((SELECT MAX(e.is_due) FROM events e WHERE e.seq = m.seq), 0) AS is_due
+FROM messages m
 WHERE m.tenant_id = :tenant_id AND m.id IN (SELECT value FROM json_each(:ids))
 ORDER BY m.seq;
 
 -- of_tenant @postgres: those of a tenant's messages that have these ids (a JSON list), and what may keep them
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    CASE WHEN t.client_base_url IS NULL THEN 0 ELSE 1 END AS has_address,
-    CASE WHEN EXISTS (SELECT 1 FROM events e WHERE e.seq = m.seq AND e.is_due > 0) THEN 1 ELSE 0 END AS is_due
-FROM messages m JOIN tenants t ON t.id = m.tenant_id
+    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address,
+    COALESCE((SELECT MAX(e.is_due) FROM events e WHERE e.seq = m.seq), 0) AS is_due
+FROM messages m
 WHERE m.tenant_id = :tenant_id
     AND m.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
 ORDER BY m.seq
@@ -18,17 +18,17 @@ FOR UPDATE OF m;
 
 -- of_anybody: the same, whosever they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    CASE WHEN t.client_base_url IS NULL THEN 0 ELSE 1 END AS has_address,
-    CASE WHEN EXISTS (SELECT 1 FROM events e WHERE e.seq = m.seq AND e.is_due > 0) THEN 1 ELSE 0 END AS is_due
-FROM messages m JOIN tenants t ON t.id = m.tenant_id
+    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address,
+    COALESCE((SELECT MAX(e.is_due) FROM events e WHERE e.seq = m.seq), 0) AS is_due
+FROM messages m
 WHERE m.id IN (SELECT value FROM json_each(:ids))
 ORDER BY m.seq;
 
 -- of_anybody @postgres: the same, whosever they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    CASE WHEN t.client_base_url IS NULL THEN 0 ELSE 1 END AS has_address,
-    CASE WHEN EXISTS (SELECT 1 FROM events e WHERE e.seq = m.seq AND e.is_due > 0) THEN 1 ELSE 0 END AS is_due
-FROM messages m JOIN tenants t ON t.id = m.tenant_id
+    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address,
+    COALESCE((SELECT MAX(e.is_due) FROM events e WHERE e.seq = m.seq), 0) AS is_due
+FROM messages m
 WHERE m.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
 ORDER BY m.seq
 FOR UPDATE OF m;

@@ -29,10 +29,21 @@ DELETE FROM marking WHERE tenant_id = :tenant_id AND batch_code = :batch_code AN
 -- markings: what is still to be gone over
 SELECT tenant_id, batch_code, version FROM marking ORDER BY tenant_id, batch_code;
 
--- count_waiting: how many of a tenant, or of its batch, have still to leave
+-- waiting_of_tenant: how many of a tenant have still to leave
+SELECT COUNT(*) AS n FROM messages INDEXED BY messages_by_status
+WHERE tenant_id = :tenant_id AND status IN ('pending', 'deferred', 'sending');
+
+-- waiting_of_tenant @postgres: how many of a tenant have still to leave
 SELECT COUNT(*) AS n FROM messages
-WHERE tenant_id = :tenant_id AND status IN ('pending', 'deferred', 'sending')
-    AND (CAST(:batch_code AS TEXT) IS NULL OR batch_code = :batch_code);
+WHERE tenant_id = :tenant_id AND status IN ('pending', 'deferred', 'sending');
+
+-- waiting_of_batch: how many of a tenant's batch have still to leave
+SELECT COUNT(*) AS n FROM messages INDEXED BY messages_by_batch
+WHERE tenant_id = :tenant_id AND batch_code = :batch_code AND status IN ('pending', 'deferred', 'sending');
+
+-- waiting_of_batch @postgres: how many of a tenant's batch have still to leave
+SELECT COUNT(*) AS n FROM messages
+WHERE tenant_id = :tenant_id AND batch_code = :batch_code AND status IN ('pending', 'deferred', 'sending');
 
 -- next_of_tenant: some of a tenant's messages that wait, after a place, whether held, and whether to be held
 SELECT m.seq, m.account_id, m.created_at, m.is_held,
