@@ -27,14 +27,14 @@ async def list_commands(request: ApiRequest) -> Response:
     which, log = _filter(query), request.services.command_log
     total = await log.count(which)
     pages = log.newest(which, query.limit, query.offset)
-    first = await anext(pages, [])  # before the answer begins: it may still be an error
+    first: Sequence[Command] = await anext(pages, [])  # before the answer begins: it may still be an error
     return StreamingResponse(_pieces(first, pages, total), media_type=JSON)
 
 
 async def export(request: ApiRequest) -> Response:
     """Stream the log as JSON lines, oldest first; a last line with `"ok": false` tells that it broke off."""
     pages = request.services.command_log.oldest(_filter(request.query(CommandsExportQuery)))
-    first = await anext(pages, [])
+    first: Sequence[Command] = await anext(pages, [])
     return StreamingResponse(_lines(first, pages), media_type=JSON_LINES)
 
 

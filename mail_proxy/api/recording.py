@@ -110,7 +110,7 @@ async def _describe(request: ApiRequest, record: Record) -> None:
 def _tenant_named(request: ApiRequest, body: Mapping[str, object]) -> str | None:
     """Return the tenant that the admin names, in whatever place, if it is one and could be one."""
     messages = body.get("messages")
-    if isinstance(messages, list):
+    if request.endpoint.records_itself and isinstance(messages, list):
         names = [each.get("tenant_id") if isinstance(each, dict) else None for each in messages]
     else:
         names = [name for name in _names(request, body) if name is not None]
