@@ -1,4 +1,4 @@
-"""What of one answer, or of what was asked, the next requests need."""
+"""What of a request the next ones need."""
 
 from __future__ import annotations
 
@@ -31,22 +31,14 @@ class Link:
     parameters: Mapping[str, str]
 
 
-def _of_body(name: str, fields: str = "", key: str = "id") -> Mapping[str, str]:
-    return {key: f"$request.body#{fields}/{name}", "tenant_id": f"$request.body#{fields}/tenant_id"}
+def _of_body(name: str, place: str = "") -> Mapping[str, str]:
+    return {name: f"$request.body#{place}/{name}", "tenant_id": f"$request.body#{place}/tenant_id"}
 
 
-def _of_first(fields: str, key: str = "id") -> Mapping[str, str]:
-    return {key: f"$response.body#/{fields}/0/{key}", "tenant_id": f"$response.body#/{fields}/0/tenant_id"}
-
-
+# Lists have none: an expression for the first of a list leads nowhere when the list is empty.
 LINKS = (
     Link("POST /commands/add-messages", _MESSAGE, _of_body("id", "/messages/0")),
-    Link("GET /messages", _MESSAGE, _of_first("messages")),
-    Link("GET /messages", ("GET /messages",), {"cursor": "$response.body#/next_cursor"}),
     Link("POST /account", _ACCOUNT, _of_body("id")),
-    Link("GET /accounts", _ACCOUNT, _of_first("accounts")),
-    Link("POST /storage", _STORAGE, _of_body("name", key="name")),
-    Link("GET /storages", _STORAGE, _of_first("storages", "name")),
+    Link("POST /storage", _STORAGE, _of_body("name")),
     Link("POST /tenant", _TENANT, {"id": "$request.body#/id"}),
-    Link("GET /tenants", _TENANT, {"id": "$response.body#/tenants/0/id"}),
 )

@@ -246,6 +246,15 @@ def _after_reading(text: str) -> str:
     return text
 
 
+def _drop_null(schema: dict[str, JsonValue]) -> None:
+    match schema.pop("anyOf"):
+        case [dict(kind), _]:
+            schema |= kind
+
+
+NOT_NULL: FieldInfo = Field(json_schema_extra=_drop_null)
+"""Of what may be left out, but not be null: None stands for its absence."""
+
 HeaderText = Annotated[str, Field(max_length=4000), AfterValidator(_header_text), shape(pattern=TEXT)]
 HeaderValue = Annotated[str, Field(max_length=10_000), AfterValidator(_header_text), shape(pattern=TEXT)]
 BodyText = Annotated[str, AfterValidator(_encodable)]

@@ -27,6 +27,7 @@ from mail_proxy.model.accounts import LimitBehavior, OnUnknown, TlsMode
 from mail_proxy.model.tenants import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH
 from mail_proxy.services.fields import (
     BASE64_TEXT,
+    NOT_NULL,
     Address,
     Addresses,
     AfterReading,
@@ -362,7 +363,7 @@ class RateLimitsInput(Input):
 class TenantInput(Input):
     """A tenant's configuration; what is left out takes its default, or stays (PUT)."""
 
-    id: Identifier | None = None
+    id: Annotated[Identifier | None, NOT_NULL] = None
     name: HeaderText | None = None
     client_base_url: BaseUrl | None = None
     """Where the application is reached; its origin changes together with the secrets in `client_auth`."""
@@ -388,9 +389,9 @@ class TenantInput(Input):
 class AccountInput(Input):
     """An account's configuration; what is left out takes its default, or stays (PUT)."""
 
-    id: Identifier | None = None
+    id: Annotated[Identifier | None, NOT_NULL] = None
     tenant_id: Identifier | None = None
-    host: Host | None = None
+    host: Annotated[Host | None, NOT_NULL] = None
     """The SMTP server; `sandbox` keeps the mail in a directory."""
     port: Port = 587
     user: HeaderText | None = None

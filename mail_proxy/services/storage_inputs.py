@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import (
@@ -92,6 +92,17 @@ ServiceAccountKey = Annotated[
 ]
 
 
+_S3_KEY = ("access_key_id", "secret_access_key")
+
+
+def _all(kind: str, names: Sequence[str], *, required: bool = False) -> JsonValue:
+    """Say in JSON Schema that these fields are all of a kind."""
+    return {
+        "properties": {name: {"type": kind} for name in names},
+        "required": list(names) if required else [],
+    }
+
+
 class StorageConfig(Input):
     """The configuration of one protocol."""
 
@@ -112,6 +123,10 @@ class LocalStorage(StorageConfig):
 class S3Storage(StorageConfig):
     """A bucket of S3, or of a server that speaks its protocol. Without keys: those of the machine."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [_all("string", _S3_KEY, required=True), _all("null", _S3_KEY)]}
+    )
+
     bucket: Bucket
     prefix: Prefix | None = None
     endpoint_url: BaseUrl | None = None
@@ -130,6 +145,10 @@ class GcsStorage(StorageConfig):
 
 class AzureStorage(StorageConfig):
     """A container of Azure Blob Storage. Without key and token: the credentials of the machine."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [_all("null", ["account_key"]), _all("null", ["sas_token"])]}
+    )
 
     container: Bucket
     account_name: AccountName
