@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-
 from mail_proxy.api import (
     accounts,
     command_log,
@@ -23,10 +18,9 @@ from mail_proxy.api import (
     tenants,
 )
 from mail_proxy.api.auth import Level
-from mail_proxy.api.errors import answer_to
 from mail_proxy.api.gate import Gate
 from mail_proxy.api.requests import Node
-from mail_proxy.api.routing import Endpoint, routes_of
+from mail_proxy.api.routing import Application, Endpoint
 from mail_proxy.api.schemas import (
     AccountDeletion,
     ApiKeyInput,
@@ -92,7 +86,8 @@ ENDPOINTS = (
              query=TenantQuery, body=AccountInput, statuses=(409,)),
     Endpoint("DELETE", "/account/{id}", Level.TENANT, accounts.delete_account, answer=responses.Answer,
              query=AccountDeletion, statuses=(409,)),
-    Endpoint("POST", "/account/{id}/test", Level.TENANT, accounts.test_account),
+    Endpoint("POST", "/account/{id}/test", Level.TENANT, accounts.test_account, answer=responses.Tested,
+             query=TenantQuery, statuses=(409,)),
     Endpoint("POST", "/storage", Level.TENANT, storages.put_storage, answer=responses.Answer,
              query=TenantQuery, body=StorageInput, statuses=(403, 404)),
     Endpoint("GET", "/storages", Level.TENANT, storages.list_storages, answer=responses.StorageList,
@@ -139,7 +134,7 @@ def create_app(
     metrics: Metrics | None = None,
     vitals: Vitals | None = None,
     gate: Gate | None = None,
-) -> Starlette:
+) -> Application:
     """Make the ASGI application over open services.
 
     `metrics` is what the dispatcher counts in; `vitals` is kept by the daemon, which says there that the node
@@ -152,14 +147,4 @@ def create_app(
         vitals=vitals or Vitals(started_at=runtime.clock.now()),
         gate=gate or Gate(runtime.config, runtime.clock),
     )
-    app = Starlette(
-        routes=routes_of(ENDPOINTS, node),
-        exception_handlers={HTTPException: _answer, Exception: _answer},
-    )
-    app.router.redirect_slashes = False
-    return app
-
-
-async def _answer(request: Request, error: Exception) -> Response:
-    """Answer what happens outside of every endpoint: no such path, mostly."""
-    return answer_to(error, request)
+    return Application(ENDPOINTS, node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.requests import Request
@@ -33,15 +34,21 @@ def client_address(request: Request, trusted: Networks) -> str | None:
     peer = _address_of(request.client.host) if request.client else None
     if peer is None:
         return None
-    entries = ",".join(request.headers.getlist(FORWARDED)).rsplit(",", MAX_HOPS) if trusted else []
+    if not trusted:
+        return _text(peer)
+    entries = ",".join(request.headers.getlist(FORWARDED)).rsplit(",", MAX_HOPS)
     while entries and any(peer in network for network in trusted):
         before = _address_of(entries.pop().strip())
         if before is None:
             break
         peer = before
-    return str(peer)
+    return _text(peer)
 
 
+_text = lru_cache(maxsize=1024)(str)
+
+
+@lru_cache(maxsize=1024)
 def _address_of(text: str) -> Address | None:
     """Read an address with or without a port; an IPv4 address in the form of IPv6 is that IPv4 address."""
     match = _WITH_PORT.fullmatch(text)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from pydantic import BaseModel
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mail_proxy.api.answers import JSON
 from mail_proxy.api.auth import Level, check_level, principal_of
@@ -65,6 +66,27 @@ def routes_of(endpoints: Iterable[Endpoint], node: Node) -> list[Route]:
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, []).append(endpoint)
     return [ExactRoute(path, Resource(found, node)) for path, found in by_path.items()]
+
+
+class Application(Starlette):
+    """Starlette, which need not be asked for a path without parts to fill in: that is found in a table."""
+
+    def __init__(self, endpoints: Iterable[Endpoint], node: Node) -> None:
+        routes = routes_of(endpoints, node)
+        super().__init__(routes=routes, exception_handlers={HTTPException: _answer, Exception: _answer})
+        self.router.redirect_slashes = False
+        self._fixed: Mapping[bytes | None, ASGIApp] = {
+            route.path.encode(): route.app for route in routes if "{" not in route.path
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._fixed.get(scope.get("raw_path")) if scope["type"] == "http" else None
+        await (found or super().__call__)(scope, receive, send)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    """Answer what happens outside of every endpoint: no such path, mostly."""
+    return answer_to(error, request)
 
 
 class Resource:
