@@ -1,4 +1,4 @@
-"""A past for a database: very many sent and reported messages, written straight with SQL."""
+"""A past for a database: very many messages, written straight with SQL."""
 
 from __future__ import annotations
 
@@ -6,62 +6,84 @@ import asyncio
 import contextlib
 import sqlite3
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
-from tests.bench.rig import ACCOUNT, TENANT
+from mail_proxy.model.messages import Recipient, RecipientStatus
+from mail_proxy.store.rows import recipients_text
+from tests.bench.rig import ACCOUNT, RECIPIENT, TENANT
 
 FILL_TIMEOUT = 1800.0
-EVENTS = ("queued", "sending", "sent")
+RECIPIENTS = recipients_text(
+    [Recipient(address=RECIPIENT, status=RecipientStatus.SENT, code="250", reply="2.0.0 ok")]
+)
 PAYLOAD = '{"from": "sender@bench.test", "to": ["recipient@bench.test"], "subject": "old", "body": "gone"}'
 
 # What both engines understand; {series} yields i from 1, {pk} a unique text, {payload} the content's bytes.
 _MESSAGES = """
-INSERT INTO messages (seq, pk, tenant_id, id, account_id, lane, status, priority, recipients, message_id,
-    is_pec, size, created_at, updated_at, sent_ts, reported_ts)
-SELECT {base} + i, {pk}, '{tenant}', 'old-' || i, '{account}',
-    (SELECT lane FROM accounts WHERE tenant_id = '{tenant}' AND id = '{account}'), 'sent', 2,
-    '[["recipient@bench.test","sent","250","2.0.0 ok"]]', '<old-' || i || '@bench.test>',
-    0, {size}, {now} - {count} + i, {now} - {count} + i, {now} - {count} + i, {now} - {count} + i
-FROM {series}"""
+INSERT INTO messages (seq, pk, tenant_id, id, account_id, lane, status, priority, batch_code, recipients,
+    message_id, is_pec, size, created_at, updated_at, deferred_ts, sent_ts, reported_ts)
+SELECT {base} + i, {pk}, tenant, 'old-' || i, account,
+    (SELECT lane FROM accounts WHERE accounts.tenant_id = tenant AND accounts.id = account), status, 2, batch,
+    '{recipients}', '<old-' || i || '@bench.test>', 0, {size}, {now} - {count} + i, {now} - {count} + i,
+    CASE WHEN status = 'deferred' THEN {now} + 1000000 END,
+    CASE WHEN status = 'sent' THEN {now} - {count} + i END,
+    CASE WHEN status = 'sent' THEN {now} - {count} + i END
+FROM (SELECT i, {past.tenant} AS tenant, {past.account} AS account, {past.status} AS status,
+    {past.batch} AS batch FROM {series}) AS past"""
 _PAYLOADS = """
 INSERT INTO payloads (seq, kind, content) SELECT {base} + i, 'fields', {payload} FROM {series}"""
 _EVENTS = """
 INSERT INTO events (seq, tenant_id, event_type, event_ts, description, is_due, reported_ts)
-SELECT {base} + i, '{tenant}', '{event}', {now} - {count} + i, 'old', 0, {now} FROM {series}"""
+SELECT {base} + i, {past.tenant}, '{event}', {now} - {count} + i, 'old', 0, {now} FROM {series}"""
 _SEND_LOG = """
 INSERT INTO send_log (seq, tenant_id, lane, sent_at)
 SELECT seq, tenant_id, lane, sent_ts FROM messages WHERE status = 'sent'"""
 
 
-def fill(path_or_dsn: str | Path, count: int) -> float:
-    """Add `count` sent messages of the bench's account; return the seconds it took. No server may run."""
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the messages are, as SQL of `i`: the oldest message is number 1, each a second younger."""
+
+    tenant: str = f"'{TENANT}'"
+    account: str = f"'{ACCOUNT}'"
+    status: str = "'sent'"
+    batch: str = "CAST(NULL AS TEXT)"
+    events: tuple[str, ...] = ("queued", "sending", "sent")
+
+
+SENT = Past()
+
+
+def fill(path_or_dsn: str | Path, count: int, past: Past = SENT) -> float:
+    """Add `count` messages of the bench's accounts; return the seconds it took. No server may run."""
     begun = time.perf_counter()
     if isinstance(path_or_dsn, Path):
-        _fill_sqlite(path_or_dsn, count)
+        _fill_sqlite(path_or_dsn, count, past)
     else:
-        asyncio.run(_fill_postgres(path_or_dsn, count))
+        asyncio.run(_fill_postgres(path_or_dsn, count, past))
     return time.perf_counter() - begun
 
 
-def _statements(base: int, count: int, series: str, pk: str, payload: str) -> list[str]:
+def _statements(past: Past, base: int, count: int, series: str, pk: str, payload: str) -> list[str]:
     values = {
+        "past": past,
         "base": base,
         "count": count,
         "now": time.time(),
-        "tenant": TENANT,
-        "account": ACCOUNT,
+        "recipients": RECIPIENTS,
         "size": len(PAYLOAD),
         "series": series,
         "pk": pk,
         "payload": payload,
     }
-    events = [_EVENTS.format(event=event, **values) for event in EVENTS]
+    events = [_EVENTS.format(event=event, **values) for event in past.events]
     return [_MESSAGES.format(**values), _PAYLOADS.format(**values), *events, _SEND_LOG]
 
 
-def _fill_sqlite(path: Path, count: int) -> None:
+def _fill_sqlite(path: Path, count: int, past: Past) -> None:
     series = (
         f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"
     )
@@ -71,13 +93,13 @@ def _fill_sqlite(path: Path, count: int) -> None:
         base = raw.execute("SELECT COALESCE(MAX(seq), 0) FROM messages").fetchone()[0]
         raw.execute("BEGIN")
         payload = f"CAST('{PAYLOAD}' AS BLOB)"
-        for statement in _statements(base, count, series, "lower(hex(randomblob(16)))", payload):
+        for statement in _statements(past, base, count, series, "lower(hex(randomblob(16)))", payload):
             raw.execute(statement)
         raw.execute("COMMIT")
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-async def _fill_postgres(dsn: str, count: int) -> None:
+async def _fill_postgres(dsn: str, count: int, past: Past) -> None:
     connection = await asyncpg.connect(dsn, timeout=10, command_timeout=FILL_TIMEOUT)
     try:
         await connection.execute("SET synchronous_commit = off")
@@ -85,7 +107,7 @@ async def _fill_postgres(dsn: str, count: int) -> None:
         base = await connection.fetchval("SELECT COALESCE(MAX(seq), 0) FROM messages")
         payload = f"convert_to('{PAYLOAD}', 'UTF8')"
         series = f"generate_series(1, {count}) AS n(i)"
-        for statement in _statements(base, count, series, "gen_random_uuid()::text", payload):
+        for statement in _statements(past, base, count, series, "gen_random_uuid()::text", payload):
             await connection.execute(statement)
         await connection.execute(
             "SELECT setval(pg_get_serial_sequence('messages', 'seq'), (SELECT MAX(seq) FROM messages))"
