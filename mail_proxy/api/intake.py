@@ -24,7 +24,8 @@ async def add_messages(request: ApiRequest) -> Response:
     with a message of another tenant (401), nothing is queued.
     """
     given = checked(SubmissionInput, await request.body())
-    request.tenant(*(_tenant_of(entry) for entry in given.messages if request.by_tenant))
+    if request.by_tenant:
+        request.tenant(*map(_tenant_of, given.messages))
     done = await request.services.intake.submit(
         given.messages,
         asker=request.principal,

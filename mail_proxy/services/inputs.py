@@ -71,7 +71,8 @@ MASK = "***"
 def checked(model: type[Model], raw: object, required: Sequence[str] = ()) -> Model:
     """Validate `raw`, which must have the `required` fields; raise InvalidInput naming every fault."""
     given, faults = examined(model, raw)
-    faults += missing(raw, required, faults)
+    if required:
+        faults += missing(raw, required, faults)
     if given is None or faults:
         raise InvalidInput.of(faults)
     return given

@@ -115,8 +115,8 @@ class IntakeService:
         queued = len(entries) - len(rejected)
         if queued:
             await self._bell.ring()
-        warnings = tuple(text for entry in entries for text in warnings_of(entry))
-        return Submission(queued, tuple(rejected), warnings)
+        warnings = [text for entry in entries for text in warnings_of(entry)]
+        return Submission(queued, tuple(rejected), tuple(warnings))
 
     async def _stored(
         self, accepted: Sequence[NewMessage], versions: Mapping[str, int], command: Command | None
