@@ -5,6 +5,7 @@ Nothing of the server is imported with it.
 
 from mail_proxy.client.answers import (
     Account,
+    AccountTest,
     Bounces,
     Command,
     CommandPage,
@@ -12,6 +13,7 @@ from mail_proxy.client.answers import (
     Health,
     Instance,
     KeptMessage,
+    Login,
     Message,
     Node,
     Recipient,
@@ -47,6 +49,7 @@ from mail_proxy.errors import Fault
 __all__ = [
     "Account",
     "AccountFields",
+    "AccountTest",
     "ApiError",
     "AsyncMailProxyClient",
     "Attachment",
@@ -60,6 +63,7 @@ __all__ = [
     "Instance",
     "InstanceFields",
     "KeptMessage",
+    "Login",
     "MailProxyClient",
     "MailProxyClientError",
     "Message",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from mail_proxy.client.answers import Account
+from mail_proxy.client.answers import Account, AccountTest
 from mail_proxy.client.calls import Call, Resource, S
 from mail_proxy.client.fields import AccountChanges, AccountFields
 from mail_proxy.client.requests import Request, fetch, listed, nothing, one, to
@@ -45,3 +45,9 @@ class Accounts(Resource[S]):
         """Delete an account; while it has messages queued, only with `force`, which fails them (else 409)."""
         query = {"tenant_id": self.tenant(tenant_id), "force": force}
         return Request("DELETE", to("account", account_id), nothing, query)
+
+    @Call
+    def test(self, account_id: str, *, tenant_id: str | None = None) -> Request[AccountTest]:
+        """Log in at the account's servers, now, and tell how that went; nothing is sent, nothing changed."""
+        query = {"tenant_id": self.tenant(tenant_id)}
+        return Request("POST", to("account", account_id, "test"), one(AccountTest), query, is_repeatable=True)

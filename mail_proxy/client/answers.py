@@ -200,6 +200,26 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How a login went, over a connection protected by `tls`: `error` says why it failed."""
+
+    ok: bool
+    tls: str
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountTest:
+    """How the logins of an account went; `imap` is None when it has no mailbox."""
+
+    smtp: Login = field(metadata={_VIA: lambda answer: read(Login, answer)})
+    imap: Login | None = field(
+        default=None, metadata={_VIA: lambda answer: None if answer is None else read(Login, answer)}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One organisation; stored secrets come back as ``***``."""
 

@@ -33,6 +33,9 @@ FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 30.0
 """Seconds; a server that asks for more patience is not waited for."""
 
+LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=3.0)
+"""A connection is given up before the server does that (5 s): what is sent meanwhile would be lost."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -106,7 +109,11 @@ class Sender:
     def __init__(self, target: Target) -> None:
         self.target = target
         self._http = httpx2.Client(
-            base_url=target.url, headers=target.headers, timeout=target.timeout, verify=target.verify
+            base_url=target.url,
+            headers=target.headers,
+            timeout=target.timeout,
+            verify=target.verify,
+            limits=LIMITS,
         )
 
     def send(self, request: Request[T]) -> T:
@@ -139,6 +146,7 @@ class Sender:
                 for chunk in response.iter_bytes():
                     for line in lines.fed(chunk):
                         yield line_read(request, line)
+                lines.end()
             finally:
                 response.close()
 
@@ -157,7 +165,11 @@ class AsyncSender:
     def __init__(self, target: Target) -> None:
         self.target = target
         self._http = httpx2.AsyncClient(
-            base_url=target.url, headers=target.headers, timeout=target.timeout, verify=target.verify
+            base_url=target.url,
+            headers=target.headers,
+            timeout=target.timeout,
+            verify=target.verify,
+            limits=LIMITS,
         )
 
     async def send(self, request: Request[T]) -> T:
@@ -192,6 +204,7 @@ class AsyncSender:
                     async for chunk in chunks:
                         for line in lines.fed(chunk):
                             yield line_read(request, line)
+                lines.end()
             finally:
                 await response.aclose()
 
@@ -213,6 +226,10 @@ class _Lines:
     def fed(self, chunk: bytes) -> list[bytes]:
         *complete, self._rest = (self._rest + chunk).split(b"\n")
         return complete
+
+    def end(self) -> None:
+        if self._rest:
+            raise Unreachable("the answer broke off in the middle of a line")
 
 
 def _reason(error: BaseException) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from mail_proxy.api import responses
+from mail_proxy.api.app import ENDPOINTS
 from mail_proxy.client import AsyncMailProxyClient, MailProxyClient, answers
+from mail_proxy.client.calls import Call, Lines, Pages, Resource
 from mail_proxy.client.errors import ApiError, MailProxyClientError, TimedOut, Unreachable
 from mail_proxy.client.requests import Request, fetch, nothing
-from mail_proxy.client.sending import Target
+from mail_proxy.client.sending import Sender, Target
 from tests.support.cli import REPOSITORY
 
 SECRET = "t0p-secret"
@@ -132,6 +138,7 @@ def target(retries: int) -> Target:
     ("value", "model"),
     [
         (answers.Account, responses.AccountAnswer),
+        (answers.AccountTest, responses.Tested),
         (answers.Bounces, responses.BounceAnswer),
         (answers.Command, responses.CommandView),
         (answers.CommandPage, responses.CommandList),
@@ -139,6 +146,7 @@ def target(retries: int) -> Target:
         (answers.Health, responses.Health),
         (answers.Instance, responses.InstanceAnswer),
         (answers.KeptMessage, responses.KeptMessage),
+        (answers.Login, responses.LoginView),
         (answers.Message, responses.ListedMessage),
         (answers.Node, responses.NodeView),
         (answers.Recipient, responses.RecipientView),
@@ -157,4 +165,41 @@ def target(retries: int) -> Target:
 )
 def test_the_client_knows_every_field_that_the_server_answers(value: type, model: type[BaseModel]) -> None:
     """And no other."""
-    assert {each.name for each in dataclasses.fields(value)} == set(model.model_fields) - {"ok"}
+    said = set(model.model_fields) - ({"ok"} if issubclass(model, responses.Answer) else set())
+    assert {each.name for each in dataclasses.fields(value)} == said
+
+
+WITHOUT_METHOD = {
+    "GET /ready", "GET /metrics", "GET /openapi.json", "GET /docs",  # for what looks after the server
+    "GET /files/{token}",  # for whoever has the link
+    "GET /messages/{id}/receipts",  # none are collected yet
+    "POST /instance/reload-bounce",  # another name
+}  # fmt: skip
+
+
+def test_every_endpoint_has_a_method() -> None:
+    with MailProxyClient("http://127.0.0.1") as client:
+        resources = [client, *(each for each in vars(client).values() if isinstance(each, Resource))]
+        asked = [request for each in resources for request in requests_of(each)]
+    named = {
+        endpoint.name
+        for endpoint in ENDPOINTS
+        for request in asked
+        if request.method == endpoint.method
+        and re.fullmatch(re.sub(r"{\w+}", "X", endpoint.path), request.path)
+    }
+    assert {endpoint.name for endpoint in ENDPOINTS} - named == WITHOUT_METHOD
+
+
+def requests_of(resource: Resource[Sender]) -> Iterator[Request[Any]]:
+    """What the methods ask for when every argument that must be given is an X."""
+    for kind in type(resource).__mro__:
+        for found in vars(kind).values():
+            if isinstance(found, Call | Pages | Lines):
+                parameters = list(inspect.signature(found.build).parameters.values())[1:]
+                needed = [
+                    each.name
+                    for each in parameters
+                    if each.default is each.empty and each.kind is not each.VAR_KEYWORD
+                ]
+                yield found.build(resource, **dict.fromkeys(needed, "X"))

@@ -42,6 +42,19 @@ async def test_an_account_with_queued_messages_is_deleted_by_force_alone(own: Dr
     assert (await own(own.client.messages.get, "m1")).error == "account deleted"
 
 
+async def test_an_account_is_tried(own: Driver, admin: Driver) -> None:
+    """How its logins went is an answer, whatever they came to."""
+    accounts = own.client.accounts
+    found = await own(accounts.test, "main")
+    assert (found.smtp.ok, found.smtp.error, found.smtp.tls, found.imap) == (True, None, "none", None)
+
+    tenant_id = (await own(accounts.get, "main")).tenant_id
+    await admin(admin.client.accounts.update, "main", tenant_id=tenant_id, port=1)
+    found = await own(accounts.test, "main")
+    assert not found.smtp.ok
+    assert "refused" in found.smtp.error
+
+
 async def test_tenants_and_their_keys_are_kept(kind: Kind, server: Server, admin: Driver) -> None:
     tenants, tenant_id = admin.client.tenants, new_tenant_id()
     first = await admin(tenants.create, tenant_id, name="Acme", rate_limits={"hourly": 5})

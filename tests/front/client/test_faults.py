@@ -208,6 +208,10 @@ async def test_an_export_that_breaks_off_is_not_taken_for_the_whole(
     with pytest.raises(Unreachable, match="broke off: the database is away"):
         await client.all(client.client.command_log.export)
 
+    server.answer = Answer(body=lines(command(1))[:-1])
+    with pytest.raises(Unreachable, match="in the middle of a line"):
+        await client.all(client.client.command_log.export)
+
     server.answer = Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + lines(command(1)))
     with pytest.raises(Unreachable):
         await client.all(client.client.command_log.export)
