@@ -1,0 +1,100 @@
+"""Suspensions over the lives of real servers, and between two of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mail_proxy.encryption import generate_key
+from tests.support.api import message
+from tests.support.server import Client, Server
+
+PATIENCE = 30.0
+B = "campaign"
+SUSPEND = f"/commands/suspend?tenant_id=default&batch_code={B}"
+ACTIVATE = f"/commands/activate?tenant_id=default&batch_code={B}"
+
+
+def queue(client: Client, *ids: str, **fields: object) -> None:
+    answer = client.post("/commands/add-messages", {"messages": [message(each, **fields) for each in ids]})
+    assert answer["queued"] == len(ids)
+
+
+def status(client: Client, message_id: str) -> object:
+    return client.get(f"/messages/{message_id}")["status"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+def test_a_suspension_survives_restarts_and_kills(tmp_path: Path) -> None:
+    """And what comes afterwards to the same batch is held as well."""
+    server = Server(tmp_path / "home").start()
+    try:
+        client = server.client()
+        client.post("/account", {"id": "main", "host": "sandbox"})
+        client.post(SUSPEND)
+        queue(client, "before", batch_code=B)
+        server.kill()
+
+        client = server.start().client()
+        queue(client, "after", batch_code=B)
+        queue(client, "free")
+        wait_for(lambda: status(client, "free") == "sent")
+        assert [status(client, each) for each in ("before", "after")] == ["pending", "pending"]
+
+        server.stop()
+        client = server.start().client()
+        assert client.post(ACTIVATE)["suspended_batches"] == []
+        wait_for(lambda: {status(client, each) for each in ("before", "after")} == {"sent"})
+    finally:
+        server.stop()
+
+
+async def test_one_server_suspends_and_the_other_holds(postgres_url: str, tmp_path: Path) -> None:
+    await asyncio.to_thread(suspend_across, postgres_url, tmp_path)
+
+
+def suspend_across(database_url: str, home: Path) -> None:
+    key = generate_key()
+    # An admin token is the instance's own: each node is asked with its own.
+    servers = [
+        Server(home / name, name, database_url=database_url, key=key).start() for name in ("first", "second")
+    ]
+    try:
+        first, second = (server.client() for server in servers)
+        first.post("/account", {"id": "main", "host": "sandbox"})
+        first.post(SUSPEND)
+        queue(second, "m1", "m2", batch_code=B)
+        queue(second, "free")
+        wait_for(lambda: status(second, "free") == "sent")
+        assert {status(first, each) for each in ("m1", "m2")} == {"pending"}
+
+        assert second.post(ACTIVATE)["suspended_batches"] == []
+        wait_for(lambda: {status(first, each) for each in ("m1", "m2")} == {"sent"})
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def test_what_has_had_its_time_goes_when_a_server_starts_also_in_test_mode(tmp_path: Path) -> None:
+    """The cleaner keeps its own time."""
+    server = Server(tmp_path / "home").start()
+    try:
+        client = server.client()
+        client.post("/account", {"id": "main", "host": "sandbox"})
+        queue(client, "m1")
+        wait_for(lambda: status(client, "m1") == "sent")
+        server.stop()
+
+        server.settings = {"GMP_DELIVERY_REPORT_RETENTION_SECONDS": "0.01", "GMP_TEST_MODE": "1"}
+        client = server.start().client()
+        wait_for(lambda: client.request("GET", "/messages/m1")[0] == 404)
+    finally:
+        server.stop()
