@@ -22,8 +22,11 @@ SMALL = 64 * 1024
 READ_AT_A_TIME = 4
 """How many of the largest bodies may be in memory as they came; one tenant's token has half of that."""
 
-PATIENCE = 15.0
+PATIENCE = 30.0
 """Seconds to wait for a place, before the body is read and again before it is worked on."""
+
+RETRY_AFTER = 10
+"""Seconds after which to ask again when there was none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,5 +169,5 @@ class Lease:
 
 def busy() -> HTTPException:
     """Answer that the server has too many large bodies at once."""
-    headers = {"Retry-After": str(int(PATIENCE))}
+    headers = {"Retry-After": str(RETRY_AFTER)}
     return HTTPException(503, "too many large requests at once: try again later", headers)
