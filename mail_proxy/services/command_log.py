@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.model.commands import Command, CommandFilter
-from mail_proxy.services.messages import MAX_PAGE
 from mail_proxy.services.redaction import submission_payload
 from mail_proxy.store import Store
 
@@ -34,10 +32,11 @@ class Record:
         self, entries: Sequence[object], default_priority: int | None, tenants: Collection[str]
     ) -> Command:
         """Return the command as it is written with the messages that it queues, those of these tenants."""
-        is_one_tenants = len(tenants) == 1
+        [tenant_id, *others] = tenants
+        is_one_tenants = not others and all(_may_be_of(tenant_id, entry) for entry in entries)
         return replace(
             self.command,
-            tenant_id=next(iter(tenants)) if is_one_tenants else self.command.tenant_id,
+            tenant_id=tenant_id if is_one_tenants else self.command.tenant_id,
             payload=submission_payload(entries, default_priority, is_one_tenants=is_one_tenants),
             status=200,
         )
@@ -63,9 +62,7 @@ class CommandLog:
     async def newest(
         self, which: CommandFilter, limit: int, offset: int = 0
     ) -> AsyncIterator[Sequence[Command]]:
-        """Read commands, newest first, some at a time; `limit` is at most `MAX_PAGE`."""
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidInput.of([Fault(("limit",), f"must be 1 to {MAX_PAGE}")])
+        """Read at most `limit` commands, newest first, some at a time."""
         last = None
         while limit > 0:
             size = min(CHUNK, limit)
@@ -82,6 +79,11 @@ class CommandLog:
         while some := await self._commands.oldest(which, CHUNK, last):
             yield some
             last = some[-1]
+
+
+def _may_be_of(tenant_id: str, entry: object) -> bool:
+    """Whether a message, which may have been refused, names no other tenant."""
+    return not isinstance(entry, dict) or entry.get("tenant_id") in (None, tenant_id)
 
 
 def endpoints_named(text: str) -> tuple[str, ...]:

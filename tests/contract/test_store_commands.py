@@ -72,10 +72,10 @@ async def test_a_command_comes_back_as_it_was_written(bench: Bench) -> None:
 
 
 async def test_a_command_may_be_written_with_other_work(bench: Bench) -> None:
-    """`insert` can be one of many statements of a unit of work, for many commands at once."""
+    """One statement of a unit of work can be for many commands at once."""
 
     def work(commands: Sequence[Command]) -> Work[None]:
-        yield Many(load("commands")["insert"], [command_params(each) for each in commands])
+        yield Many(load("commands")["record"], [command_params(each) for each in commands])
 
     await bench.store.database.write(work, [WHOLE, replace(WHOLE, ts=NOW + 1)])
 

@@ -210,6 +210,19 @@ async def test_messages_are_logged_without_their_contents(api: Api) -> None:
     assert (row["tenant_id"], row["client"]) == ("acme", CLIENT)
 
 
+@pytest.mark.parametrize("other", [message("m2", tenant_id="beta"), {"id": "bad", "tenant_id": "beta"}])
+async def test_messages_of_several_tenants_are_logged_without_whose_they_are(api: Api, other: Json) -> None:
+    """Deleting one tenant is to leave nothing of it, also when its message was refused."""
+    for tenant_id in ("acme", "beta"):
+        await api.add_tenant(tenant_id, "main")
+    await forget_all(api)
+    assert (await api.submit(message("m1", tenant_id="acme"), other)).status == 200
+    [row] = await logged(api)
+    assert row["tenant_id"] is None
+    kept = [{"id": "m1", "tenant_id": "acme"}, {"id": other["id"], "tenant_id": "beta"}]
+    assert row["payload"] == {"messages": kept}
+
+
 @pytest.mark.parametrize(
     ("messages", "status"), [([{"id": "bad"}], 400), ([message()] * 3, 413), ("none", 422), ([], 200)]
 )
