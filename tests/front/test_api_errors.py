@@ -59,7 +59,7 @@ async def test_other_methods_are_405_naming_those_allowed(api: Api, path: str) -
     offered = {endpoint.method for endpoint in ENDPOINTS if endpoint.path == path}
     allowed = offered | ({"HEAD"} if "GET" in offered else set())
     for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"} - allowed:
-        answer = await api.call(method, path.format(id="x"), token=None)
+        answer = await api.call(method, path.format(id="x", name="x", token="x"), token=None)
         assert answer.status == 405, method
         assert answer.headers["allow"] == ", ".join(sorted(allowed))
 
@@ -88,7 +88,7 @@ async def test_a_database_that_is_away_is_503_and_says_when_to_come_back(
 ) -> None:
     """Where the database lies is for the log, not for the client."""
     failing(api, DatabaseUnavailable(f"database {SECRET} is locked"), monkeypatch)
-    path = endpoint.path.format(id="x").replace("run-now", "run-now?tenant_id=x")
+    path = endpoint.path.format(id="x", name="x", token="x").replace("run-now", "run-now?tenant_id=x")
     answer = await api.call(endpoint.method, path, BODY if endpoint.method in ("POST", "PUT") else None)
     assert (answer.status, answer.body["ok"]) == (503, False)
     assert int(answer.headers["retry-after"]) > 0
@@ -110,7 +110,7 @@ async def test_the_unexpected_is_500_with_an_id_that_the_log_has_too(
     api: Api, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing(api, RuntimeError(SECRET), monkeypatch)
-    path = endpoint.path.format(id="x").replace("run-now", "run-now?tenant_id=x")
+    path = endpoint.path.format(id="x", name="x", token="x").replace("run-now", "run-now?tenant_id=x")
     answer = await api.call(endpoint.method, path, BODY if endpoint.method in ("POST", "PUT") else None)
     assert (answer.status, answer.body["ok"]) == (500, False)
     assert answer.body["detail"]["id"] in answer.body["error"]
