@@ -18,7 +18,7 @@ from mail_proxy import __version__
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"mail_proxy": ROOT, "mail_proxy_cli": ROOT / "cli", "mail_proxy_repl": ROOT / "repl"}
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "mail_proxy", "cli", "repl")
-SHIPPED = (".py", ".sql", ".typed")
+SHIPPED = (".py", ".sql", ".typed", ".html", ".css", ".js")
 
 
 @pytest.fixture(scope="module")
