@@ -1,0 +1,59 @@
+"""Marking what was suspended takes its time, which nobody waits for too long."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mail_proxy.services.suspensions import PATIENCE, SuspensionsService
+from tests.support.clock import ManualClock
+from tests.support.services import Desk, message, open_desk
+
+
+class HastyClock(ManualClock):
+    """Each look at it takes more than all patience."""
+
+    def now(self) -> float:
+        self.advance(PATIENCE + 1)
+        return super().now()
+
+
+@pytest.fixture
+async def desk(database_url: str) -> AsyncIterator[Desk]:
+    async with open_desk(database_url) as opened:
+        yield opened
+
+
+async def told(desk: Desk) -> list[str]:
+    seen = await desk.services.messages.get("acme", "m")
+    return [event.event_type.value for event in await desk.services.messages.events(seen)]
+
+
+async def test_the_answer_does_not_wait_for_all_that_is_to_be_marked(desk: Desk) -> None:
+    """What it says holds already; the rest is done with the next look."""
+    await desk.submit(message())
+    hasty = SuspensionsService(desk.runtime.store, HastyClock(desk.clock.now()), desk.bell)
+    seen = await hasty.suspend("acme")
+    assert (seen.suspended_batches, seen.pending_messages, await told(desk)) == (("*",), 1, ["queued"])
+
+    await desk.services.suspensions.catch_up()
+    assert await told(desk) == ["queued", "suspended"]
+    assert await desk.runtime.store.suspensions.markings() == []
+
+
+async def test_a_look_that_finds_nothing_to_do_rings_no_bell(desk: Desk) -> None:
+    await desk.submit(message())
+    desk.bell.rings.clear()
+    await desk.services.suspensions.catch_up()
+    assert desk.bell.rings == []
+
+
+async def test_a_look_that_lets_something_go_on_rings(desk: Desk) -> None:
+    """For whoever had activated it has died before."""
+    await desk.submit(message())
+    await desk.services.suspensions.suspend("acme")
+    await desk.runtime.store.suspensions.activate("acme", "*")
+    desk.bell.rings.clear()
+    await desk.services.suspensions.catch_up()
+    assert desk.bell.rings == [False]
