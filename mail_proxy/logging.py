@@ -22,7 +22,7 @@ from typing import TextIO
 FIELDS = ("tenant", "account", "message_id", "pk")
 
 # Their lower levels hold SQL parameters, URLs and protocol lines: message bodies and secrets.
-_KEPT_QUIET = ("aiosmtplib", "aiosqlite", "asyncpg", "httpcore", "httpcore2", "httpx", "httpx2")
+_KEPT_QUIET = ("aiosmtplib", "aiosqlite", "asyncpg", "httpcore", "httpcore2", "httpx", "httpx2", "imapclient")
 
 # While PostgreSQL is away it warns at each attempt, with a traceback; mail_proxy.daemon.outage says it once.
 _REPEATING = "asyncpg.pool"

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from mail_proxy.store.store import open_database
+from tests.support import dovecot as dovecots
+from tests.support.dovecot import Dovecot, find_dovecot
 from tests.support.postgres import MISSING, PostgresServer, find_postgres
 
 DATABASE_FILE = "mail_service.db"
@@ -23,6 +25,16 @@ def postgres_server() -> Iterator[PostgresServer]:
     if server is None:
         pytest.skip(MISSING)
     with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dovecot() -> Iterator[Dovecot]:
+    """Serve IMAP for this session; without Dovecot, what needs it is skipped."""
+    program = find_dovecot()
+    if program is None:
+        pytest.skip(dovecots.MISSING)
+    with Dovecot(program) as server:
         yield server
 
 

@@ -287,6 +287,24 @@ class AccountList(Answer):
     accounts: list[AccountView]
 
 
+class LoginView(Part):
+    ok: bool
+    """Whether the login worked."""
+    error: str | None
+    """Why it did not."""
+    tls: TlsMode
+    """The protection of the connection."""
+    seconds: Annotated[float, Field(ge=0)]
+
+
+class Tested(Answer):
+    """The logins were tried."""
+
+    smtp: LoginView
+    imap: LoginView | None
+    """Null: the account has no `imap_host`."""
+
+
 class NoAuthView(Part):
     method: Literal["none"]
 

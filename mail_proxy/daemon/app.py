@@ -183,6 +183,7 @@ class _Followers:
         self.runtime.services.intake.reconfigure(config)
         self.runtime.services.removal.reconfigure(config)
         self.runtime.services.reports.reconfigure(config)
+        self.runtime.services.account_check.reconfigure(config)
         self.client.reconfigure(policy)
         self.gate.reconfigure(config)
         self.agent.reconfigure(

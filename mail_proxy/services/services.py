@@ -8,6 +8,7 @@ from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.encryption import Tracking
+from mail_proxy.services.account_check import AccountCheckService
 from mail_proxy.services.accounts import AccountsService
 from mail_proxy.services.authentication import AuthenticationService
 from mail_proxy.services.command_log import CommandLog
@@ -29,6 +30,7 @@ from mail_proxy.store import Store
 class Services:
     tenants: TenantsService
     accounts: AccountsService
+    account_check: AccountCheckService
     storages: StoragesService
     intake: IntakeService
     messages: MessagesService
@@ -60,6 +62,7 @@ class Services:
         return cls(
             tenants=TenantsService(store, clock, bell),
             accounts=AccountsService(store, clock, bell),
+            account_check=AccountCheckService(config),
             storages=StoragesService(store, clock),
             intake=IntakeService(
                 store,

@@ -12,6 +12,7 @@ from mail_proxy.clock import iso
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.commands import Command
 from mail_proxy.model.instance_settings import InstanceSettings
+from mail_proxy.model.logins import LoginTrial
 from mail_proxy.model.messages import Event, Message, Payload
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy.model.removal import Removal
@@ -19,6 +20,7 @@ from mail_proxy.model.reports import Untold
 from mail_proxy.model.storages import Storage
 from mail_proxy.model.suspensions import Suspension
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
+from mail_proxy.services.account_check import AccountCheck
 from mail_proxy.services.inputs import MASK
 from mail_proxy.services.payloads import shown
 from mail_proxy.services.reports import SyncStatus
@@ -76,6 +78,13 @@ def account_view(account: Account) -> View:
         "last_error": account.last_error,
         "created_at": iso(account.created_at),
         "updated_at": iso(account.updated_at),
+    }
+
+
+def check_view(check: AccountCheck) -> View:
+    return {
+        "smtp": _trial_view(check.smtp),
+        "imap": None if check.imap is None else _trial_view(check.imap),
     }
 
 
@@ -230,6 +239,15 @@ def command_view(command: Command) -> View:
 def seconds(moment: float | None) -> int | None:
     """Whole Unix seconds, as the API gives them."""
     return None if moment is None else int(moment)
+
+
+def _trial_view(trial: LoginTrial) -> View:
+    return {
+        "ok": trial.error is None,
+        "error": trial.error,
+        "tls": trial.tls,
+        "seconds": round(trial.seconds, 3),
+    }
 
 
 def _auth_view(auth: ClientAuth) -> Mapping[str, str | None]:

@@ -8,18 +8,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from functools import lru_cache
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TypeVar
 
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.model.accounts import Account, TlsMode
 from mail_proxy.net import ADDRESSES_TRIED, Resolver
 from mail_proxy.smtp.verdict import Broken, Failure, Phase, Trouble
-
-PEM_MARK = "-----BEGIN"
-MAX_CA_BYTES = 1024 * 1024
+from mail_proxy.tls import client_context
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
@@ -90,7 +86,7 @@ async def tls_context(account: Account) -> ssl.SSLContext | None:
     if account.effective_tls is TlsMode.NONE:
         return None
     try:
-        return await asyncio.to_thread(_context, account.tls_verify, account.tls_ca or None)
+        return await asyncio.to_thread(client_context, account.tls_verify, account.tls_ca or None)
     except ssl.SSLError as error:
         text = "tls_ca: it holds no certificate that can be read"
         raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, text)) from error
@@ -112,31 +108,3 @@ async def _addresses(account: Account, policy: AddressPolicy, resolve: Resolver,
             text = f"{account.host} is not a public address; GMP_ALLOWED_NETWORKS can permit private networks"
             raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, text))
     return addresses[:ADDRESSES_TRIED]
-
-
-def _context(verify: bool, authorities: str | None) -> ssl.SSLContext:
-    if authorities is not None and PEM_MARK not in authorities:
-        authorities = _read_authorities(Path(authorities))
-    if authorities is not None and PEM_MARK not in authorities:
-        raise ValueError("it holds no certificate that can be read")
-    return _cached_context(verify, authorities)
-
-
-def _read_authorities(path: Path) -> str:
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file")
-    with path.open("rb") as file:
-        content = file.read(MAX_CA_BYTES + 1)
-    if len(content) > MAX_CA_BYTES:
-        raise ValueError(f"{path} has more than {MAX_CA_BYTES} bytes")
-    return content.decode("ascii", "ignore")
-
-
-@lru_cache(maxsize=64)
-def _cached_context(verify: bool, authorities: str | None) -> ssl.SSLContext:
-    """Loading the system's authorities takes tens of milliseconds: once is enough."""
-    context = ssl.create_default_context(cadata=authorities)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -1,0 +1,35 @@
+"""A mailbox to be read, and what came of trying a login."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mail_proxy.model.accounts import TlsMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox:
+    """A folder of an IMAP server. With `ssl` the connection begins with TLS.
+
+    Without, it goes over to TLS where the server offers that, and stays in clear where it does not.
+    `by_tenant` tells that a tenant token, not the admin's, gave the address.
+    """
+
+    host: str
+    port: int = 993
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    folder: str = "INBOX"
+    ssl: bool = True
+    tls_verify: bool = True
+    tls_ca: str | None = None
+    by_tenant: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginTrial:
+    """How a login went: `error` is None when it worked, `tls` the protection that there was, or was to be."""
+
+    error: str | None
+    tls: TlsMode
+    seconds: float
