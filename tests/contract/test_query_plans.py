@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench.plans import explain, scans_history
 
-PURPOSES = ("intake", "replacing", "claim", "content", "settle", "taking over", "report")
+PURPOSES = ("intake", "replacing", "claim", "content", "settle", "taking over", "report", "reading", "lists")
 
 
 @pytest.mark.parametrize("purpose", PURPOSES)
@@ -29,6 +29,8 @@ def test_the_hot_path_reaches_its_rows_by_index(sqlite_url: str, purpose: str) -
         ("SEARCH messages USING INDEX messages_ready (lane=?)", False),
         ("SCAN m USING INDEX messages_leased", False),
         ("RECURSIVE STEP\n  SCAN ready", False),
+        ("SCAN tenants USING COVERING INDEX sqlite_autoindex_tenants_1", False),
+        ("SCAN t USING COVERING INDEX messages_by_status", True),
         ("Seq Scan on suspensions s", False),
     ],
 )
