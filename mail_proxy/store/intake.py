@@ -210,7 +210,8 @@ class Intake:
         known: dict[Key, Row] = {}
         for tenant_id in sorted(ids):
             if versions[tenant_id] is not None:
-                given = {"tenant_id": tenant_id, "ids": json.dumps(ids[tenant_id])}
+                # In one order, too: what is there is locked as it is read.
+                given = {"tenant_id": tenant_id, "ids": json.dumps(sorted(ids[tenant_id]))}
                 rows = yield Call(SQL["existing"], given)
                 known |= {(tenant_id, row["id"]): row for row in rows}
         return known

@@ -9,11 +9,12 @@ SELECT nextval(pg_get_serial_sequence('messages', 'seq')) AS seq FROM generate_s
 SELECT seq, id, status, is_unknown, recipients FROM messages
 WHERE tenant_id = :tenant_id AND id IN (SELECT value FROM json_each(:ids));
 
--- existing @postgres: which of these ids (a JSON list) the tenant has used, and what became of them
-SELECT seq, id, status, is_unknown, recipients FROM messages
-WHERE tenant_id = :tenant_id AND id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
-ORDER BY seq
-FOR UPDATE;
+-- existing @postgres: the same, put so that only the index of ids can serve: without statistics others look as good
+SELECT m.* FROM json_array_elements_text(CAST(:ids AS json)) AS given(id)
+CROSS JOIN LATERAL (
+    SELECT seq, id, status, is_unknown, recipients FROM messages
+    WHERE (messages.id, tenant_id) >= (given.id, :tenant_id) AND (messages.id, tenant_id) <= (given.id, :tenant_id)
+    FOR UPDATE) AS m;
 
 -- insert: a new message's state
 INSERT INTO messages (seq, pk, tenant_id, id, account_id, lane, status, priority, batch_code, recipients,
