@@ -119,7 +119,7 @@ ENDPOINTS = (
              query=ReportsQuery),
     Endpoint("POST", "/reports/replay", Level.TENANT, reports.replay, answer=responses.Replayed,
              query=TenantQuery, body=ReplayInput, statuses=(404,)),
-    Endpoint("GET", "/files/{token}", Level.PUBLIC, files.get_file),
+    Endpoint("GET", "/files/{token}", Level.PUBLIC, files.get_file, media_type="application/octet-stream"),
     Endpoint("GET", "/command-log", Level.ADMIN, command_log.list_commands,
              answer=responses.CommandList, query=CommandsQuery),
     Endpoint("GET", "/command-log/export", Level.ADMIN, command_log.export,

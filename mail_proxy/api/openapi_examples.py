@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from mail_proxy.api import responses, schemas
-from mail_proxy.services.inputs import AccountInput, TenantInput
+from mail_proxy.services.inputs import AccountInput, BounceInput, InstanceInput, TenantInput
+from mail_proxy.services.storage_inputs import StorageInput
 
 PATH_EXAMPLES: Mapping[str, str] = {
     "messages": "order-1",
@@ -107,6 +108,19 @@ _EVENT = {
     "event_data": None,
 }
 
+_BOUNCES: Mapping[str, object] = {
+    "bounce_enabled": True,
+    "bounce_imap_host": "imap.example.com",
+    "bounce_imap_port": 993,
+    "bounce_imap_user": "bounces@example.com",
+    "bounce_imap_password": "***",
+    "bounce_imap_folder": "INBOX",
+    "bounce_imap_ssl": True,
+    "bounce_poll_interval": 60,
+    "bounce_return_path": "bounces+{token}@example.com",
+    "bounce_after": "keep",
+}
+
 EXAMPLES: Mapping[type[BaseModel] | None, object] = {
     schemas.SubmissionInput: {
         "messages": [
@@ -120,8 +134,31 @@ EXAMPLES: Mapping[type[BaseModel] | None, object] = {
                 "metadata": {"order": 1},
                 "attachments": [{"filename": "invoice.txt", "storage_path": "base64:SW52b2ljZQ=="}],
             },
-            {"id": "order-2", "to": "nobody"},
+            {"id": "order-2", "to": "bob@example.net", "subject": "Your order", "body": "It waits for you."},
         ]
+    },
+    schemas.RetryInput: {"at": "2027-01-01T00:00:00Z"},
+    schemas.DeletionInput: {"ids": ["order-1", "order-2"]},
+    schemas.CleanupInput: {"older_than_seconds": 86400},
+    schemas.ReplayInput: {"since": "2026-01-01T00:00:00Z"},
+    StorageInput: {
+        "tenant_id": "acme",
+        "name": "files",
+        "protocol": "s3",
+        "config": {
+            "bucket": "acme-files",
+            "region": "eu-south-1",
+            "access_key_id": "AKIAEXAMPLE",
+            "secret_access_key": "what-only-you-know",
+        },
+    },
+    InstanceInput: {"name": "Mail of the shop"},
+    BounceInput: {
+        "bounce_enabled": True,
+        "bounce_imap_host": "imap.example.com",
+        "bounce_imap_user": "bounces@example.com",
+        "bounce_imap_password": "correct horse battery staple",
+        "bounce_return_path": "bounces+{token}@example.com",
     },
     schemas.ApiKeyInput: {"expires_at": "2027-01-01T00:00:00Z"},
     AccountInput: {
@@ -143,13 +180,7 @@ EXAMPLES: Mapping[type[BaseModel] | None, object] = {
     responses.Submitted: {
         "ok": True,
         "queued": 1,
-        "rejected": [
-            {
-                "id": "order-2",
-                "reason": "subject: is required",
-                "errors": [{"loc": ["subject"], "msg": "is required", "type": "missing"}],
-            }
-        ],
+        "rejected": [{"id": "order-2", "reason": "already sent"}],
     },
     responses.MessageAnswer: {"ok": True, **_MESSAGE},
     responses.MessageList: {"ok": True, "messages": [_MESSAGE], "next_cursor": None},
@@ -160,6 +191,98 @@ EXAMPLES: Mapping[type[BaseModel] | None, object] = {
     responses.TenantList: {"ok": True, "tenants": [_TENANT]},
     responses.TenantStored: {"ok": True, "api_key": "aMhCTkGAj7Wa_RG5lCfDC05J3385KGJuJZTwUJcgWuQ"},
     responses.ApiKey: {"ok": True, "api_key": "aMhCTkGAj7Wa_RG5lCfDC05J3385KGJuJZTwUJcgWuQ"},
+    responses.ReceiptList: {"ok": True, "receipts": []},
+    responses.SuspendedOrSwitched: {
+        "ok": True,
+        "tenant_id": "acme",
+        "batch_code": "spring",
+        "suspended_batches": ["spring"],
+        "pending_messages": 120,
+    },
+    responses.Removed: {
+        "ok": True,
+        "removed": ["order-1"],
+        "not_found": [],
+        "unauthorized": [],
+        "refused": [{"id": "order-2", "reason": "being sent"}],
+    },
+    responses.CleanedUp: {"ok": True, "removed": 42},
+    responses.Tested: {
+        "ok": True,
+        "smtp": {"ok": True, "error": None, "tls": "starttls", "seconds": 0.12},
+        "imap": None,
+    },
+    responses.StorageList: {
+        "ok": True,
+        "storages": [
+            {
+                "tenant_id": "acme",
+                "name": "files",
+                "protocol": "s3",
+                "config": {
+                    "bucket": "acme-files",
+                    "access_key_id": "AKIAEXAMPLE",
+                    "secret_access_key": "***",
+                },
+                "created_at": "2026-01-01T00:00:00Z",
+                "updated_at": "2026-01-01T00:00:00Z",
+            }
+        ],
+    },
+    responses.BounceAnswer: {"ok": True, **_BOUNCES},
+    responses.InstanceAnswer: {"ok": True, "name": "Mail of the shop", **_BOUNCES},
+    responses.ReportList: {
+        "ok": True,
+        "reports": [
+            {
+                "event_id": 8123,
+                "tenant_id": "acme",
+                "id": "order-1",
+                "pk": "0b8f2a52-7c6e-4a71-9a0c-4d5b3f1d2c11",
+                "account_id": "main",
+                "event": "sent",
+                "event_ts": 1767225601,
+                "state": "failing",
+            }
+        ],
+        "next_cursor": None,
+    },
+    responses.Replayed: {"ok": True, "replayed": 7},
+    responses.SyncList: {
+        "ok": True,
+        "sync_interval_seconds": 60.0,
+        "tenants": [
+            {
+                "id": "acme",
+                "name": "Acme Ltd",
+                "active": True,
+                "client_base_url": "https://shop.example.com",
+                "last_sync_ts": 1767225602,
+                "next_sync_due": None,
+                "in_dnd": False,
+                "pending_reports": 0,
+                "consecutive_failures": 0,
+                "last_error": None,
+            }
+        ],
+    },
+    responses.CommandList: {
+        "ok": True,
+        "commands": [
+            {
+                "command_id": 12,
+                "ts": 1767225600,
+                "endpoint": "DELETE /account/{id}",
+                "path": "/account/main?force=true",
+                "tenant_id": "acme",
+                "payload": None,
+                "status": 200,
+                "client": "192.0.2.7",
+            }
+        ],
+        "total": 1,
+    },
+    responses.Readiness: {"ok": True, "status": "ready"},
     responses.Health: {"ok": True, "status": "ok", "version": "1.0.0", "database": "ok"},
     responses.ServerStatus: {
         "ok": True,

@@ -21,6 +21,7 @@ from pydantic_core.core_schema import CoreSchema, list_schema
 
 from mail_proxy.clock import LAST_SECOND
 from mail_proxy.model.messages import END_OF_TIME, Status
+from mail_proxy.model.names import IDENTIFIER
 from mail_proxy.model.reports import ReportState
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.services.fields import (
@@ -32,10 +33,13 @@ from mail_proxy.services.fields import (
     Moment,
     PriorityLevel,
     not_too_many,
+    shape,
 )
 from mail_proxy.services.inputs import Input, MessageInput
 from mail_proxy.services.messages import MAX_PAGE
 from mail_proxy.services.reports import CURSOR
+
+_OR_ALL = rf"^(\*|{IDENTIFIER.pattern})$"
 
 
 def _number(value: object) -> object:
@@ -165,7 +169,7 @@ class ApiKeyInput(Input):
 class SuspensionQuery(Input):
     """What to hold back, or to let go on: a batch, all of a tenant, or (`*`, the admin's) all there is."""
 
-    tenant_id: Annotated[Identifier, WrapValidator(_or_all)] | None = None
+    tenant_id: Annotated[Identifier, WrapValidator(_or_all), shape(pattern=_OR_ALL)] | None = None
     batch_code: BatchCode | None = None
 
 
