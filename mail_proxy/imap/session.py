@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import imaplib
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from imapclient import IMAPClient
+from imapclient.exceptions import LoginError
 
 from mail_proxy.imap.failure import ImapFailed
 from mail_proxy.logging import one_line
@@ -29,6 +31,9 @@ MAX_WORDS = 500
 """Characters kept of a server's words."""
 
 _PLAIN = b"AUTH=PLAIN"
+
+_SHOWN_BYTES = re.compile(r":? ?\bb['\"].*", re.DOTALL)
+"""What imaplib shows of a strange answer, as Python writes bytes: a secret repeated there could hide."""
 
 
 class _Wire(imaplib.IMAP4):
@@ -220,5 +225,10 @@ def _is_abort(error: imaplib.IMAP4.error) -> bool:
 
 def _words(error: Exception) -> str:
     """One printable line, of bounded length."""
-    text = (isinstance(error, OSError) and error.strerror) or str(error)
-    return one_line(text[:MAX_WORDS])
+    if isinstance(error, OSError) and error.strerror:
+        return one_line(error.strerror)
+    origin = error.__context__ if isinstance(error, LoginError) else error
+    said = origin.args[0] if origin is not None and origin.args else ""
+    if isinstance(said, bytes):  # a server's own words
+        return one_line(said.decode("utf-8", "replace")[:MAX_WORDS])
+    return one_line(_SHOWN_BYTES.sub("", str(said))[:MAX_WORDS])

@@ -14,7 +14,7 @@ from mail_proxy.addresses import AddressPolicy
 from mail_proxy.imap import trial
 from mail_proxy.model.accounts import TlsMode
 from mail_proxy.model.logins import LoginTrial, Mailbox
-from mail_proxy.net import Resolver
+from mail_proxy.net import Resolver, resolve_by_system
 from tests.support.dovecot import HOST, PASSWORD, USER, Dovecot
 from tests.support.imap_server import DROP, HANG, ImapServer
 
@@ -33,7 +33,7 @@ async def try_login(
     allowed: Sequence[str] = (),
     step_wait: float = 5,
     wait: float = 10,
-    resolve: Resolver = trial.resolve_by_system,
+    resolve: Resolver = resolve_by_system,
 ) -> LoginTrial:
     policy = AddressPolicy.of(allowed)
     return await trial.try_login(mailbox, policy=policy, step_wait=step_wait, wait=wait, resolve=resolve)
@@ -138,13 +138,12 @@ async def test_all_steps_together_have_their_time(command: str, step: str) -> No
         await server.closed.wait()
 
 
-async def test_a_handshake_that_hangs_is_given_up() -> None:
+@pytest.mark.parametrize(("step_wait", "wait"), [(SOON, 10), (60, SOON)])
+async def test_a_handshake_that_hangs_is_given_up(step_wait: float, wait: float) -> None:
     async with ImapServer({"": HANG}).running() as server:
-        for waits in ({"step_wait": SOON}, {"step_wait": 60, "wait": SOON}):
-            found = await try_login(replace(of_script(server), ssl=True), **waits)
-            assert str(found.error).startswith("timed out")
-            await server.closed.wait()
-            server.closed.clear()
+        found = await try_login(replace(of_script(server), ssl=True), step_wait=step_wait, wait=wait)
+        assert str(found.error).startswith("timed out")
+        await server.closed.wait()
 
 
 @pytest.mark.parametrize(("command", "step"), STEPS)
@@ -162,10 +161,12 @@ async def test_a_server_that_hangs_up(command: str, step: str) -> None:
         {"": "\0\1\2"},
         {"": ""},
         {"CAPABILITY": "{tag} BAD what"},
-        {"CAPABILITY": "* CAPABILITY SOMETHING\r\n{tag} OK"},
+        {"CAPABILITY": "* CAPABILITY SOMETHING\r\n{tag} OK done"},
         {"CAPABILITY": "* CAPABILITY IMAP4rev1\r\nzz99 OK done"},
         {"LOGIN": "{tag} NO \x1b[31m no"},
         {"LOGIN": "+ go on"},
+        {"LOGIN": "nonsense p4ss"},
+        {"LOGIN": "zz99 OK p4ss"},
         {"LOGIN": "* X {{" + "9" * 5000 + "}}"},
         {"EXAMINE": "* 0 EXISTS ((((\r\n* FLAGS (\r\n{tag} OK [UIDVALIDITY x] opened"},
     ],
@@ -195,18 +196,29 @@ async def test_what_a_server_says_is_bounded(answers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "answers",
+    ("answers", "reason"),
     [
-        {"CAPABILITY": "* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n{tag} OK"},
-        {"": "* PREAUTH welcome, ann"},
-        {"CAPABILITY": "* CAPABILITY IMAP4rev1 STARTTLS\r\n{tag} OK", "STARTTLS": "{tag} NO not now"},
+        pytest.param(
+            {"CAPABILITY": "* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n{tag} OK done"},
+            "the server offers no login",
+            id="disabled",
+        ),
+        pytest.param({"": "* PREAUTH welcome, ann"}, "refused (the login)", id="preauth"),
+        pytest.param(
+            {
+                "CAPABILITY": "* CAPABILITY IMAP4rev1 STARTTLS\r\n{tag} OK done",
+                "STARTTLS": "{tag} NO not now",
+            },
+            "refused (STARTTLS)",
+            id="starttls refused",
+        ),
     ],
-    ids=["disabled", "preauth", "starttls refused"],
 )
-async def test_a_password_is_not_said_to_who_does_not_want_it(answers: dict[str, str]) -> None:
+async def test_a_password_is_not_said_to_who_does_not_want_it(answers: dict[str, str], reason: str) -> None:
     async with ImapServer(answers).running() as server:
         found = await try_login(of_script(server))
-    assert found.error
+    assert str(found.error).startswith(reason)
+    assert server.lines
     assert not any("p4ss" in line for line in server.lines)
 
 
