@@ -7,7 +7,7 @@ from mail_proxy.clock import Clock
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.model.suspensions import Suspension
 from mail_proxy.store import Store
-from mail_proxy.store.suspensions import Marking
+from mail_proxy.store.suspensions import Marking, MarkingKey
 
 PATIENCE = 5.0
 """Seconds after which what is left to mark is left to the next look, by whatever node."""
@@ -20,11 +20,12 @@ class SuspensionsService:
         self._store = store
         self._clock = clock
         self._bell = bell
+        self._begun: dict[MarkingKey, Marking] = {}  # how far what is marked in several looks has come
 
     async def suspend(self, tenant_id: str, batch_code: str | None = None) -> Suspension:
         """Hold back what has not been sent, on every node, until it is activated; raise `NotFound`."""
         await self._store.suspensions.suspend(tenant_id, batch_code or EVERYTHING, self._clock.now())
-        await self._mark()
+        await self._mark(tenant_id)
         return await self._seen(tenant_id, batch_code)
 
     async def activate(self, tenant_id: str, batch_code: str | None = None) -> Suspension:
@@ -33,7 +34,7 @@ class SuspensionsService:
         Raises `NotFound`, and `Conflict` for a single batch while everything is suspended.
         """
         await self._store.suspensions.activate(tenant_id, batch_code or EVERYTHING)
-        await self._mark()
+        await self._mark(tenant_id)
         await self._bell.ring()
         return await self._seen(tenant_id, batch_code)
 
@@ -42,15 +43,21 @@ class SuspensionsService:
         if await self._mark():
             await self._bell.ring()
 
-    async def _mark(self) -> int:
-        """Let the flags of messages follow what is suspended; return how many were changed."""
+    async def _mark(self, tenant_id: str | None = None) -> bool:
+        """Let the flags of messages follow what is suspended, tenants in turn; return whether any changed."""
         until = self._clock.now() + PATIENCE
-        return sum([await self._follow(each, until) for each in await self._store.suspensions.markings()])
-
-    async def _follow(self, marking: Marking, until: float) -> int:
-        while marking.status is not None and self._clock.now() < until:
-            marking = await self._store.suspensions.mark(marking, self._clock.now())
-        return marking.changed
+        found = await self._store.suspensions.markings()
+        self._begun = {each.key: self._begun.get(each.key, each) for each in found}
+        left = [each for each in self._begun.values() if tenant_id in (None, each.tenant_id)]
+        has_changed = False
+        while left and self._clock.now() < until:
+            marked = [await self._store.suspensions.mark(each, self._clock.now()) for each in left]
+            has_changed = has_changed or any(each.changed for each in marked)
+            for each in left:
+                self._begun.pop(each.key, None)
+            left = [each for each in marked if each.status is not None]
+            self._begun |= {each.key: each for each in left}
+        return has_changed
 
     async def _seen(self, tenant_id: str, batch_code: str | None) -> Suspension:
         found = await self._store.suspensions.of(tenant_id, batch_code)

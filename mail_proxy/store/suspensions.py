@@ -38,12 +38,15 @@ class Suspended:
     waiting: int
 
 
+MarkingKey = tuple[str, str, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marking:
     """Messages whose flags are to be gone over, and how far that has come: all before this place are right.
 
     `status` is None when there is nothing left. What is deferred comes first: it may become pending
-    meanwhile, and nothing goes the other way without its flag being set.
+    meanwhile, and nothing goes the other way without its flag being set. `changed` counts the last step.
     """
 
     tenant_id: str
@@ -54,6 +57,11 @@ class Marking:
     created_at: float = 0.0
     seq: int = 0
     changed: int = 0
+
+    @property
+    def key(self) -> MarkingKey:
+        """What tells one change of a tenant's suspensions from all others."""
+        return self.tenant_id, self.batch_code, self.version
 
 
 class Suspensions:
@@ -141,7 +149,7 @@ class Suspensions:
         rows = yield from self._next(marking)
         changed = yield from self._set(rows, 1, now)
         changed += yield from self._set(rows, 0, now)
-        marking = replace(marking, changed=marking.changed + changed)
+        marking = replace(marking, changed=changed)
         if len(rows) == CHUNK:
             last = rows[-1]
             return replace(

@@ -19,6 +19,14 @@ class HastyClock(ManualClock):
         return super().now()
 
 
+class QuickClock(ManualClock):
+    """Time for one step in each look."""
+
+    def now(self) -> float:
+        self.advance(PATIENCE * 0.4)
+        return super().now()
+
+
 @pytest.fixture
 async def desk(database_url: str) -> AsyncIterator[Desk]:
     async with open_desk(database_url) as opened:
@@ -57,3 +65,21 @@ async def test_a_look_that_lets_something_go_on_rings(desk: Desk) -> None:
     desk.bell.rings.clear()
     await desk.services.suspensions.catch_up()
     assert desk.bell.rings == [False]
+
+
+async def test_a_tenants_request_does_not_wait_for_what_another_has_to_mark(desk: Desk) -> None:
+    await desk.services.tenants.create({"id": "beta"})
+    await desk.runtime.store.suspensions.suspend("acme", "*", desk.clock.now())
+    await desk.services.suspensions.suspend("beta")
+    assert [each.tenant_id for each in await desk.runtime.store.suspensions.markings()] == ["acme"]
+
+
+async def test_a_look_goes_on_where_the_last_one_ended(desk: Desk) -> None:
+    """Or it would never come to an end with more than it can go over at once."""
+    await desk.submit(message())
+    service = SuspensionsService(desk.runtime.store, QuickClock(desk.clock.now()), desk.bell)
+    await service.suspend("acme")
+    assert await told(desk) == ["queued"]
+    await service.catch_up()
+    assert await told(desk) == ["queued", "suspended"]
+    assert await desk.runtime.store.suspensions.markings() == []
