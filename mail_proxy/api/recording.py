@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
@@ -21,7 +20,6 @@ from mail_proxy.api.auth import check_level
 from mail_proxy.api.errors import answer_to
 from mail_proxy.api.requests import ApiRequest, Node
 from mail_proxy.errors import DatabaseError, MailProxyError
-from mail_proxy.model.commands import Command
 from mail_proxy.model.names import is_identifier
 from mail_proxy.services.authentication import Principal
 from mail_proxy.services.command_log import Record
@@ -40,14 +38,13 @@ MAX_PATH = 4000
 def new_record(http: Request, path: str, endpoint: Endpoint, principal: Principal, node: Node) -> Record:
     """Return what is known of a request before its body is; `path` is as it came over the wire."""
     query = http.scope["query_string"].decode("latin-1")
-    command = Command(
+    return Record(
         ts=node.runtime.clock.now(),
         endpoint=endpoint.name,
         path=(f"{path}?{_without_secrets(query)}" if query else path)[:MAX_PATH],
         tenant_id=principal.tenant_id,
         client=node.gate.client_address(http),
     )
-    return Record(command)
 
 
 async def recorded(request: ApiRequest, record: Record) -> Response:
@@ -89,22 +86,22 @@ async def _finish(request: ApiRequest, record: Record, status: int) -> None:
     try:
         if not record.is_written:
             await _describe(request, record)
-            record.command = replace(record.command, status=status)
+            record.status = status
             await request.services.command_log.write(record)
-        elif record.command.command_id:
+        elif record.command_id:
             await request.services.command_log.complete(record, status)
     except Exception as error:  # noqa: BLE001 - see above
-        logger.warning("the command log lacks the answer %d to %s: %s", status, record.command.path, error)
+        logger.warning("the command log lacks the answer %d to %s: %s", status, record.path, error)
 
 
 async def _describe(request: ApiRequest, record: Record) -> None:
     """Add what only the body tells, in a thread: it may be large."""
     body = record.body or {}
-    tenant_id = record.command.tenant_id or _tenant_named(request, body)
+    tenant_id = record.tenant_id or _tenant_named(request, body)
     payload = (
         await asyncio.to_thread(payload_of, body, is_one_tenants=tenant_id is not None) if body else None
     )
-    record.command = replace(record.command, tenant_id=tenant_id, payload=payload)
+    record.tenant_id, record.payload = tenant_id, payload
 
 
 def _tenant_named(request: ApiRequest, body: Mapping[str, object]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mail_proxy.model.commands import Command, CommandFilter
 from mail_proxy.services.redaction import submission_payload
@@ -18,27 +18,47 @@ METHODS = ("POST", "PUT", "DELETE")
 
 @dataclass(slots=True)
 class Record:
-    """A request on its way into the log, and its body as parsed. Whoever writes it there says so."""
+    """A request on its way into the log, and its body as parsed; see `Command`.
 
-    command: Command
+    Whoever writes it there says so (`is_written`).
+    """
+
+    ts: float
+    endpoint: str
+    path: str
+    tenant_id: str | None
+    client: str | None
+    payload: str | None = None
+    status: int | None = None
+    command_id: int = 0
     body: dict[str, object] | None = None
     is_written: bool = False
 
     def about(self, tenant_id: str) -> None:
-        """Note which tenant it turns out to be about."""
-        self.command = replace(self.command, tenant_id=tenant_id)
+        """Note which tenant it is about."""
+        self.tenant_id = tenant_id
 
     def submission(
         self, entries: Sequence[object], default_priority: int | None, tenants: Collection[str]
     ) -> Command:
         """Return the command as it is written with the messages that it queues, those of these tenants."""
-        [tenant_id, *others] = tenants
-        is_one_tenants = not others and all(_may_be_of(tenant_id, entry) for entry in entries)
-        return replace(
-            self.command,
-            tenant_id=tenant_id if is_one_tenants else self.command.tenant_id,
-            payload=submission_payload(entries, default_priority, is_one_tenants=is_one_tenants),
-            status=200,
+        is_one_tenants = len(tenants) == 1
+        if is_one_tenants:
+            self.tenant_id = next(iter(tenants))
+        self.payload = submission_payload(entries, default_priority, is_one_tenants=is_one_tenants)
+        self.status = 200
+        return self.command()
+
+    def command(self) -> Command:
+        """Return what is written."""
+        return Command(
+            ts=self.ts,
+            endpoint=self.endpoint,
+            path=self.path,
+            tenant_id=self.tenant_id,
+            payload=self.payload,
+            status=self.status,
+            client=self.client,
         )
 
 
@@ -48,13 +68,12 @@ class CommandLog:
 
     async def write(self, record: Record) -> None:
         """Put a request into the log, which has its status if it is answered already."""
-        command_id = await self._commands.add(record.command)
-        record.command = replace(record.command, command_id=command_id)
+        record.command_id = await self._commands.add(record.command())
         record.is_written = True
 
     async def complete(self, record: Record, status: int) -> None:
         """Add to a request in the log how it was answered, and about which tenant it was."""
-        await self._commands.complete(record.command.command_id, status, record.command.tenant_id)
+        await self._commands.complete(record.command_id, status, record.tenant_id)
 
     async def count(self, which: CommandFilter) -> int:
         return await self._commands.count(which)

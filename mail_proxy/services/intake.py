@@ -98,7 +98,10 @@ class IntakeService:
                 directory = now  # an account may have come since
                 continue
             versions = {each.tenant_id: directory.tenants[each.tenant_id].version for each in accepted}
-            command = record.submission(entries, default_priority, versions) if record and accepted else None
+            command = None
+            if record and accepted:
+                concerned = versions.keys() | _named_in(entries) if rejected else versions.keys()
+                command = record.submission(entries, default_priority, concerned)
             try:
                 outcomes = await self._stored(accepted, versions, command)
             except Outdated:
@@ -155,6 +158,12 @@ class IntakeService:
         for account_id in loose:
             names.update(await self._store.accounts.owners(account_id))
         return set(filter(is_identifier, names))
+
+
+def _named_in(entries: Sequence[object]) -> set[str]:
+    """The tenants that messages say they are of."""
+    named = (entry.get("tenant_id") for entry in entries if isinstance(entry, Mapping))
+    return {name for name in named if isinstance(name, str)}
 
 
 async def _judged(judge: Judge, entries: Sequence[object]) -> tuple[list[NewMessage], list[Rejection]]:

@@ -5,9 +5,10 @@ Bodies are arbitrary JSON here: what is logged may have been refused.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
+
+from pydantic_core import to_json
 
 from mail_proxy.services.inputs import MASK
 
@@ -34,8 +35,6 @@ _KEPT = _OF_NOBODY | {
 
 _WORD = re.compile(r"\S+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def payload_of(body: Mapping[str, object], *, is_one_tenants: bool = True) -> str:
@@ -138,8 +137,8 @@ def _word(word: str) -> str:
 
 
 def _bounded(kept: Mapping[str, object]) -> str:
-    text = _ENCODER.encode(kept)
-    return text if len(text) <= MAX_PAYLOAD else _ENCODER.encode(_summary(kept))
+    text = to_json(kept)
+    return (text if len(text) <= MAX_PAYLOAD else to_json(_summary(kept))).decode()
 
 
 def _summary(kept: Mapping[str, object]) -> Mapping[str, object]:

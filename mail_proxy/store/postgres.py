@@ -135,7 +135,7 @@ class PostgresDatabase:
             self._pool.terminate()
 
 
-async def _prepare(connection: PoolConnectionProxy[asyncpg.Record]) -> None:
+async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Let every statement find its rows by an index.
 
     Without statistics, as in a new database, the planner takes tables for small and reads them through; for
@@ -145,7 +145,7 @@ async def _prepare(connection: PoolConnectionProxy[asyncpg.Record]) -> None:
     await connection.execute("SET enable_seqscan = off; SET jit = off")
 
 
-async def _leave_as_it_is(connection: PoolConnectionProxy[asyncpg.Record]) -> None:
+async def _leave_as_it_is(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Spare a connection that goes back to the pool its reset, a round trip: nothing here changes it."""
 
 
