@@ -186,6 +186,7 @@ class SqliteDatabase:
                     job.error = error
             for job in group:
                 job.resolve()
+            del group, job  # what they hold is not to be kept until others come
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
