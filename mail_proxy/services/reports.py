@@ -13,8 +13,6 @@ from mail_proxy.model.names import IDENTIFIER
 from mail_proxy.model.reports import ReportState, SyncState, Untold, UntoldPlace
 from mail_proxy.store import Store
 
-MAX_PAGE = 10_000
-
 CURSOR = rf"^({IDENTIFIER.pattern}):(0|[1-9][0-9]{{0,17}})$"
 """A tenant, and the number of one of its events."""
 
