@@ -186,7 +186,8 @@ class SqliteDatabase:
                     job.error = error
             for job in group:
                 job.resolve()
-            del group, job  # what they hold is not to be kept until others come
+            group.clear()  # the thread remembers it until others come, but not what they hold
+            del job
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
