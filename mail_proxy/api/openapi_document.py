@@ -180,9 +180,8 @@ class _Operation:
         media: Json = {"schema": {} if model is None else reference(model.__name__)}
         if model in EXAMPLES:
             media["example"] = EXAMPLES[model]
-        description = (model.__doc__ or "").strip() if model is not None else ""
         told: Json = {
-            "description": description or "What was asked for.",
+            "description": " ".join(((model and model.__doc__) or "What was asked for.").split()),
             "content": {self._endpoint.media_type: media},
         }
         links = {

@@ -20,7 +20,7 @@ from mail_proxy.api.app import ENDPOINTS
 from tests.support.api import Json
 from tests.support.server import REPOSITORY, Server
 
-CONFIGURATION = Path("tests/support/schemathesis.toml")
+CONFIGURATION = REPOSITORY / "tests" / "support" / "schemathesis.toml"
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 NO_THROTTLE = {"GMP_AUTH_FAILURE_LIMIT": "0"}
 """Wrong tokens by the hundred are to get 401 here; that they get 429 is tested in test_api_throttle.py."""
@@ -64,7 +64,7 @@ def database(request: pytest.FixtureRequest) -> str | None:
 )
 def test_schemathesis_finds_nothing_on_either_level(scene: Scene, level: str, tmp_path: Path) -> None:
     token = scene.server.token if level == "admin" else scene.key
-    output, report = run_schemathesis(scene.server.url, token, tmp_path / "report.json")
+    output, report = run_schemathesis(scene.server.url, token, tmp_path)
     assert report["failures"] == [], output
     assert report["exit_code"] == 0, output
     assert report["operations"]["tested"] == len(ENDPOINTS) - 1  # not the description, which it has loaded
@@ -72,15 +72,16 @@ def test_schemathesis_finds_nothing_on_either_level(scene: Scene, level: str, tm
     assert "unexpected error" not in scene.server.log
 
 
-def run_schemathesis(url: str, token: str, report: Path) -> tuple[str, Json]:
+def run_schemathesis(url: str, token: str, directory: Path) -> tuple[str, Json]:
     """Run all its phases; what it printed, and its report."""
+    report = directory / "report.json"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"),
             *(f"{url}/openapi.json", "--header", f"X-API-Token: {token}", "--no-color"),
             *("--phases", ",".join(PHASES), "--report", "json", "--report-json-path", str(report)),
         ],
-        cwd=REPOSITORY,
+        cwd=directory,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
