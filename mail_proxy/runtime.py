@@ -61,7 +61,9 @@ async def open_services(
     async with open_database(target, where) as database:
         await database.migrate()
         neighbours = DatabaseBell(database.notify, secrets.token_hex(8))
-        bell = Chime(bell or SilentBell(), neighbours)
+        bell = bell or SilentBell()
+        if database.dialect == "postgres":  # there is one server to a SQLite file
+            bell = Chime(bell, neighbours)
         settings = Settings(database)
         vault = await _vault(settings, database, instance, environ, where)
         store = Store.over(database, vault)

@@ -8,10 +8,12 @@ from enum import StrEnum
 from starlette.requests import Request
 
 from mail_proxy.api.gate import Gate
+from mail_proxy.api.headers import field
 from mail_proxy.errors import Fault, Forbidden, InvalidInput, Unauthorized
 from mail_proxy.services.authentication import Principal
 
 HEADER = "X-API-Token"
+_FIELD = HEADER.lower().encode()
 
 NOBODY = Principal("")
 """Who asks at a public endpoint: not the admin, and of no tenant, for none has the empty id."""
@@ -37,7 +39,7 @@ async def principal_of(
     """
     if level is Level.PUBLIC:
         return NOBODY
-    token = request.headers.get(HEADER)
+    token = field(request.scope, _FIELD)
     if not token:
         raise Unauthorized(f"a token is required in {HEADER}")
     try:

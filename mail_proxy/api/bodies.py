@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from mail_proxy.api.headers import field
 
 SMALL = 64 * 1024
 """Bytes up to which a body does not count."""
@@ -106,9 +108,9 @@ class Budget:
             self._serve()
 
 
-def is_small(headers: Headers) -> bool:
+def is_small(scope: Scope) -> bool:
     """Tell whether a request says that its body is one that does not count."""
-    declared = headers.get("content-length", "")
+    declared = field(scope, b"content-length") or ""
     return declared.isdecimal() and len(declared) <= len(str(SMALL)) and int(declared) <= SMALL
 
 

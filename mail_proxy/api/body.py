@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NoReturn
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Scope
 
 from mail_proxy.api.bodies import SMALL, Lease
+from mail_proxy.api.headers import field
 from mail_proxy.errors import MAX_FAULTS, Fault, InvalidInput, TooLarge
 
 MAX_DEPTH = 32
@@ -51,7 +52,7 @@ async def read_body(request: Request, limit: int, lease: Lease) -> bytearray:
     Raises `TooLarge`, ClientDisconnect, HTTPException 408 when it does not arrive in time, or 503 when
     `lease` gets no memory for it.
     """
-    declared = request.headers.get("content-length", "")
+    declared = field(request.scope, b"content-length") or ""
     length = int(declared[:20]) if declared.isdecimal() else 0
     if length > limit:
         raise _too_large(limit)
@@ -87,7 +88,7 @@ async def read_object(
     data = await read_body(request, limit, lease)
     if not data and optional:
         return {}
-    _check_type(request.headers)
+    _check_type(request.scope)
     if len(data) < LARGE:
         return parse_object(data)
     await lease.begin_work()
@@ -125,11 +126,12 @@ def parse_object(data: bytes | bytearray) -> dict[str, object]:
     return value
 
 
-def _check_type(headers: Headers) -> None:
-    given = headers.get("content-type", "application/json")
-    if given != "application/json" and not _JSON_TYPE.fullmatch(given.strip()):
+def _check_type(scope: Scope) -> None:
+    given = field(scope, b"content-type")
+    if given not in (None, "application/json") and not _JSON_TYPE.fullmatch((given or "").strip()):
         raise HTTPException(415, "the body must be application/json in UTF-8")
-    if headers.get("content-encoding", "identity").lower() != "identity":
+    encoding = field(scope, b"content-encoding")
+    if encoding is not None and encoding.lower() != "identity":
         raise HTTPException(415, "the body must not be compressed")
 
 

@@ -31,24 +31,28 @@ def client_address(request: Request, trusted: Networks) -> str | None:
     That is the peer's, or when the peer is `trusted` the right-most address in X-Forwarded-For that is not:
     what stands left of it was written by somebody unknown. What is no address ends the search.
     """
-    peer = _address_of(request.client.host) if request.client else None
-    if peer is None:
+    if request.client is None:
         return None
     if not trusted:
-        return _text(peer)
+        return _canonical(request.client.host)
+    peer = _address_of(request.client.host)
+    if peer is None:
+        return None
     entries = ",".join(request.headers.getlist(FORWARDED)).rsplit(",", MAX_HOPS)
     while entries and any(peer in network for network in trusted):
         before = _address_of(entries.pop().strip())
         if before is None:
             break
         peer = before
-    return _text(peer)
-
-
-_text = lru_cache(maxsize=1024)(str)
+    return str(peer)
 
 
 @lru_cache(maxsize=1024)
+def _canonical(text: str) -> str | None:
+    address = _address_of(text)
+    return None if address is None else str(address)
+
+
 def _address_of(text: str) -> Address | None:
     """Read an address with or without a port; an IPv4 address in the form of IPv6 is that IPv4 address."""
     match = _WITH_PORT.fullmatch(text)

@@ -113,7 +113,7 @@ class Resource:
             allowed = ", ".join(sorted(self._endpoints))
             raise HTTPException(405, f"use one of {allowed} here", {"Allow": allowed})
         tokens = self._node.runtime.services.authentication
-        may_recall = endpoint.records_itself and is_small(request.headers)
+        may_recall = endpoint.records_itself and is_small(request.scope)
         identify = tokens.recall if may_recall else tokens.identify
         principal = await principal_of(endpoint.level, request, identify, self._node.gate)
         with self._node.gate.bodies.lease(principal.tenant_id) as lease:

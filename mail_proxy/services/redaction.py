@@ -76,7 +76,11 @@ def _message(entry: object, *, is_one_tenants: bool) -> object:
     if not isinstance(entry, dict):
         return MASK
     names = _KEPT if is_one_tenants else _OF_NOBODY
-    kept = {name: _plain(value) for name, value in entry.items() if name in names}
+    kept = {
+        name: value if type(value) is str and "://" not in value else _plain(value)  # most are
+        for name, value in entry.items()
+        if name in names
+    }
     if is_one_tenants and (attachments := entry.get("attachments")):
         kept["attachments"] = _file_names(attachments)
     return kept
