@@ -14,7 +14,8 @@ from mail_proxy.model.messages import EventType, RecipientStatus, Status
 from mail_proxy.model.removal import Kept
 from mail_proxy.model.reports import ReportState
 from mail_proxy.model.storages import StorageProtocol
-from mail_proxy.services.inputs import AccountInput, InstanceInput, MessageInput, TenantInput
+from mail_proxy.services.inputs import AccountInput, InstanceInput, TenantInput
+from mail_proxy.services.message_inputs import MessageInput
 
 Seconds = Annotated[int, Field(ge=0)]
 Masked = Literal["***"]

@@ -35,7 +35,8 @@ from mail_proxy.services.fields import (
     not_too_many,
     shape,
 )
-from mail_proxy.services.inputs import Input, MessageInput
+from mail_proxy.services.inputs import Input
+from mail_proxy.services.message_inputs import MessageInput
 from mail_proxy.services.messages import MAX_PAGE
 from mail_proxy.services.reports import CURSOR
 

@@ -17,14 +17,13 @@ from mail_proxy.model.standing import Sender, Standing
 from mail_proxy.services.addresses import bare_address, domain_of
 from mail_proxy.services.fields import message_id
 from mail_proxy.services.identifiers import new_pk
-from mail_proxy.services.inputs import (
+from mail_proxy.services.inputs import examined, missing
+from mail_proxy.services.message_inputs import (
     RECIPIENT_FIELDS,
     EnvelopeInput,
     MessageInput,
     doubled,
-    examined,
     is_plain,
-    missing,
     unknown_names,
     unused_names,
 )

@@ -8,7 +8,7 @@ import json
 from pydantic_core import to_json
 
 from mail_proxy.model.messages import Attachment, Draft, Payload, PayloadKind
-from mail_proxy.services.inputs import AttachmentInput, MessageInput
+from mail_proxy.services.message_inputs import AttachmentInput, MessageInput
 
 
 def stored_fields(given: MessageInput, sender: str) -> bytes:

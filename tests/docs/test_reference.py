@@ -15,7 +15,8 @@ from mail_proxy.api.routing import Endpoint
 from mail_proxy.api.schemas import MessagesQuery
 from mail_proxy.config import describe_settings
 from mail_proxy.instance import Instance
-from mail_proxy.services.inputs import AccountInput, AttachmentInput, MessageInput, TenantInput
+from mail_proxy.services.inputs import AccountInput, TenantInput
+from mail_proxy.services.message_inputs import AttachmentInput, MessageInput
 from mail_proxy.settings import Setting
 from mail_proxy_cli import registry
 from mail_proxy_cli.errors import EXIT_CODES

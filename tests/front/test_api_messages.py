@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mail_proxy.services.inputs import MessageInput
+from mail_proxy.services.message_inputs import MessageInput
 from mail_proxy.services.messages import HANDFUL, HANDFUL_BYTES
 from tests.support.api import ADMIN, STRANGE, Api, Json, message, open_api
 
