@@ -60,3 +60,16 @@ def test_the_services_take_their_settings_anew(server: Server) -> None:
     (server.directory / "config.toml").write_text("max_enqueue_batch = 1\n")
     server.send_signal(signal.SIGHUP)
     until(lambda: client.request("POST", "/commands/add-messages", two)[0] == 413)
+
+
+def test_the_retention_is_taken_anew(server: Server) -> None:
+    """By cleaning up on demand, too."""
+    client = server.client()
+    client.post("/account", {"id": "main", "host": "sandbox"})
+    mail = {"id": "a", "from": "shop@example.org", "to": ["ann@example.net"], "subject": "s", "body": "b"}
+    client.post("/commands/add-messages", {"messages": [mail]})
+    until(lambda: client.get("/messages/a")["status"] == "sent")
+    assert client.post("/commands/cleanup-messages")["removed"] == 0
+    (server.directory / "config.toml").write_text("delivery_report_retention_seconds = 0.01\n")
+    server.send_signal(signal.SIGHUP)
+    until(lambda: client.post("/commands/cleanup-messages")["removed"] == 1)
