@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from pydantic_core import PydanticSerializationError, to_json
 from starlette.responses import Response
 
 JSON = "application/json"
@@ -14,7 +15,10 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 def encoded(value: object) -> bytes:
     """Encode as JSON; a lone surrogate, which UTF-8 cannot hold, is escaped instead of failing."""
-    return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
+    try:
+        return to_json(value)
+    except PydanticSerializationError:
+        return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
 
 
 def ok(fields: Mapping[str, object] | None = None, /, **more: object) -> Response:

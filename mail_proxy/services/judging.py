@@ -141,7 +141,9 @@ class Judge:
 
     def _new(self, given: MessageInput, account: Sender, content: _Content) -> NewMessage:
         pk = new_pk()
-        own_id = f"<{self.tracking.id_for(pk)}@{_ascii_domain(content.sender)}>"
+        message_id = content.message_id
+        if message_id is None:
+            message_id = f"<{self.tracking.id_for(pk)}@{_ascii_domain(content.sender)}>"
         return NewMessage(
             pk=pk,
             tenant_id=account.tenant_id,
@@ -152,7 +154,7 @@ class Judge:
             payload=content.payload,
             recipients=content.recipients,
             envelope_from=content.return_path,
-            message_id=content.message_id or own_id,
+            message_id=message_id,
             priority=self.default_priority if given.priority is None else given.priority,
             batch_code=given.batch_code,
             deferred_ts=given.deferred_ts,
