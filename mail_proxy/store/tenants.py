@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from mail_proxy.store.database import Call, Database, Row, Work
 from mail_proxy.store.queries import load
 
 SQL = load("tenants")
+
+VERSION_BITS = 62
+"""Of the version that a tenant begins with; the changes of a long life fit above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,8 @@ class Tenants:
 
     def _add(self, tenant: Tenant, api_key_hash: str | None, now: float) -> Work[Tenant]:
         params = shape.tenant_params(tenant, self._vault) | {"api_key_hash": api_key_hash, "now": now}
-        rows = yield Call(SQL["insert"], params)
+        # Not from 0: what is remembered of an earlier tenant of this id must never fit this one.
+        rows = yield Call(SQL["insert"], params | {"version": secrets.randbits(VERSION_BITS)})
         if not rows:
             raise Conflict(f"tenant '{tenant.id}' exists already")
         return (yield from self._get(tenant.id))

@@ -114,14 +114,17 @@ async def test_a_tenant_that_is_not_there(bench: Bench) -> None:
 
 async def test_a_key_leads_to_its_holder(bench: Bench) -> None:
     """With what decides whether it is valid."""
-    await bench.store.tenants.add(FULL, "hash-1", NOW)
+await bench.store.tenants.add(FULL, "hash-1", NOW)
+    full, acme = [await bench.store.tenants.standing(each) for each in ("full", "acme")]
+    assert full is not None
+    assert acme is not None
     await bench.store.tenants.set_key("acme", "hash-2", NOW + 60, NOW)
 
     assert await bench.store.tenants.by_key("hash-1") == KeyHolder(
-        "full", active=False, version=0, expires_at=None
+        "full", active=False, version=full.version, expires_at=None
     )
     assert await bench.store.tenants.by_key("hash-2") == KeyHolder(
-        "acme", active=True, version=2, expires_at=NOW + 60
+        "acme", active=True, version=acme.version + 1, expires_at=NOW + 60
     )
     assert await bench.store.tenants.by_key("hash-3") is None
 

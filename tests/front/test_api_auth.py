@@ -110,6 +110,18 @@ async def test_a_revoked_key_is_dead_at_once(api: Api) -> None:
     assert (await api.get("/status", token=key)).status == 401
 
 
+async def test_what_is_remembered_of_a_tenant_ends_with_it(api: Api) -> None:
+    """A tenant made anew under the same name, by the same steps, shares nothing with the one before."""
+    old = await api.add_tenant("acme", "main")
+    assert (await api.submit(message("before"), token=old)).status == 200
+    await api.delete("/tenant/acme")
+    new = await api.add_tenant("acme", "other")
+    assert (await api.submit(message("after"), token=old)).status == 401
+    refused = await api.submit(message("after", tenant_id="acme", account_id="main"))
+    assert refused.status == 400, refused.text
+    assert (await api.get("/messages", token=new)).body["messages"] == []
+
+
 async def test_keys_are_kept_as_their_hash_only(api: Api) -> None:
     """Neither the key nor its hash opens anything but through the key itself."""
     key = await api.add_tenant("acme")

@@ -28,10 +28,10 @@ SELECT id FROM tenants WHERE id = :id FOR NO KEY UPDATE;
 -- insert: a new tenant
 INSERT INTO tenants (id, name, client_base_url, client_sync_path, client_attachment_path, enc_client_auth,
     rate_hourly, rate_daily, large_file_config, enc_webhook_secret, report_nulls, active, by_tenant,
-    api_key_hash, api_key_expires_at, created_at, updated_at)
+    api_key_hash, api_key_expires_at, version, created_at, updated_at)
 VALUES (:id, :name, :client_base_url, :client_sync_path, :client_attachment_path, :enc_client_auth,
     :rate_hourly, :rate_daily, :large_file_config, :enc_webhook_secret, :report_nulls, :active, :by_tenant,
-    :api_key_hash, :api_key_expires_at, :now, :now)
+    :api_key_hash, :api_key_expires_at, :version, :now, :now)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
