@@ -111,7 +111,7 @@ class Draft:
     attachments: tuple[Attachment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: it is made for each message, and that would take thrice as long
 class NewMessage:
     """A validated message on its way into the store.
 

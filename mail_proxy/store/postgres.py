@@ -165,7 +165,7 @@ async def _drive(connection: PoolConnectionProxy[asyncpg.Record], work: Work[T])
         while True:
             query = statement.query
             if isinstance(statement, Many):
-                await connection.executemany(query.postgres, [query.arguments(row) for row in statement.rows])
+                await _repeat(connection, statement)
                 rows = ()
             else:
                 rows = await connection.fetch(query.postgres, *query.arguments(statement.params))
@@ -175,6 +175,16 @@ async def _drive(connection: PoolConnectionProxy[asyncpg.Record], work: Work[T])
         return result
     finally:
         work.close()
+
+
+async def _repeat(connection: PoolConnectionProxy[asyncpg.Record], many: Many) -> None:
+    """Run a statement for each row; insert several rows by one statement."""
+    query = many.query
+    if query.insertion is None:
+        await connection.executemany(query.postgres, [query.arguments(row) for row in many.rows])
+        return
+    for text, arguments in query.insertion.parts(many.rows, "$"):
+        await connection.fetch(text, *arguments)
 
 
 @contextlib.asynccontextmanager

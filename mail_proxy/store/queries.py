@@ -44,9 +44,11 @@ class Query:
 
     @cached_property
     def insertion(self) -> Insertion | None:
-        """For SQLite: the statement as one that can insert several rows at once, if it is such a one."""
+        """The statement as one that inserts several rows at once, if it is such a one on both engines."""
         match = _VALUES.fullmatch(self.sqlite)
-        return None if match is None else Insertion(match["head"], tuple(_PARAMETER.findall(match["row"])))
+        if match is None or _numbered(self.sqlite)[0] != self.postgres:
+            return None
+        return Insertion(match["head"], tuple(_PARAMETER.findall(match["row"])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +63,24 @@ class Insertion:
         """How many rows one statement may have: a power of two, so that there are few different ones."""
         return 1 << max(0, (MOST_PARAMETERS // len(self.columns)).bit_length() - 1)
 
-    def parts(self, rows: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, list[object]]]:
-        """Part rows among few statements, each with its arguments."""
+    def parts(self, rows: Sequence[Mapping[str, object]], marker: str) -> Iterator[tuple[str, list[object]]]:
+        """Part rows among few statements, each with its arguments; `marker` stands before their numbers."""
         start, size = 0, self.most_rows
         while start < len(rows):
             while size > len(rows) - start:
                 size //= 2
             part = rows[start : start + size]
-            yield _for_rows(self, size), [row[column] for row in part for column in self.columns]
+            yield _for_rows(self, size, marker), [row[column] for row in part for column in self.columns]
             start += size
 
 
 @cache
-def _for_rows(insertion: Insertion, rows: int) -> str:
-    row = f"({', '.join('?' * len(insertion.columns))})"
-    return insertion.head + ", ".join([row] * rows)
+def _for_rows(insertion: Insertion, rows: int, marker: str) -> str:
+    width = len(insertion.columns)
+    places = (
+        ", ".join(f"{marker}{row * width + column + 1}" for column in range(width)) for row in range(rows)
+    )
+    return insertion.head + ", ".join(f"({each})" for each in places)
 
 
 class Queries:

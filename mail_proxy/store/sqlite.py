@@ -252,7 +252,7 @@ def _repeat(raw: sqlite3.Connection, many: Many) -> None:
     if insertion is None:
         raw.executemany(many.query.sqlite, many.rows)
         return
-    for text, arguments in insertion.parts(many.rows):
+    for text, arguments in insertion.parts(many.rows, "?"):
         raw.execute(text, arguments)
 
 
