@@ -114,7 +114,7 @@ async def test_a_tenant_that_is_not_there(bench: Bench) -> None:
 
 async def test_a_key_leads_to_its_holder(bench: Bench) -> None:
     """With what decides whether it is valid."""
-await bench.store.tenants.add(FULL, "hash-1", NOW)
+    await bench.store.tenants.add(FULL, "hash-1", NOW)
     full, acme = [await bench.store.tenants.standing(each) for each in ("full", "acme")]
     assert full is not None
     assert acme is not None
