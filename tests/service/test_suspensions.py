@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
+from mail_proxy.errors import Conflict
 from mail_proxy.services.suspensions import PATIENCE, SuspensionsService
 from tests.support.clock import ManualClock
 from tests.support.services import Desk, message, open_desk
+from tests.support.works import ask
+
+WRONG = """
+SELECT m.id FROM messages m WHERE m.is_held <> CASE WHEN EXISTS
+    (SELECT 1 FROM suspensions s WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
+    THEN 1 ELSE 0 END"""
+"""Messages whose flag does not say what is suspended."""
 
 
 class HastyClock(ManualClock):
@@ -83,3 +93,25 @@ async def test_a_look_goes_on_where_the_last_one_ended(desk: Desk) -> None:
     await service.catch_up()
     assert await told(desk) == ["queued", "suspended"]
     assert await desk.runtime.store.suspensions.markings() == []
+
+
+async def test_what_is_handed_in_while_minds_change_is_held_as_was_decided_last(desk: Desk) -> None:
+    """Whichever came first in the database: no message slips through, and none stays behind."""
+
+    async def hand_in(number: int) -> None:
+        batch_code = ("one", "two")[number % 2]
+        done = await desk.submit(message(f"m{number % 20}", batch_code=batch_code))
+        assert done.queued == 1
+
+    async def change_mind(number: int) -> None:
+        service = desk.services.suspensions
+        with suppress(Conflict):  # all is suspended
+            await (service.suspend, service.activate)[number % 2]("acme", (None, "one", "two")[number % 3])
+
+    for _ in range(5):
+        work = [hand_in(number) for number in range(40)]
+        work[3:3] = [change_mind(number) for number in range(6)]
+        work[25:25] = [change_mind(number) for number in range(6)]
+        await asyncio.gather(*work)
+        await desk.services.suspensions.catch_up()
+        assert await desk.runtime.store.database.read(ask, WRONG) == []
