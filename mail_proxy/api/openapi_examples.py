@@ -182,7 +182,7 @@ EXAMPLES: Mapping[type[BaseModel] | None, object] = {
         "queued": 1,
         "rejected": [{"id": "order-2", "reason": "already sent"}],
     },
-    responses.MessageAnswer: {"ok": True, **_MESSAGE},
+    responses.Message: {"ok": True, **_MESSAGE},
     responses.MessageList: {"ok": True, "messages": [_MESSAGE], "next_cursor": None},
     responses.EventList: {"ok": True, "events": [_EVENT]},
     responses.AccountAnswer: {"ok": True, **_ACCOUNT},

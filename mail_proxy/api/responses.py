@@ -103,7 +103,7 @@ class Readiness(Answer):
     status: Literal["ready"]
 
 
-class NodeView(Part):
+class Node(Part):
     """A server process. A tenant's token is not told what names the machine."""
 
     node_id: str = ""
@@ -123,7 +123,7 @@ class ServerStatus(Answer):
     """Of the token's tenant; for the admin, of all."""
     uptime_seconds: Seconds
     version: str
-    nodes: list[NodeView]
+    nodes: list[Node]
 
 
 class Submitted(Answer):
@@ -134,7 +134,7 @@ class Submitted(Answer):
     """Fields that were ignored, by message."""
 
 
-class RecipientView(Part):
+class Recipient(Part):
     address: str
     status: RecipientStatus
     code: str | None
@@ -178,7 +178,7 @@ class ShownRaw(Part):
     """In bytes."""
 
 
-class EventView(Part):
+class Event(Part):
     event_id: int
     event_type: EventType
     event_ts: Seconds
@@ -186,7 +186,7 @@ class EventView(Part):
     event_data: dict[str, object] | None
 
 
-class MessageView(Part):
+class MessageFields(Part):
     """A message. Times are Unix seconds."""
 
     described_by = MessageInput
@@ -215,7 +215,7 @@ class MessageView(Part):
     bounce_ts: Seconds | None
     is_pec: bool
     message_id: str | None
-    recipients: list[RecipientView]
+    recipients: list[Recipient]
     last_error: str | None
     """What went wrong on the way."""
     metadata: dict[str, object] | None
@@ -223,12 +223,12 @@ class MessageView(Part):
     """Absent when it was deleted meanwhile."""
 
 
-class ListedMessage(MessageView):
-    events: list[EventView] = []
+class ListedMessage(MessageFields):
+    events: list[Event] = []
     """With `include_history`."""
 
 
-class MessageAnswer(MessageView, Answer): ...
+class Message(MessageFields, Answer): ...
 
 
 class MessageList(Answer):
@@ -239,7 +239,7 @@ class MessageList(Answer):
 
 
 class EventList(Answer):
-    events: list[EventView]
+    events: list[Event]
     """In order."""
 
 
@@ -247,7 +247,7 @@ class ReceiptList(Answer):
     receipts: list[object]
 
 
-class AccountView(Part):
+class Account(Part):
     described_by = AccountInput
 
     id: str
@@ -281,14 +281,14 @@ class AccountView(Part):
     updated_at: IsoTime
 
 
-class AccountAnswer(AccountView, Answer): ...
+class AccountAnswer(Account, Answer): ...
 
 
 class AccountList(Answer):
-    accounts: list[AccountView]
+    accounts: list[Account]
 
 
-class LoginView(Part):
+class Login(Part):
     ok: bool
     """Whether the login worked."""
     error: str | None
@@ -301,32 +301,32 @@ class LoginView(Part):
 class Tested(Answer):
     """The logins were tried."""
 
-    smtp: LoginView
-    imap: LoginView | None
+    smtp: Login
+    imap: Login | None
     """Null: the account has no `imap_host`."""
 
 
-class NoAuthView(Part):
+class NoAuth(Part):
     method: Literal["none"]
 
 
-class BearerView(Part):
+class Bearer(Part):
     method: Literal["bearer"]
     token: Masked
 
 
-class BasicView(Part):
+class Basic(Part):
     method: Literal["basic"]
     user: str
     password: Masked
 
 
-class RateLimitsView(Part):
+class RateLimits(Part):
     hourly: int
     daily: int
 
 
-class TenantView(Part):
+class Tenant(Part):
     described_by = TenantInput
 
     id: str
@@ -334,8 +334,8 @@ class TenantView(Part):
     client_base_url: str | None
     client_sync_path: str
     client_attachment_path: str
-    client_auth: NoAuthView | BearerView | BasicView
-    rate_limits: RateLimitsView
+    client_auth: NoAuth | Bearer | Basic
+    rate_limits: RateLimits
     large_file_config: dict[str, object] | None
     webhook_secret: Masked | None
     report_nulls: bool
@@ -347,11 +347,11 @@ class TenantView(Part):
     updated_at: Seconds
 
 
-class TenantAnswer(TenantView, Answer): ...
+class TenantAnswer(Tenant, Answer): ...
 
 
 class TenantList(Answer):
-    tenants: list[TenantView]
+    tenants: list[Tenant]
 
 
 class TenantStored(Answer):
@@ -364,7 +364,7 @@ class ApiKey(Answer):
     """Shown here alone."""
 
 
-class CommandView(Part):
+class Command(Part):
     command_id: int
     ts: Seconds
     endpoint: str
@@ -381,13 +381,13 @@ class CommandView(Part):
 
 
 class CommandList(Answer):
-    commands: list[CommandView]
+    commands: list[Command]
     """Newest first."""
     total: Annotated[int, Field(ge=0)]
     """How many there are, beyond those listed."""
 
 
-class StorageView(Part):
+class Storage(Part):
     tenant_id: str
     name: str
     protocol: StorageProtocol
@@ -398,10 +398,10 @@ class StorageView(Part):
 
 
 class StorageList(Answer):
-    storages: list[StorageView]
+    storages: list[Storage]
 
 
-class BounceView(Part):
+class Bounce(Part):
     described_by = InstanceInput
 
     bounce_enabled: bool
@@ -418,14 +418,14 @@ class BounceView(Part):
     """What becomes of a mail that was read: `keep`, `seen`, `delete` or `move:<folder>`."""
 
 
-class BounceAnswer(BounceView, Answer): ...
+class BounceAnswer(Bounce, Answer): ...
 
 
 class InstanceAnswer(BounceAnswer):
     name: str | None
 
 
-class ReportView(Part):
+class Report(Part):
     event_id: int
     tenant_id: str
     id: str
@@ -439,7 +439,7 @@ class ReportView(Part):
 
 
 class ReportList(Answer):
-    reports: list[ReportView]
+    reports: list[Report]
     next_cursor: str | None
     """Asks for those after these; null at the end."""
 
@@ -449,7 +449,7 @@ class Replayed(Answer):
     """How many events the application will be told of again."""
 
 
-class SyncStatusView(Part):
+class SyncStatus(Part):
     id: str
     name: str | None
     active: bool
@@ -468,7 +468,7 @@ class SyncStatusView(Part):
 class SyncList(Answer):
     sync_interval_seconds: Annotated[float, Field(ge=0)]
     """How often the server looks for what is due."""
-    tenants: list[SyncStatusView]
+    tenants: list[SyncStatus]
 
 
 class Switched(Answer):
@@ -477,7 +477,7 @@ class Switched(Answer):
     active: bool
 
 
-class SuspensionView(Part):
+class Suspension(Part):
     tenant_id: str
     batch_code: str | None
     """As it was asked; null: everything of the tenant."""
@@ -487,7 +487,7 @@ class SuspensionView(Part):
     """How many of the batch, or of the tenant, have still to leave."""
 
 
-class SuspensionAnswer(SuspensionView, Answer): ...
+class SuspensionAnswer(Suspension, Answer): ...
 
 
 class SuspendedOrSwitched(RootModel[SuspensionAnswer | Switched]):

@@ -150,24 +150,34 @@ EXEMPTIONS = (
 )
 
 
-THERE = {"messages": "order-1", "account": "main", "tenant": "acme"}
+TENANT = "acme"
+THERE = {"messages": "order-1", "account": "main", "tenant": TENANT}
 """What the test has put there, by the first part of a path."""
 
 
 @schemathesis.hook
 def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
-    """Aim every other valid request at what is there, and let its body name what its path and query do."""
-    if case.meta is None or not case.meta.generation.mode.is_positive or case.meta.phase.name != "fuzzing":
+    """Aim valid requests at what is there, mostly, and let their bodies name what path and query do."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
         return case
-    first = case.path.split("/")[1]
-    given = str(case.path_parameters.get("id", ""))
-    if case.method != "DELETE" and first in THERE and "id" in case.path_parameters and len(given) % 2:
-        case.path_parameters["id"] = THERE[first]
-        case.query = {name: value for name, value in case.query.items() if name != "tenant_id"}
-    if isinstance(case.body, dict):
-        named = {"id": case.path_parameters.get("id"), "tenant_id": case.query.get("tenant_id")}
-        case.body |= {name: value for name, value in named.items() if name in case.body and value is not None}
+    body = case.body if isinstance(case.body, dict) else {}
+    if case.meta.phase.name == "stateful":
+        for place in (case.query, body):
+            if isinstance(place.get("tenant_id"), str):
+                place["tenant_id"] = TENANT
+    if case.meta.phase.name == "fuzzing":
+        _aim(case)
+    named = {"id": case.path_parameters.get("id"), "tenant_id": case.query.get("tenant_id")}
+    body |= {name: value for name, value in named.items() if name in body and value is not None}
     return case
+
+
+def _aim(case: Case[Any]) -> None:
+    """Let every other request be about what the test has put there; deletions stay as they are."""
+    first = case.path.split("/")[1]
+    if case.method != "DELETE" and first in THERE and len(case.path_parameters.get("id", "")) % 2:
+        case.path_parameters["id"] = THERE[first]
+        case.query.pop("tenant_id", None)
 
 
 @schemathesis.deserializer("text/html", "application/x-ndjson", "application/octet-stream")
