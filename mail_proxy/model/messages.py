@@ -111,7 +111,7 @@ class Draft:
     attachments: tuple[Attachment, ...] = ()
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen: it is made for each message, and that would take thrice as long
+@dataclass(slots=True, kw_only=True)  # one is made for each message, and a frozen one takes thrice as long
 class NewMessage:
     """A validated message on its way into the store.
 
