@@ -6,6 +6,7 @@ look sooner.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,6 +33,14 @@ from mail_proxy.store import Store
 log = logging.getLogger(__name__)
 
 SHORTEST_PAUSE = 0.01
+
+BREATH = 0.005
+"""Seconds between looks at least: every message that is taken rings. After a silence the first ring is heard
+at once."""
+
+IDLE_BREATH = 0.25
+"""The same while nothing is dispatched, and rings mean nothing but that it may begin."""
+
 DATABASE_PAUSE = 2.0
 """Seconds before the database is asked again after it failed."""
 
@@ -74,6 +83,7 @@ class Dispatcher:
         self._renewing = Crew(self.wake.set)
         self._leases = Leases(store.queue, clock, owner)
         self._stopping = False
+        self._breath = BREATH
         self._outage = Outage("dispatch")
         self._recorder = Recorder(
             store=store,
@@ -131,7 +141,9 @@ class Dispatcher:
         """Look once, claim what there is room for; return the seconds after which to look again."""
         now = self._clock.now()
         outlook = await self._store.queue.look()
-        if not (self._config.scheduler_active if outlook.active is None else outlook.active):
+        is_active = self._config.scheduler_active if outlook.active is None else outlook.active
+        self._breath = BREATH if is_active else IDLE_BREATH
+        if not is_active:
             return self._config.send_loop_interval
         if await self._bring_back(outlook, now):
             outlook = await self._store.queue.look()
@@ -150,9 +162,11 @@ class Dispatcher:
             if is_asked or is_at_work or not self._config.test_mode:
                 pause = await self._guarded_step()
                 is_at_work = bool(self._crew)
+            looked_at = asyncio.get_running_loop().time()
             is_asked = await self.wake.wait(pause)
             self._crew.check()
             self._renewing.check()
+            await asyncio.sleep(looked_at + self._breath - asyncio.get_running_loop().time())
 
     async def _guarded_step(self) -> float:
         try:
