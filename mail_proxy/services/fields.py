@@ -370,6 +370,7 @@ Headers = Annotated[
         HeaderValue,
     ],
     Field(max_length=MAX_HEADERS),
+    shape(additionalProperties=False),
     AfterValidator(_headers),
     BeforeValidator(lambda value: {} if value is None else not_too_many(value, MAX_HEADERS)),
 ]

@@ -61,6 +61,15 @@ def _is_intact(digest: str, info: ValidationInfo) -> str:
 class AttachmentInput(Input):
     """A file of a message. This version takes the content itself, in base64."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["fetch_mode"], "properties": {"fetch_mode": {"const": "base64"}}},
+                {"properties": {"storage_path": {"pattern": "^base64:"}}},
+            ]
+        }
+    )
+
     filename: Annotated[HeaderText, Field(min_length=1, max_length=255)]
     fetch_mode: Literal["base64"] | None = None
     """What `storage_path` is; without it that shows in how it begins."""
@@ -106,8 +115,12 @@ def _told_of_messages(schema: dict[str, JsonValue]) -> None:
             "title": "by fields",
             "required": ["subject", "body"],
             "properties": {"subject": {"type": "string"}, "body": {"type": "string"}},
+            "anyOf": [
+                {"required": [name], "properties": {name: {"not": {"enum": [None, "", []]}}}}
+                for name in RECIPIENT_FIELDS
+            ],
         },
-        {"title": "raw", "required": ["raw"], "properties": {"raw": {"type": "string"}}},
+        {"title": "raw", "required": ["raw"], "properties": {"raw": {"type": "string", "minLength": 1}}},
     ]
 
 

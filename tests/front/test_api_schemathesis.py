@@ -39,7 +39,8 @@ def scene(tmp_path: Path, database: str | None) -> Iterator[Scene]:
     with Server(tmp_path, database_url=database, settings=NO_THROTTLE) as server:
         client = server.client()
         key = client.post("/tenant", {"id": "acme"})["api_key"]
-        client.post("/account", {"id": "main", "tenant_id": "acme", "host": "sandbox"})
+        sender = {"host": "sandbox", "from_address": "shop@example.com"}
+        client.post("/account", {"id": "main", "tenant_id": "acme", **sender})
         order = {
             "id": "order-1",
             "from": "shop@example.com",

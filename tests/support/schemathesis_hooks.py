@@ -162,14 +162,18 @@ def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
         return case
     body = case.body if isinstance(case.body, dict) else {}
     if case.meta.phase.name == "stateful":
-        for place in (case.query, body):
-            if isinstance(place.get("tenant_id"), str):
-                place["tenant_id"] = TENANT
+        for place in (case.query, body, *_messages(body)):
+            known = {"tenant_id": TENANT, "account_id": THERE["account"]}
+            place |= {name: value for name, value in known.items() if isinstance(place.get(name), str)}
     if case.meta.phase.name == "fuzzing":
         _aim(case)
     named = {"id": case.path_parameters.get("id"), "tenant_id": case.query.get("tenant_id")}
     body |= {name: value for name, value in named.items() if name in body and value is not None}
     return case
+
+
+def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in body.get("messages", ()) if isinstance(each, dict)]
 
 
 def _aim(case: Case[Any]) -> None:
