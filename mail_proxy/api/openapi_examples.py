@@ -44,6 +44,7 @@ _ACCOUNT: Mapping[str, object] = {
     "imap_user": None,
     "imap_folder": "INBOX",
     "imap_ssl": True,
+    "circuit": "closed",
     "last_error": None,
     "created_at": "2026-01-01T00:00:00Z",
     "updated_at": "2026-01-01T00:00:00Z",

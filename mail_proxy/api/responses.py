@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from mail_proxy.model.accounts import LimitBehavior, OnUnknown, TlsMode
+from mail_proxy.model.accounts import Circuit, LimitBehavior, OnUnknown, TlsMode
 from mail_proxy.model.messages import EventType, RecipientStatus, Status
 from mail_proxy.model.removal import Kept
 from mail_proxy.model.reports import ReportState
@@ -275,8 +275,10 @@ class Account(Part):
     imap_user: str | None
     imap_folder: str
     imap_ssl: bool
+    circuit: Circuit
+    """`open` while the account rests after failures, and is only probed."""
     last_error: str | None
-    """What keeps it from sending, or did last."""
+    """What keeps it from sending."""
     created_at: IsoTime
     updated_at: IsoTime
 

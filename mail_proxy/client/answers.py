@@ -194,6 +194,7 @@ class Account:
     imap_user: str | None = None
     imap_folder: str = "INBOX"
     imap_ssl: bool = True
+    circuit: str = "closed"
     last_error: str | None = None
     created_at: str | None = None
     updated_at: str | None = None

@@ -24,6 +24,13 @@ class LimitBehavior(StrEnum):
     REJECT = "reject"
 
 
+class Circuit(StrEnum):
+    """Whether messages go to the account's server, or wait while it rests and is probed."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+
+
 class OnUnknown(StrEnum):
     """What to do when the final dot was sent and the reply never came."""
 
@@ -70,6 +77,11 @@ class Account:
     last_error: str | None = None
     created_at: float = 0.0
     updated_at: float = 0.0
+
+    @property
+    def circuit(self) -> Circuit:
+        """Its trouble is on record for as long as it rests, for all nodes to see."""
+        return Circuit.CLOSED if self.last_error is None else Circuit.OPEN
 
     @property
     def is_sandbox(self) -> bool:

@@ -75,6 +75,7 @@ def account_view(account: Account) -> View:
         "imap_user": account.imap_user,
         "imap_folder": account.imap_folder,
         "imap_ssl": account.imap_ssl,
+        "circuit": account.circuit,
         "last_error": account.last_error,
         "created_at": iso(account.created_at),
         "updated_at": iso(account.updated_at),

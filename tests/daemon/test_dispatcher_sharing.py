@@ -104,7 +104,8 @@ async def test_a_refused_login_lets_the_account_rest_and_costs_no_retry(
     )
     assert [await rig.status(each) for each in ("m2", "m3")] == ["pending", "pending"]
     assert server.connections == 1
-    assert (await _account(rig)).last_error == refused.last_error
+    account = await _account(rig)
+    assert (account.circuit, account.last_error) == ("open", refused.last_error)
     assert str(refused.last_error).startswith("535")
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert warnings == [f"account acme/main rests for 30 s: {refused.last_error}"]
@@ -134,7 +135,8 @@ async def test_a_rest_ends_with_a_probe_and_then_all_goes_on(server: SmtpServer,
     assert rig.agent.at_once == 1
     held.set()
     await rig.dispatcher.idle()
-    assert (await _account(rig)).last_error is None
+    account = await _account(rig)
+    assert (account.circuit, account.last_error) == ("closed", None)
 
     await rig.work()
     assert [await rig.status(f"m{number}") for number in range(5)] == ["sent"] * 5
@@ -201,7 +203,8 @@ async def test_trouble_noted_before_a_restart_is_forgotten_with_the_first_succes
     await rig.store.accounts.set_last_error(account.lane, "535 from a former life")
     await rig.queue("m1")
     await rig.work()
-    assert (await _account(rig)).last_error is None
+    account = await _account(rig)
+    assert (account.circuit, account.last_error) == ("closed", None)
 
 
 async def test_an_unwritable_message_says_nothing_of_its_account(
