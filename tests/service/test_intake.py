@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -342,3 +343,24 @@ async def test_others_have_their_turn_while_a_batch_is_judged(
     await desk.services.intake.submit(entries, tenant_id="acme")
     task.cancel()
     assert any(noted == sorted(set(noted)) for noted in entries.seen)
+
+
+async def test_batches_that_come_together_are_judged_one_after_the_other(desk: Desk) -> None:
+    """However many there are, others wait no longer for all of them than for one."""
+    await desk.submit(message())
+    batches = [_Watched([{"id": f"m{n}"} for n in range(100)]) for _ in range(40)]
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            for each in batches:
+                each.turns = turns
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await asyncio.gather(*(desk.services.intake.submit(each, tenant_id="acme") for each in batches))
+    task.cancel()
+    judged = Counter(turn for each in batches for turn in each.seen[0])
+    assert max(judged.values()) <= len(batches[0])
