@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Coroutine
+from typing import TypeVar
 
 from starlette.responses import Response
 
@@ -13,6 +15,8 @@ from mail_proxy.api.errors import RETRY_AFTER
 from mail_proxy.api.requests import ApiRequest
 from mail_proxy.errors import DatabaseError
 from mail_proxy.services.views import View, node_view
+
+T = TypeVar("T")
 
 DATABASE_TIMEOUT = 2.0
 """Seconds in which a database must answer to count as available."""
@@ -58,8 +62,7 @@ async def metrics(request: ApiRequest) -> Response:
     """Render the metrics for Prometheus."""
     collected = request.node.metrics
     try:
-        async with asyncio.timeout(DATABASE_TIMEOUT):
-            collected.set_pending(await request.services.instance.pending_messages())
+        collected.set_pending(await _in_time(request.services.instance.pending_messages()))
     except (DatabaseError, TimeoutError):
         collected.set_pending(math.nan)
     exposition = collected.exposition()
@@ -68,11 +71,38 @@ async def metrics(request: ApiRequest) -> Response:
 
 async def _database_answers(request: ApiRequest) -> bool:
     try:
-        async with asyncio.timeout(DATABASE_TIMEOUT):
-            await request.services.instance.is_active()
+        await _in_time(request.services.instance.is_active())
     except (DatabaseError, TimeoutError):
         return False
     return True
+
+
+_left_behind: set[asyncio.Task[object]] = set()
+
+
+async def _in_time(asked: Coroutine[object, object, T]) -> T:
+    """Wait so long and no longer; raise `TimeoutError`.
+
+    A driver that is told to give up first wants to tell its server, which takes much longer when that is
+    silent. Who asks whether the process lives is not to wait for it, so it is left to end by itself.
+    """
+    task = asyncio.create_task(asked)
+    _left_behind.add(task)
+    task.add_done_callback(_forget)
+    try:
+        done, _ = await asyncio.wait([task], timeout=DATABASE_TIMEOUT)
+    finally:
+        task.cancel()
+    if not done:
+        raise TimeoutError
+    return task.result()
+
+
+def _forget(task: asyncio.Task[object]) -> None:
+    """Let go of a task; its error is looked at, or it would be logged as one that nobody has seen."""
+    _left_behind.discard(task)
+    if not task.cancelled():
+        task.exception()
 
 
 def _node(request: ApiRequest, view: View) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import pytest
 
 from mail_proxy import __version__
 from mail_proxy.api import health
+from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.queue import NodeInfo
 from tests.support.api import Api, open_api
@@ -53,6 +55,38 @@ async def test_a_database_that_hangs_counts_as_gone(sqlite_url: str, monkeypatch
         assert (await api.get("/health", token=None)).body["database"] == "unavailable"
         assert (await api.get("/ready", token=None)).status == 503
         assert "gmp_pending_messages NaN" in (await api.get("/metrics", token=None)).text
+
+
+@pytest.mark.parametrize("error", [None, DatabaseUnavailable("gone")])
+async def test_a_database_that_does_not_let_go_either_keeps_nobody_waiting(
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception | None,
+) -> None:
+    """A driver tries to tell a silent server that it gives up. However that ends, it is no news."""
+    silence = asyncio.Event()
+
+    async def hang(*args: object) -> None:
+        try:
+            await silence.wait()
+        finally:
+            await silence.wait()
+            if error is not None:
+                raise error
+
+    monkeypatch.setattr(health, "DATABASE_TIMEOUT", 0.01)
+    async with open_api(sqlite_url) as api:
+        monkeypatch.setattr(api.runtime.store.database, "read", hang)
+        async with asyncio.timeout(5):
+            assert (await api.get("/health", token=None)).body["database"] == "unavailable"
+            assert (await api.get("/ready", token=None)).status == 503
+            assert "gmp_pending_messages NaN" in (await api.get("/metrics", token=None)).text
+        silence.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gc.collect()
+    assert caplog.records == []
 
 
 async def test_readiness_ends_when_the_node_is_draining(api: Api) -> None:
