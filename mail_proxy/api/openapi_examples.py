@@ -202,7 +202,7 @@ EXAMPLES: Mapping[type[BaseModel] | None, object] = {
     },
     responses.Removed: {
         "ok": True,
-        "removed": ["order-1"],
+        "removed": 1,
         "not_found": [],
         "unauthorized": [],
         "refused": [{"id": "order-2", "reason": "being sent"}],

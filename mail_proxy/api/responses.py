@@ -502,8 +502,8 @@ class KeptMessage(Part):
 
 
 class Removed(Answer):
-    removed: list[str]
-    """The ids of those deleted."""
+    removed: Annotated[int, Field(ge=0)]
+    """How many were deleted: all those that are in none of the lists."""
     not_found: list[str]
     unauthorized: list[str]
     """Ids that only other tenants have; empty for a tenant's token."""

@@ -158,9 +158,12 @@ class KeptMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What became of the ids that were to be deleted; `unauthorized` are those of other tenants."""
+    """What became of the ids that were to be deleted: `removed` is how many were.
 
-    removed: tuple[str, ...] = _read_by(_words)
+    The others are in the lists; `unauthorized` are those of other tenants.
+    """
+
+    removed: int
     not_found: tuple[str, ...] = _read_by(_words)
     unauthorized: tuple[str, ...] = _read_by(_words)
     refused: tuple[KeptMessage, ...] = _read_by(many(KeptMessage))

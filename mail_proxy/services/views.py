@@ -206,7 +206,7 @@ def instance_view(settings: InstanceSettings) -> View:
 
 def removal_view(removal: Removal) -> View:
     return {
-        "removed": [each.id for each in removal.removed],
+        "removed": len(removal.removed),
         "not_found": list(removal.not_found),
         "unauthorized": list(removal.foreign),
         "refused": [{"id": message_id, "reason": why} for message_id, why in removal.kept.items()],

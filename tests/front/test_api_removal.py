@@ -66,7 +66,7 @@ async def test_messages_are_deleted_by_their_ids(api: Api, key: str) -> None:
     answer = await api.post(DELETE, {"ids": ["a", "nothing", "c", "a"]}, token=key)
     assert answer.body == {
         "ok": True,
-        "removed": ["a", "c"],
+        "removed": 2,
         "not_found": ["nothing"],
         "unauthorized": [],
         "refused": [],
@@ -80,27 +80,27 @@ async def test_what_stays_is_told_with_the_reason(api: Api, key: str) -> None:
     await api.queue("acme", ["sending"])
     await execute(api, "UPDATE messages SET status = 'sending' WHERE id = 'sending'")
     answer = await api.post(DELETE, {"ids": ["sent", "sending"]}, token=key)
-    assert (answer.status, answer.body["removed"]) == (200, [])
+    assert (answer.status, answer.body["removed"]) == (200, 0)
     assert answer.body["refused"] == [
         {"id": "sent", "reason": "sent and not yet reported"},
         {"id": "sending", "reason": "being sent"},
     ]
 
     forced = await api.post(DELETE, {"ids": ["sent", "sending"], "force": True}, token=key)
-    assert (forced.body["removed"], await left(api)) == (["sent"], ["sending"])
+    assert (forced.body["removed"], await left(api)) == (1, ["sending"])
 
 
 async def test_what_was_reported_needs_no_force(api: Api, key: str) -> None:
     await send(api, "sent")
     await report(api)
-    assert (await api.post(DELETE, {"ids": ["sent"]}, token=key)).body["removed"] == ["sent"]
+    assert (await api.post(DELETE, {"ids": ["sent"]}, token=key)).body["removed"] == 1
 
 
 async def test_with_nobody_to_report_to_nothing_waits_for_a_report(database_url: str) -> None:
     async with open_api(database_url) as api:
         key = await api.add_tenant("acme", "main")
         await send(api, "sent")
-        assert (await api.post(DELETE, {"ids": ["sent"]}, token=key)).body["removed"] == ["sent"]
+        assert (await api.post(DELETE, {"ids": ["sent"]}, token=key)).body["removed"] == 1
 
 
 async def test_a_tenants_own_application_counts_as_somebody(database_url: str) -> None:
@@ -133,7 +133,7 @@ async def test_the_admin_may_leave_out_the_tenant_where_an_id_has_one_owner(api:
     await api.queue("acme", ["both", "mine"])
     await api.queue("beta", ["both", "theirs"])
     answer = await api.post(DELETE, {"ids": ["mine", "both", "theirs", "nothing"]})
-    assert sorted(answer.body["removed"]) == ["mine", "theirs"]
+    assert (answer.body["removed"], await left(api)) == (2, ["both", "both"])
     assert answer.body["refused"] == [{"id": "both", "reason": "several tenants have a message of this id"}]
     assert (answer.body["not_found"], answer.body["unauthorized"]) == (["nothing"], [])
 
@@ -151,7 +151,7 @@ async def test_more_than_one_transaction_takes_is_deleted(api: Api, key: str) ->
     ids = [f"m{number}" for number in range(450)]
     await api.queue("acme", ids)
     answer = await api.post(DELETE, {"ids": ["x", *ids, "y"]}, token=key)
-    assert (sorted(answer.body["removed"]), answer.body["not_found"]) == (sorted(ids), ["x", "y"])
+    assert (answer.body["removed"], answer.body["not_found"]) == (450, ["x", "y"])
     assert await left(api) == []
 
 

@@ -142,9 +142,9 @@ async def test_messages_are_deleted(own: Driver, admin: Driver) -> None:
     await settled(own, "sent")
     assert await own(messages.cleanup, older_than_seconds=0) == 0
     done = await own(messages.delete, ["waits", "sent", "nothing"])
-    assert (done.removed, done.not_found) == (("waits",), ("nothing",))
+    assert (done.removed, done.not_found) == (1, ("nothing",))
     assert [each.id for each in done.refused] == ["sent"]
-    assert (await own(messages.delete, iter(["sent"]), force=True)).removed == ("sent",)
+    assert (await own(messages.delete, iter(["sent"]), force=True)).removed == 1
 
 
 async def test_what_is_still_to_be_told_is_listed_and_told_again(own: Driver, admin: Driver) -> None:
