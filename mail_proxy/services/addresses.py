@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from mail_proxy.smtp.addresses import parse_one
+from mail_proxy.smtp.addresses import parse_one, to_ascii
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -57,7 +57,7 @@ def _check_unusual(address: str) -> None:
     from email_validator import EmailNotValidError, validate_email
 
     try:
-        validate_email(
+        known = validate_email(
             address,
             check_deliverability=False,
             allow_quoted_local=True,
@@ -66,6 +66,10 @@ def _check_unusual(address: str) -> None:
         )
     except EmailNotValidError as error:
         raise ValueError(f"is not an e-mail address: {_shortened(address)!r} ({error})") from error
+    domain = domain_of(address)
+    if not domain.isascii() and to_ascii(domain) != known.ascii_domain:
+        # Characters that the mapping drops, or has since changed: which server is meant is not certain.
+        raise ValueError(f"is not an e-mail address: {_shortened(address)!r} (its domain is ambiguous)")
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -74,7 +74,8 @@ class _Token:
 def parse_one(text: str) -> Mailbox:
     """Read exactly one mailbox; raise InvalidInput.
 
-    A name may hold commas, a lone quote and such: nothing else can be meant by ``Rossi, Mario <m@x.it>``.
+    A name may hold commas, parentheses, a lone quote and such: nothing else can be meant by
+    ``Rossi, Mario <m@x.it>``, and what stands there is no comment and no group. Quotes are taken off.
     """
     text = text.strip()
     name, spec = "", text
@@ -91,7 +92,7 @@ def parse_one(text: str) -> Mailbox:
         raise _refusal(text) from None
     if len(found) != 1:
         raise _refusal(text)
-    return found[0]
+    return _checked(_phrase(list(_tokens(name))), match, text) if match else found[0]
 
 
 def parse_list(text: str) -> tuple[Mailbox, ...]:
@@ -177,10 +178,19 @@ def _mailbox(tokens: list[_Token]) -> Mailbox | None:
 
 
 def _phrase(tokens: list[_Token]) -> str:
-    return "".join(
-        _QUOTED_PAIR.sub(r"\1", token.text[1:-1]) if token.kind == "quoted" else token.text
-        for token in tokens
-    ).strip()
+    """Give a name as it is shown; space at its ends counts only within quotes."""
+    solid = [index for index, token in enumerate(tokens) if token.kind != "space"]
+    return "".join(_shown(token) for token in tokens[solid[0] : solid[-1] + 1]) if solid else ""
+
+
+def _shown(token: _Token) -> str:
+    match token.kind:
+        case "quoted":
+            return _QUOTED_PAIR.sub(r"\1", token.text[1:-1])
+        case "comment":
+            return f"({token.text})"
+        case _:
+            return token.text
 
 
 def _checked(name: str, match: re.Match[str], shown: str) -> Mailbox:

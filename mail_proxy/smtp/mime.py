@@ -98,8 +98,10 @@ def _addresses(field: str, texts: Sequence[str]) -> str:
 
 
 def _mailboxes(field: str, text: str) -> tuple[Mailbox, ...]:
-    """Read a list, or one mailbox with a name that separates nothing."""
+    """Read one mailbox, whose name may hold what separates others, or a list."""
     headers.checked(field, text)
+    with contextlib.suppress(InvalidInput):
+        return (addresses.parse_one(text),)
     with contextlib.suppress(InvalidInput):
         return addresses.parse_list(text)
     return (_mailbox(field, text),)
@@ -118,7 +120,7 @@ def _custom(given: Mapping[str, str], *, has_reply_to: bool) -> Iterable[str]:
 def _address_field(name: str, value: str) -> str:
     """Write a field that usually holds addresses, whose names then are encoded apart from them."""
     headers.checked(name, value)
-    boxes: Sequence[Mailbox] = ()
     with contextlib.suppress(InvalidInput):
-        boxes = addresses.parse_list(value)
-    return headers.mailboxes(name, boxes) if boxes else headers.unstructured(name, value)
+        if boxes := _mailboxes(name, value):
+            return headers.mailboxes(name, boxes)
+    return headers.unstructured(name, value)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import email
+import re
 from email import policy
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.utils import getaddresses
 
 from hypothesis import strategies as st
 
@@ -68,6 +71,13 @@ def assert_fit_for_smtp(content: bytes) -> None:
 
 def header_of(built: Built) -> list[str]:
     return built.content.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+
+
+def names_in(content: bytes, field: str) -> list[str]:
+    """Display names by the legacy reader: the modern one of Python 3.11 keeps space between encoded words."""
+    parsed = email.message_from_string(content.decode(), policy=policy.compat32)
+    unfolded = [re.sub(r"\r?\n", "", str(value)) for value in parsed.get_all(field, [])]
+    return [str(make_header(decode_header(name))) if name else "" for name, _ in getaddresses(unfolded)]
 
 
 def payload(part: EmailMessage) -> bytes:

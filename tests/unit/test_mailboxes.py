@@ -76,6 +76,10 @@ def test_what_is_no_list_is_refused_in_one_printable_line(text: str) -> None:
     [
         ("Rossi, Mario <a@b>", "Rossi, Mario"),
         ("ACME (Italy); Sales <a@b>", "ACME (Italy); Sales"),
+        ("ACME (Italy) <a@b>", "ACME (Italy)"),
+        ("Re: Ann <a@b>", "Re: Ann"),
+        (', "Ann" <a@b>', ", Ann"),
+        ('" Ann\u3000" <a@b>', " Ann\u3000"),
         ('A "quote <a@b>', 'A "quote'),
         ("x@ y <a@b>", "x@ y"),
     ],

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import email
 import re
 from collections.abc import Callable
-from email import policy
-from email.header import decode_header, make_header
-from email.utils import getaddresses
+from email.header import decode_header
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +13,7 @@ from hypothesis import strategies as st
 from mail_proxy.errors import InvalidInput
 from mail_proxy.model.messages import Attachment
 from mail_proxy.smtp.mime import Built
-from tests.support.written_mail import any_text, build_one, header_of, read
+from tests.support.written_mail import any_text, build_one, header_of, names_in, read
 
 INJECTIONS: dict[str, Callable[[str], Built]] = {
     "sender": lambda bad: build_one(sender=f'"A{bad}" <a@x.it>'),
@@ -33,10 +30,7 @@ INJECTIONS: dict[str, Callable[[str], Built]] = {
 
 
 def names_of(built: Built, field: str) -> list[str]:
-    """Display names by the legacy reader: the modern one of Python 3.11 keeps space between encoded words."""
-    raw = email.message_from_bytes(built.content, policy=policy.compat32).get_all(field, [])
-    unfolded = [re.sub(r"\r?\n", "", str(value)) for value in raw]
-    return [str(make_header(decode_header(name))) if name else "" for name, _ in getaddresses(unfolded)]
+    return names_in(built.content, field)
 
 
 def test_plain_message_is_written_like_this() -> None:

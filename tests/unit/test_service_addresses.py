@@ -71,6 +71,8 @@ def test_an_address_is_taken(text: str, expected: str) -> None:
         "a@exa mple.org",
         "a@пример..рф",
         "a@xn--" + "x" * 70 + ".example",
+        "a@b\u034f.it",
+        "é@Ꭰ.it",
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
