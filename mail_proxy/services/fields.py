@@ -26,6 +26,9 @@ MAX_METADATA = 4096
 MAX_LARGE_FILE_CONFIG = 16_384
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_MEDIA_TYPE = re.compile(
+    r"(?![mM][uU][lL][tT][iI][pP][aA][rR][tT]/)[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}"
+)
 _TOKEN_ALONE = f"^{_TOKEN.pattern}$"
 _BASE64 = "^(base64:)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _MESSAGE_ID = re.compile(r"<?([^<>\s@]+@[^<>\s@]+)>?")
@@ -161,8 +164,9 @@ def decoded_base64(value: object) -> object:
 
 
 def _media_type(text: str) -> str:
-    if not re.fullmatch(rf"{_TOKEN.pattern}/{_TOKEN.pattern}", text):
-        raise ValueError("must be type/subtype")
+    """Take what a part may be called (RFC 6838, section 4.2); a file is no multipart, which has parts."""
+    if not _MEDIA_TYPE.fullmatch(text):
+        raise ValueError("must be type/subtype, and not multipart")
     return text
 
 
@@ -350,7 +354,7 @@ Base64 = Annotated[bytes, BeforeValidator(decoded_base64), BASE64_TEXT]
 MediaType = Annotated[
     HeaderText,
     AfterValidator(_media_type),
-    shape(pattern=f"^{_TOKEN.pattern}/{_TOKEN.pattern}$"),
+    shape(pattern=f"^{_MEDIA_TYPE.pattern}$"),
 ]
 MessageIdField = Annotated[
     str,
