@@ -33,10 +33,19 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_suspension_survives_restarts_and_kills(tmp_path: Path) -> None:
+async def test_a_suspension_survives_restarts_and_kills(database_url: str, tmp_path: Path) -> None:
     """And what comes afterwards to the same batch is held as well."""
-    server = Server(tmp_path / "home").start()
+    await asyncio.to_thread(suspend_over_lives, Server(tmp_path / "home", database_url=dsn_of(database_url)))
+
+
+def dsn_of(database_url: str) -> str | None:
+    """None: the server has a SQLite file of its own."""
+    return database_url if "://" in database_url else None
+
+
+def suspend_over_lives(server: Server) -> None:
     try:
+        server.start()
         client = server.client()
         client.post("/account", {"id": "main", "host": "sandbox"})
         client.post(SUSPEND)
@@ -81,6 +90,37 @@ def suspend_across(database_url: str, home: Path) -> None:
     finally:
         for server in servers:
             server.stop()
+
+
+async def test_the_dispatch_of_all_is_stopped_on_every_server_and_stays_so(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """By `suspend?tenant_id=*`, also in the next life of a server, until it is started on any of them."""
+    await asyncio.to_thread(stop_all, postgres_url, tmp_path)
+
+
+def stop_all(database_url: str, home: Path) -> None:
+    key = generate_key()
+    first, second = (
+        Server(home / name, name, database_url=database_url, key=key) for name in ("first", "second")
+    )
+    try:
+        here, there = first.start().client(), second.start().client()
+        here.post("/account", {"id": "main", "host": "sandbox"})
+        assert here.post("/commands/suspend?tenant_id=*") == {"ok": True, "active": False}
+        queue(there, "m1")
+        there.post("/commands/run-now")
+        second.stop()
+        there = second.start().client()
+        queue(there, "m2")
+        assert [each.get("/status")["active"] for each in (here, there)] == [False, False]
+        assert {status(here, each) for each in ("m1", "m2")} == {"pending"}
+
+        assert there.post("/commands/activate") == {"ok": True, "active": True}
+        wait_for(lambda: {status(here, each) for each in ("m1", "m2")} == {"sent"})
+    finally:
+        first.stop()
+        second.stop()
 
 
 def test_what_has_had_its_time_goes_when_a_server_starts_also_in_test_mode(tmp_path: Path) -> None:
