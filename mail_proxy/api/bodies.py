@@ -1,8 +1,9 @@
 """How much memory the bodies of all requests may take together, on this node.
 
 A body counts twice. While it is read, and until its turn comes, it takes its own size. When it has become
-Python objects it takes several times that, so few of the large ones are worked on at a time. Small bodies,
-which are nearly all, neither wait nor count.
+Python objects it takes several times that, so few of the large ones are worked on at a time, and few of those
+that hold many values, however small they are. Small bodies of few values, which are nearly all, neither wait
+nor count.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ SMALL = 64 * 1024
 
 READ_AT_A_TIME = 4
 """How many of the largest bodies may be in memory as they came; one tenant's token has half of that."""
+
+TURNS = 16
+"""How many bodies of many values may be worked on at a time; one tenant's token has half of that."""
 
 PATIENCE = 30.0
 """Seconds to wait for a place, before the body is read and again before it is worked on."""
@@ -115,12 +119,13 @@ def is_small(scope: Scope) -> bool:
 
 
 class Bodies:
-    """The two budgets of a node whose largest body has `largest` bytes; `patience` is in seconds."""
+    """The budgets of a node whose largest body has `largest` bytes; `patience` is in seconds."""
 
     def __init__(self, largest: int, *, patience: float = PATIENCE) -> None:
         size = READ_AT_A_TIME * largest
         self.read = Budget(size, size // 2, patience)
         self.work = Budget(largest, largest, patience)
+        self.turns = Budget(TURNS, TURNS // 2, patience)
 
     def lease(self, holder: str | None) -> Lease:
         return Lease(self, holder)
@@ -129,12 +134,12 @@ class Bodies:
 class Lease:
     """What one request holds of the budgets, given back at its end, however it ends."""
 
-    __slots__ = ("_bodies", "_holder", "_read", "_work")
+    __slots__ = ("_bodies", "_holder", "_read", "_turns", "_work")
 
     def __init__(self, bodies: Bodies, holder: str | None) -> None:
         self._bodies = bodies
         self._holder = holder
-        self._read = self._work = 0
+        self._read = self._work = self._turns = 0
 
     def __enter__(self) -> Self:
         return self
@@ -146,6 +151,8 @@ class Lease:
             self._bodies.read.give_back(self._holder, self._read)
         if self._work:
             self._bodies.work.give_back(self._holder, self._work)
+        if self._turns:
+            self._bodies.turns.give_back(self._holder, self._turns)
 
     async def hold(self, size: int) -> None:
         """Hold so many bytes in all; raise HTTPException 503 when they do not come free.
@@ -167,6 +174,8 @@ class Lease:
             self._work = self._read
             self._read = 0
             self._bodies.read.give_back(self._holder, self._work)
+        await self._bodies.turns.take(self._holder, 1)
+        self._turns = 1
 
 
 def busy() -> HTTPException:

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from mail_proxy.api.app import create_app
-from mail_proxy.api.bodies import READ_AT_A_TIME, SMALL, Bodies, Lease
+from mail_proxy.api.bodies import READ_AT_A_TIME, SMALL, TURNS, Bodies, Lease
 from mail_proxy.api.gate import Gate
 from tests.support.api import ADMIN, Api, message, open_api
 from tests.support.server import Server
@@ -150,6 +150,27 @@ async def test_large_ones_are_worked_on_one_by_one(bodies: Bodies) -> None:
         await third.begin_work()
 
 
+async def working(bodies: Bodies, count: int, holder: str | None = None) -> list[Lease]:
+    leases = [bodies.lease(holder) for _ in range(count)]
+    for each in leases:
+        await each.begin_work()
+    return leases
+
+
+async def test_those_of_many_values_are_worked_on_a_few_at_a_time(bodies: Bodies) -> None:
+    """One tenant has half of the turns."""
+    leases = await working(bodies, TURNS // 2, "acme")
+    with pytest.raises(HTTPException):
+        await working(bodies, 1, "acme")
+    leases += await working(bodies, TURNS // 2, "other")
+    with pytest.raises(HTTPException):
+        await working(bodies, 1)
+    for each in leases:
+        with each:
+            pass
+    await working(bodies, TURNS)
+
+
 def filled(size: int = LARGEST, **fields: object) -> bytes:
     """A body of this size with one message."""
     body = json.dumps({"messages": [message(body="x", **fields)], "padding": ""})
@@ -232,6 +253,20 @@ async def test_a_busy_server_answers_503_before_it_reads_and_takes_small_ones(
         assert (await caller.call(piece(filled(1000))))[0] == 200
         chunks = [piece(b" " * SMALL, more=True), piece(b" " * SMALL, more=True)]
         assert (await caller.call(*chunks))[0] == 503
+
+
+async def test_a_small_body_of_many_values_waits_for_its_turn(caller: Caller, bodies: Bodies) -> None:
+    """A thousand of them in memory would be gigabytes; one of few values is taken meanwhile."""
+    many = json.dumps({"messages": [message(), *[{}] * 5000]}).encode()
+    leases = await working(bodies, TURNS)
+    assert len(many) < SMALL
+    assert (await caller.call(piece(many), length=len(many)))[0] == 503
+    assert (await caller.call(piece(filled(1000)), length=1000))[0] == 200
+    for each in leases:
+        with each:
+            pass
+    assert (await caller.call(piece(many), length=len(many)))[0] == 413
+    await working(bodies, TURNS)
 
 
 @pytest.mark.parametrize(
