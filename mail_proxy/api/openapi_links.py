@@ -31,14 +31,11 @@ class Link:
     parameters: Mapping[str, str]
 
 
-def _of_body(name: str, place: str = "") -> Mapping[str, str]:
-    return {name: f"$request.body#{place}/{name}", "tenant_id": f"$request.body#{place}/tenant_id"}
-
-
-# Lists have none: an expression for the first of a list leads nowhere when the list is empty.
+# An expression has to lead somewhere: so lists, which may be empty, have no links, and none names the tenant,
+# which may be left out.
 LINKS = (
-    Link("POST /commands/add-messages", _MESSAGE, _of_body("id", "/messages/0")),
-    Link("POST /account", _ACCOUNT, _of_body("id")),
-    Link("POST /storage", _STORAGE, _of_body("name")),
+    Link("POST /commands/add-messages", _MESSAGE, {"id": "$request.body#/messages/0/id"}),
+    Link("POST /account", _ACCOUNT, {"id": "$request.body#/id"}),
+    Link("POST /storage", _STORAGE, {"name": "$request.body#/name"}),
     Link("POST /tenant", _TENANT, {"id": "$request.body#/id"}),
 )

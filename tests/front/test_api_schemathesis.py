@@ -41,6 +41,7 @@ def scene(tmp_path: Path, database: str | None) -> Iterator[Scene]:
         key = client.post("/tenant", {"id": "acme"})["api_key"]
         sender = {"host": "sandbox", "from_address": "shop@example.com"}
         client.post("/account", {"id": "main", "tenant_id": "acme", **sender})
+        client.post("/account", {"id": "default", **sender})
         order = {
             "id": "order-1",
             "from": "shop@example.com",
