@@ -112,7 +112,13 @@ def faults_of(error: ValidationError) -> list[Fault]:
     ]
 
 
-_SAID = {"model_type": "must be an object", "missing": "is required"}
+_SAID = {
+    "missing": "is required",
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+}
 
 
 class Input(BaseModel):

@@ -115,6 +115,20 @@ async def test_what_is_no_message_at_all(desk: Desk, entry: object) -> None:
     assert (refusal.id, refusal.reason) == (None, "must be an object")
 
 
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"attachments": "x"}, "attachments: must be a list"),
+        ({"metadata": []}, "metadata: must be an object"),
+        ({"attachments": [7]}, "attachments.0: must be an object"),
+    ],
+)
+async def test_what_was_expected_is_told_in_words_of_json(
+    desk: Desk, fields: dict[str, object], text: str
+) -> None:
+    assert (await desk.refusal(message(**fields))).reason == text
+
+
 async def test_an_empty_message_is_told_all_that_it_needs(desk: Desk) -> None:
     """At once."""
     assert await named(desk, {"id": "m"}) == {"from", "to", "subject", "body"}
