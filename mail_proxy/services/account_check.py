@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.config import Config
-from mail_proxy.model.accounts import Account
+from mail_proxy.model.accounts import Account, TlsMode
 from mail_proxy.model.logins import LoginTrial, Mailbox
 from mail_proxy.services.inputs import MASK
 
@@ -17,7 +19,15 @@ WAIT = 15.0
 STEP_WAIT = 10.0
 """Seconds for one step of it at most: one that hangs is named before all the time is up."""
 
-AT_ONCE = 10
+TURN_WAIT = 5.0
+"""Seconds of the whole for which a check waits for its turn."""
+
+AT_ONCE = 30
+
+SHARE = 3
+"""Checks of one tenant's accounts at a time: slow servers of one hold up no other."""
+
+BUSY = "not tried: too many checks at once, try again later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,7 @@ class AccountCheckService:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def reconfigure(self, config: Config) -> None:
         """Take what can change without a restart."""
@@ -41,11 +52,24 @@ class AccountCheckService:
 
     async def check(self, account: Account) -> AccountCheck:
         """Try both logins side by side, sending nothing and changing nothing."""
-        async with self._turns:
-            outgoing, incoming = await asyncio.gather(self._smtp(account), self._imap(account))
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        async with AsyncExitStack() as turn:
+            try:
+                async with asyncio.timeout(TURN_WAIT):
+                    await turn.enter_async_context(self._share_of(account.tenant_id))
+                    await turn.enter_async_context(self._turns)
+            except TimeoutError:
+                return _untried(account, loop.time() - begun)
+            wait = round(WAIT - (loop.time() - begun), 1)
+            outgoing, incoming = await asyncio.gather(self._smtp(account, wait), self._imap(account, wait))
         return AccountCheck(outgoing, incoming)
 
-    async def _smtp(self, account: Account) -> LoginTrial:
+    def _share_of(self, tenant_id: str) -> asyncio.Semaphore:
+        """What is shared by those who check this tenant's accounts now, and forgotten with the last."""
+        return self._shares.setdefault(tenant_id, asyncio.Semaphore(SHARE))
+
+    async def _smtp(self, account: Account, wait: float) -> LoginTrial:
         from mail_proxy.smtp.transport import (
             Dialer,
             Timeouts,
@@ -56,10 +80,10 @@ class AccountCheckService:
             connect=min(STEP_WAIT, self._config.smtp_connect_timeout),
             command=min(STEP_WAIT, self._config.smtp_command_timeout),
         )
-        found = await try_login(account, Dialer(timeouts=timeouts, policy=self._policy()), WAIT)
+        found = await try_login(account, Dialer(timeouts=timeouts, policy=self._policy()), wait)
         return _without(account.password, found)
 
-    async def _imap(self, account: Account) -> LoginTrial | None:
+    async def _imap(self, account: Account, wait: float) -> LoginTrial | None:
         if account.imap_host is None:
             return None
         from mail_proxy.imap.trial import try_login
@@ -75,11 +99,17 @@ class AccountCheckService:
             tls_ca=account.tls_ca,
             by_tenant=account.by_tenant,
         )
-        found = await try_login(mailbox, policy=self._policy(), step_wait=STEP_WAIT, wait=WAIT)
+        found = await try_login(mailbox, policy=self._policy(), step_wait=STEP_WAIT, wait=wait)
         return _without(account.imap_password, found)
 
     def _policy(self) -> AddressPolicy:
         return AddressPolicy.of(self._config.allowed_networks)
+
+
+def _untried(account: Account, seconds: float) -> AccountCheck:
+    outgoing = LoginTrial(error=BUSY, tls=account.effective_tls, seconds=seconds)
+    incoming = LoginTrial(error=BUSY, tls=TlsMode.SSL if account.imap_ssl else TlsMode.NONE, seconds=seconds)
+    return AccountCheck(outgoing, incoming if account.imap_host is not None else None)
 
 
 def _without(secret: str | None, found: LoginTrial) -> LoginTrial:

@@ -133,6 +133,29 @@ async def test_the_whole_has_its_time(api: Api, monkeypatch: pytest.MonkeyPatch)
         assert (each["ok"], each["error"]) == (False, "timed out: it took more than 0.3 s in all")
 
 
+async def test_a_tenants_slow_servers_hold_up_no_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has used up its share is told so after a while; the others have their turn at once."""
+    monkeypatch.setattr(account_check, "TURN_WAIT", 0.2)
+    await api.add_tenant("other", "mine")
+    async with SmtpServer(at={Stage.CONNECT: HANG}).running() as server:  # type: ignore[dict-item]  # a Fault
+        stored = await api.post("/account", {"tenant_id": "acme", **at(server, **imap(server.port))})
+        assert stored.status == 200, stored.text
+        checks = [
+            asyncio.create_task(api.post("/account/main/test?tenant_id=acme"))
+            for _ in range(account_check.AT_ONCE)
+        ]
+        done, waiting = await asyncio.wait(checks, timeout=2)
+        assert len(waiting) == account_check.SHARE
+        for each in done:
+            found = each.result().body
+            assert [found[name]["error"] for name in ("smtp", "imap")] == [account_check.BUSY] * 2
+        assert (await api.post("/account/mine/test")).body["smtp"]["ok"]
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await server.wait_closed()
+
+
 def imap(port: int, **fields: object) -> Json:
     """A mailbox that is read without TLS."""
     return {
