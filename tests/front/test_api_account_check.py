@@ -137,7 +137,7 @@ async def test_a_tenants_slow_servers_hold_up_no_other(api: Api, monkeypatch: py
     """Who has used up its share is told so after a while; the others have their turn at once."""
     monkeypatch.setattr(account_check, "TURN_WAIT", 0.2)
     await api.add_tenant("other", "mine")
-    async with SmtpServer(at={Stage.CONNECT: HANG}).running() as server:  # type: ignore[dict-item]  # a Fault
+    async with SmtpServer(at={Stage.CONNECT: HANG}).running() as server:
         stored = await api.post("/account", {"tenant_id": "acme", **at(server, **imap(server.port))})
         assert stored.status == 200, stored.text
         checks = [
