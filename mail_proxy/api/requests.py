@@ -38,7 +38,7 @@ class Node:
     gate: Gate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ApiRequest:
     http: Request
     node: Node

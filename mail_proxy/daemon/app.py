@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -91,6 +92,8 @@ async def serve(
         host, port = listener.getsockname()[:2]
 
         def up() -> None:
+            gc.collect()
+            gc.freeze()  # what is there now stays: later collections need not look through it each time
             log.info(
                 "mail-proxy %s answers on %s port %d, database %s", __version__, host, port, runtime.where
             )

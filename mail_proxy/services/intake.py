@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 from mail_proxy.bell import Bell
@@ -88,24 +87,17 @@ class IntakeService:
         if len(entries) > self._config.max_enqueue_batch:
             raise TooLarge(f"at most {self._config.max_enqueue_batch} messages a request, got {len(entries)}")
         asker = asker or Principal(tenant_id)
+        priority = self._config.default_priority if default_priority is None else default_priority
         directory = await self._directory(entries, asker, anew=False)
         while True:
-            judge = Judge(
-                directory=directory,
-                tracking=self._tracking,
-                default_priority=(
-                    self._config.default_priority if default_priority is None else default_priority
-                ),
-                fixed_tenant=asker.tenant_id,
-            )
-            async with self._judging if len(entries) > FEW else nullcontext():
-                accepted, rejected = await _judged(judge, entries)
+            judge = Judge(directory, self._tracking, priority, asker.tenant_id)
+            accepted, rejected = await self._judged(judge, entries)
             if rejected and (now := await self._directory(entries, asker, anew=True)) != directory:
                 directory = now  # an account may have come since
                 continue
             versions = {each.tenant_id: directory.tenants[each.tenant_id].version for each in accepted}
             command = None
-            if record and accepted:
+            if record is not None and accepted:
                 concerned = versions.keys() | _named_in(entries) if rejected else versions.keys()
                 command = record.submission(entries, default_priority, concerned)
             try:
@@ -114,7 +106,7 @@ class IntakeService:
                 directory = await self._directory(entries, asker, anew=True)
                 continue
             break
-        if record and command:
+        if record is not None and command is not None:
             record.is_written = True
         rejected += [
             Rejection(message.id, outcome.value, is_invalid=False)
@@ -126,6 +118,25 @@ class IntakeService:
             await self._bell.ring()
         warnings = [text for entry in entries for text in warnings_of(entry)]
         return Submission(queued, tuple(rejected), tuple(warnings))
+
+    async def _judged(
+        self, judge: Judge, entries: Sequence[object]
+    ) -> tuple[list[NewMessage], list[Rejection]]:
+        """Judge a few at once; of many only one request's at a time, letting others work in between."""
+        verdicts = _Verdicts()
+        if len(entries) <= FEW:
+            for entry in entries:
+                verdicts.add(judge.judge(entry))
+            return list(verdicts.accepted.values()), verdicts.rejected
+        async with self._judging:
+            loop = asyncio.get_running_loop()
+            turn = 0.0
+            for entry in entries:
+                if loop.time() - turn > LONGEST_TURN:
+                    await asyncio.sleep(0)
+                    turn = loop.time()
+                verdicts.add(judge.judge(entry))
+        return list(verdicts.accepted.values()), verdicts.rejected
 
     async def _stored(
         self, accepted: Sequence[NewMessage], versions: Mapping[str, int], command: Command | None
@@ -172,21 +183,17 @@ def _named_in(entries: Sequence[object]) -> set[str]:
     return {name for name in named if isinstance(name, str)}
 
 
-async def _judged(judge: Judge, entries: Sequence[object]) -> tuple[list[NewMessage], list[Rejection]]:
-    """Judge one after the other, letting others work in between: a batch can take many seconds."""
-    accepted: dict[tuple[str, str], NewMessage] = {}
-    rejected = []
-    loop = asyncio.get_running_loop()
-    turn = loop.time() if len(entries) <= FEW else 0.0
-    for entry in entries:
-        if loop.time() - turn > LONGEST_TURN:
-            await asyncio.sleep(0)
-            turn = loop.time()
-        judged = judge.judge(entry)
+class _Verdicts:
+    """What became of the messages of a request, each id once."""
+
+    def __init__(self) -> None:
+        self.accepted: dict[tuple[str, str], NewMessage] = {}
+        self.rejected: list[Rejection] = []
+
+    def add(self, judged: NewMessage | Rejection) -> None:
         if isinstance(judged, Rejection):
-            rejected.append(judged)
-        elif (judged.tenant_id, judged.id) in accepted:
-            rejected.append(Rejection(judged.id, "duplicate id", is_invalid=False))
+            self.rejected.append(judged)
+        elif (key := (judged.tenant_id, judged.id)) in self.accepted:
+            self.rejected.append(Rejection(judged.id, "duplicate id", is_invalid=False))
         else:
-            accepted[judged.tenant_id, judged.id] = judged
-    return list(accepted.values()), rejected
+            self.accepted[key] = judged

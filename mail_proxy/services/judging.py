@@ -85,7 +85,7 @@ def _sender_for(tenant: Standing, account_id: str | None) -> Sender:
     raise ValueError("the tenant has several accounts and none is called 'default': say which")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judge:
     """Judges the messages of one request."""
 
@@ -178,7 +178,7 @@ def warnings_of(raw: object) -> list[str]:
     return [f"{_id_of(raw) or '(no id)'}: {text}" for text in found]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Content:
     """What a message says and whom it concerns; `message_id` None: it gets one of ours."""
 

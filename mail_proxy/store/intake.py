@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -55,19 +54,20 @@ class Outdated(Exception):
     """A tenant is not any more as it was when the messages were judged: they have to be judged again."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Order:
     """What one request hands in."""
 
-    new: Sequence[NewMessage]
-    now: float
-    versions: Mapping[str, int]
-    command: Command | None
-    done: asyncio.Future[list[Taken]]
-    keys: frozenset[Key] = field(init=False)
+    __slots__ = ("command", "done", "keys", "new", "now", "versions")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keys", frozenset((each.tenant_id, each.id) for each in self.new))
+    def __init__(
+        self, new: Sequence[NewMessage], now: float, versions: Mapping[str, int], command: Command | None
+    ) -> None:
+        self.new = new
+        self.now = now
+        self.versions = versions
+        self.command = command
+        self.keys = {(each.tenant_id, each.id) for each in new}
+        self.done: asyncio.Future[list[Taken]] = asyncio.get_running_loop().create_future()
 
     @property
     def size(self) -> int:
@@ -106,14 +106,14 @@ class Intake:
 
         Ids must differ within a tenant. A used id is replaced or refused (contract: messages.md). `versions`
         are those of the tenants as the messages were judged by; raises `Outdated`, and queues nothing, when
-        one is another by now. `command` goes into the command log in the same
-        commit.
+        one is another by now. `command` goes into the command log
+        with them.
         """
-        done: asyncio.Future[list[Taken]] = asyncio.get_running_loop().create_future()
-        self._orders.append(_Order(new, now, versions, command, done))
+        order = _Order(new, now, versions, command)
+        self._orders.append(order)
         if len(self._writers) < WRITERS[self._database.dialect]:
             self._writers.add(asyncio.create_task(self._write(), name="intake"))
-        return await done
+        return await order.done
 
     async def _write(self) -> None:
         """Commit group after group, until none is left."""

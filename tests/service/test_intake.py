@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from mail_proxy.model.messages import Draft, Payload, PayloadKind
+from mail_proxy.services.intake import FEW
 from mail_proxy.services.payloads import draft_of
 from tests.support.services import NOW, Desk, message
 
@@ -332,7 +333,7 @@ async def test_others_have_their_turn_while_a_batch_is_judged(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mail_proxy.services.intake.LONGEST_TURN", -1.0)
-    entries = _Watched([{}] * 5)
+    entries = _Watched([{}] * (FEW + 5))
 
     async def others() -> None:
         while True:
