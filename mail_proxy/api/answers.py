@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -10,6 +11,7 @@ from starlette.responses import Response
 
 JSON = "application/json"
 
+_LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -29,6 +31,7 @@ def ok(fields: Mapping[str, object] | None = None, /, **more: object) -> Respons
 def failed(
     status: int, error: str, detail: object = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer an error in one line; `detail` says more where there is more, else the same."""
+    """Answer an error in one line, whatever that repeats; `detail` says more, or the same."""
+    error = _LINE_BREAKING.sub(lambda char: char[0].encode("unicode_escape").decode(), error)
     content = encoded({"ok": False, "error": error, "detail": error if detail is None else detail})
     return Response(content, status, headers, JSON)

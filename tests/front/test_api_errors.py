@@ -54,6 +54,13 @@ async def test_unknown_paths_are_404_for_anybody(api: Api, method: str, path: st
     assert (answer.status, answer.body) == (404, {"ok": False, "error": error, "detail": error})
 
 
+@pytest.mark.parametrize(
+    ("part", "shown"), [("a%0D%0Ab", r"a\r\nb"), ("%1E", r"\x1e"), ("%E2%80%A8", r"\u2028"), ("%C3%A9", "é")]
+)
+async def test_an_error_is_one_line_whatever_it_repeats(api: Api, part: str, shown: str) -> None:
+    assert (await api.get(f"/messages/{part}")).body["error"] == f"no message '{shown}'"
+
+
 @pytest.mark.parametrize("path", sorted({endpoint.path for endpoint in ENDPOINTS}))
 async def test_other_methods_are_405_naming_those_allowed(api: Api, path: str) -> None:
     offered = {endpoint.method for endpoint in ENDPOINTS if endpoint.path == path}
