@@ -166,7 +166,8 @@ class Dispatcher:
             is_asked = await self.wake.wait(pause)
             self._crew.check()
             self._renewing.check()
-            await asyncio.sleep(looked_at + self._breath - asyncio.get_running_loop().time())
+            if not self._stopping:
+                await asyncio.sleep(looked_at + self._breath - asyncio.get_running_loop().time())
 
     async def _guarded_step(self) -> float:
         try:

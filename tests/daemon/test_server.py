@@ -56,7 +56,8 @@ async def test_a_signal_to_stop_drains(server: Server, mail: SmtpServer) -> None
         ready = await until(lambda: client.request("GET", "/ready"), lambda answer: answer[0] == 503)
         assert "draining" in str(ready[1])
         assert (await call(client, "/health"))["status"] == "ok"
-        assert (await call(client, "/messages/m2?tenant_id=acme"))["status"] == "pending"
+        message = "/messages/m2?tenant_id=acme"
+        await until(lambda: client.get(message), lambda shown: shown["status"] == "pending")
 
         held.set()
         assert await ended(server) == 0
