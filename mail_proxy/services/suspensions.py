@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from weakref import WeakValueDictionary
+
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
 from mail_proxy.model.standing import EVERYTHING
@@ -20,12 +23,13 @@ class SuspensionsService:
         self._store = store
         self._clock = clock
         self._bell = bell
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._begun: dict[MarkingKey, Marking] = {}  # how far what is marked in several looks has come
 
     async def suspend(self, tenant_id: str, batch_code: str | None = None) -> Suspension:
         """Hold back what has not been sent, on every node, until it is activated; raise `NotFound`."""
         await self._store.suspensions.suspend(tenant_id, batch_code or EVERYTHING, self._clock.now())
-        await self._mark(tenant_id)
+        await self._follow(tenant_id)
         return await self._seen(tenant_id, batch_code)
 
     async def activate(self, tenant_id: str, batch_code: str | None = None) -> Suspension:
@@ -34,18 +38,23 @@ class SuspensionsService:
         Raises `NotFound`, and `Conflict` for a single batch while everything is suspended.
         """
         await self._store.suspensions.activate(tenant_id, batch_code or EVERYTHING)
-        await self._mark(tenant_id)
+        await self._follow(tenant_id)
         await self._bell.ring()
         return await self._seen(tenant_id, batch_code)
 
     async def catch_up(self) -> None:
         """Do what was left, being too much at once or its process having died: to be called now and then."""
-        if await self._mark():
+        if await self._mark(self._clock.now() + PATIENCE):
             await self._bell.ring()
 
-    async def _mark(self, tenant_id: str | None = None) -> bool:
-        """Let the flags of messages follow what is suspended, tenants in turn; return whether any changed."""
+    async def _follow(self, tenant_id: str) -> None:
+        """Mark what one tenant has changed; of many changes at once, the first that marks does it for all."""
         until = self._clock.now() + PATIENCE
+        async with self._turns.setdefault(tenant_id, asyncio.Lock()):
+            await self._mark(until, tenant_id)
+
+    async def _mark(self, until: float, tenant_id: str | None = None) -> bool:
+        """Let the flags of messages follow what is suspended, tenants in turn; return whether any changed."""
         found = await self._store.suspensions.markings()
         self._begun = {each.key: self._begun.get(each.key, each) for each in found}
         left = [each for each in self._begun.values() if tenant_id in (None, each.tenant_id)]

@@ -10,6 +10,7 @@ import pytest
 
 from mail_proxy.errors import Conflict
 from mail_proxy.services.suspensions import PATIENCE, SuspensionsService
+from mail_proxy.store.suspensions import Marking
 from tests.support.clock import ManualClock
 from tests.support.services import Desk, message, open_desk
 from tests.support.works import ask
@@ -57,6 +58,24 @@ async def test_the_answer_does_not_wait_for_all_that_is_to_be_marked(desk: Desk)
 
     await desk.services.suspensions.catch_up()
     assert await told(desk) == ["queued", "suspended"]
+    assert await desk.runtime.store.suspensions.markings() == []
+
+
+async def test_many_changes_at_once_are_not_each_marked_by_everybody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That would be a hundred times a hundred steps of the one writer that all tenants have."""
+    steps = 0
+    mark = desk.runtime.store.suspensions.mark
+
+    async def counted(marking: Marking, now: float) -> Marking:
+        nonlocal steps
+        steps += 1
+        return await mark(marking, now)
+
+    monkeypatch.setattr(desk.runtime.store.suspensions, "mark", counted)
+    await asyncio.gather(*(desk.services.suspensions.suspend("acme", f"b{n}") for n in range(30)))
+    assert steps <= 30 * 3
     assert await desk.runtime.store.suspensions.markings() == []
 
 
