@@ -122,21 +122,11 @@ class IntakeService:
     async def _judged(
         self, judge: Judge, entries: Sequence[object]
     ) -> tuple[list[NewMessage], list[Rejection]]:
-        """Judge a few at once; of many only one request's at a time, letting others work in between."""
-        verdicts = _Verdicts()
+        """Judge a few at once; of many only one request's at a time."""
         if len(entries) <= FEW:
-            for entry in entries:
-                verdicts.add(judge.judge(entry))
-            return list(verdicts.accepted.values()), verdicts.rejected
+            return await _judged_in_turns(judge, entries, asyncio.get_running_loop().time())
         async with self._judging:
-            loop = asyncio.get_running_loop()
-            turn = 0.0
-            for entry in entries:
-                if loop.time() - turn > LONGEST_TURN:
-                    await asyncio.sleep(0)
-                    turn = loop.time()
-                verdicts.add(judge.judge(entry))
-        return list(verdicts.accepted.values()), verdicts.rejected
+            return await _judged_in_turns(judge, entries, 0.0)
 
     async def _stored(
         self, accepted: Sequence[NewMessage], versions: Mapping[str, int], command: Command | None
@@ -197,3 +187,17 @@ class _Verdicts:
             self.rejected.append(Rejection(judged.id, "duplicate id", is_invalid=False))
         else:
             self.accepted[key] = judged
+
+
+async def _judged_in_turns(
+    judge: Judge, entries: Sequence[object], turn: float
+) -> tuple[list[NewMessage], list[Rejection]]:
+    """Let others work in between, once this `turn` is over: one message can be of many megabytes."""
+    verdicts = _Verdicts()
+    loop = asyncio.get_running_loop()
+    for entry in entries:
+        if loop.time() - turn > LONGEST_TURN:
+            await asyncio.sleep(0)
+            turn = loop.time()
+        verdicts.add(judge.judge(entry))
+    return list(verdicts.accepted.values()), verdicts.rejected

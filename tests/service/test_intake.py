@@ -329,11 +329,13 @@ class _Watched(list[object]):
             yield entry
 
 
+@pytest.mark.parametrize("count", [5, FEW + 5])
 async def test_others_have_their_turn_while_a_batch_is_judged(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
+    """Of however many messages: a few can be of many megabytes."""
     monkeypatch.setattr("mail_proxy.services.intake.LONGEST_TURN", -1.0)
-    entries = _Watched([{}] * (FEW + 5))
+    entries = _Watched([{}] * count)
 
     async def others() -> None:
         while True:
