@@ -211,7 +211,7 @@ header = st.tuples(
 
 
 def test_each_endpoint_with_a_body_has_a_valid_one_here() -> None:
-    assert BODIES.keys() == {endpoint.name for endpoint in WITH_BODY}
+    assert {endpoint.name for endpoint in WITH_BODY} <= BODIES.keys()
 
 
 @endpoints(WITH_BODY)
