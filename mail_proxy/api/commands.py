@@ -1,22 +1,33 @@
-"""Commands: what is done to messages that are there, and a push to work now."""
+"""Commands: what is done to messages that are there, and a push to work now.
+
+What the query may name, the body may name too.
+"""
 
 from __future__ import annotations
 
 from starlette.responses import Response
 
 from mail_proxy.api.answers import ok
-from mail_proxy.api.messages import find_message, get_message
+from mail_proxy.api.messages import show_message
 from mail_proxy.api.requests import ApiRequest
-from mail_proxy.api.schemas import CleanupInput, DeletionInput, RetryInput, SuspensionQuery, TenantQuery
+from mail_proxy.api.schemas import (
+    CleanupInput,
+    DeletionInput,
+    RetryInput,
+    RunNowInput,
+    SuspensionInput,
+    SuspensionQuery,
+    TenantQuery,
+)
 from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.model.standing import EVERYTHING
-from mail_proxy.services.inputs import checked
+from mail_proxy.services.inputs import Model, checked
 from mail_proxy.services.views import removal_view, suspension_view
 
 
 async def run_now(request: ApiRequest) -> Response:
     """Wake dispatch and reporting."""
-    await _known_tenant(request)
+    await _asked_of_known(request, RunNowInput)
     await request.services.instance.run_now()
     return ok()
 
@@ -27,15 +38,13 @@ async def suspend(request: ApiRequest) -> Response:
     What is being sent is finished; nothing else of it leaves until it is activated. Without `tenant_id` the
     admin token gets 422.
     """
-    query = request.query(SuspensionQuery)
-    tenant_id = request.tenant(query.tenant_id)
+    tenant_id, batch_code = await _suspension(request)
     if tenant_id is None:
         raise InvalidInput.of(
             [Fault(("tenant_id",), "is required; '*' suspends the whole instance", "missing")]
         )
     if tenant_id == EVERYTHING:
-        return await _switch(request, query, active=False)
-    batch_code = _batch_of(query)
+        return await _switch(request, batch_code, active=False)
     return ok(suspension_view(await request.services.suspensions.suspend(tenant_id, batch_code)))
 
 
@@ -44,11 +53,9 @@ async def activate(request: ApiRequest) -> Response:
 
     409 for a batch while all of its tenant is suspended.
     """
-    query = request.query(SuspensionQuery)
-    tenant_id = request.tenant(query.tenant_id)
+    tenant_id, batch_code = await _suspension(request)
     if tenant_id is None or tenant_id == EVERYTHING:
-        return await _switch(request, query, active=True)
-    batch_code = _batch_of(query)
+        return await _switch(request, batch_code, active=True)
     return ok(suspension_view(await request.services.suspensions.activate(tenant_id, batch_code)))
 
 
@@ -59,8 +66,7 @@ async def delete_messages(request: ApiRequest) -> Response:
     reported; with the admin token and no `tenant_id`, an id that several tenants have. `unauthorized` are
     those that only other tenants have; a tenant's token finds them in `not_found`.
     """
-    tenant_id = await _known_tenant(request)
-    given = checked(DeletionInput, await request.body(), ["ids"])
+    tenant_id, given = await _asked_of_known(request, DeletionInput)
     done = await request.services.removal.delete(
         given.ids, tenant_id, force=given.force, tells_foreign=not request.by_tenant
     )
@@ -73,8 +79,7 @@ async def cleanup_messages(request: ApiRequest) -> Response:
     Nothing goes that has still to leave, or to be reported. With the admin token and no `tenant_id`: of all
     tenants.
     """
-    tenant_id = await _known_tenant(request)
-    given = checked(CleanupInput, await request.body(optional=True))
+    tenant_id, given = await _asked_of_known(request, CleanupInput)
     removed = await request.services.removal.cleanup(tenant_id, given.older_than_seconds)
     return ok(removed=removed)
 
@@ -85,30 +90,44 @@ async def retry(request: ApiRequest) -> Response:
     A failed one begins anew for those who have not got it. 409 for one that is being sent, was sent, or has
     lost its account. What is suspended stays held.
     """
-    message = await find_message(request)
+    tenant_id, given = await _asked(request, RetryInput)
+    messages = request.services.messages
+    message = await messages.find(request.path("id"), tenant_id)
     request.about(message.tenant_id)
-    given = checked(RetryInput, await request.body(optional=True))
     await request.services.rescheduling.retry(message.tenant_id, message.id, given.at)
-    return await get_message(request)
+    return await show_message(request, await messages.get(message.tenant_id, message.id))
 
 
-async def _known_tenant(request: ApiRequest) -> str | None:
-    """Return the tenant that this is about, which is there; None: the admin named none."""
-    tenant_id = request.tenant(request.query(TenantQuery).tenant_id)
+async def _asked(request: ApiRequest, model: type[Model]) -> tuple[str | None, Model]:
+    """Return the tenant that this is about, and the body; None: the admin named none."""
+    query, endpoint = request.query(TenantQuery), request.endpoint
+    raw = await request.body(optional=endpoint.body_is_optional)
+    tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id"))
+    return tenant_id, checked(model, raw, endpoint.required)
+
+
+async def _asked_of_known(request: ApiRequest, model: type[Model]) -> tuple[str | None, Model]:
+    """Return the same; raise `NotFound` for a tenant that is not there."""
+    tenant_id, given = await _asked(request, model)
     if tenant_id is not None and not request.by_tenant:
         await request.services.tenants.get(tenant_id)
-    return tenant_id
+    return tenant_id, given
 
 
-async def _switch(request: ApiRequest, query: SuspensionQuery, *, active: bool) -> Response:
+async def _suspension(request: ApiRequest) -> tuple[str | None, str | None]:
+    """Return the tenant and the batch that this is about, as far as they are named."""
+    query = request.query(SuspensionQuery)
+    raw = await request.body(optional=True)
+    tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id"))
+    given = checked(SuspensionInput, raw)
+    if None not in (query.batch_code, given.batch_code) and query.batch_code != given.batch_code:
+        raise InvalidInput.of([Fault(("batch_code",), "is not the same in the query and in the body")])
+    return tenant_id, query.batch_code or given.batch_code
+
+
+async def _switch(request: ApiRequest, batch_code: str | None, *, active: bool) -> Response:
     """Start or stop the dispatch of the whole instance."""
-    if query.batch_code is not None:
+    if batch_code is not None:
         raise InvalidInput.of([Fault(("tenant_id",), "is required with batch_code", "missing")])
     await request.services.instance.set_active(active)
     return ok(active=active)
-
-
-def _batch_of(query: SuspensionQuery) -> str | None:
-    if query.batch_code == EVERYTHING:
-        raise InvalidInput.of([Fault(("batch_code",), "is left out when everything is meant")])
-    return query.batch_code

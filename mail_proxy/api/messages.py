@@ -35,7 +35,11 @@ async def list_messages(request: ApiRequest) -> Response:
 
 async def get_message(request: ApiRequest) -> Response:
     """Show one message."""
-    message = await find_message(request)
+    return await show_message(request, await find_message(request))
+
+
+async def show_message(request: ApiRequest, message: Message) -> Response:
+    """Answer with one message."""
     [view] = await _Shown(request).views([message])
     return ok(view)
 

@@ -138,6 +138,8 @@ EXAMPLES: Mapping[type[BaseModel] | None, object] = {
             {"id": "order-2", "to": "bob@example.net", "subject": "Your order", "body": "It waits for you."},
         ]
     },
+    schemas.RunNowInput: {"tenant_id": "acme"},
+    schemas.SuspensionInput: {"tenant_id": "acme", "batch_code": "spring"},
     schemas.RetryInput: {"at": "2027-01-01T00:00:00Z"},
     schemas.DeletionInput: {"ids": ["order-1", "order-2"]},
     schemas.CleanupInput: {"older_than_seconds": 86400},

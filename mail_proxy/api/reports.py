@@ -29,8 +29,10 @@ async def replay(request: ApiRequest) -> Response:
 
     The admin names the tenant. Events keep their `event_id`, so that receivers can tell.
     """
-    tenant_id = request.tenant(request.query(TenantQuery).tenant_id)
-    given = checked(ReplayInput, await request.body())
+    query = request.query(TenantQuery)
+    raw = await request.body()
+    tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id"))
+    given = checked(ReplayInput, raw)
     if tenant_id is None:
         raise InvalidInput.of([Fault(("tenant_id",), "is required with the admin token", "missing")])
     return ok(replayed=await request.services.reports.replay(tenant_id, given.since))

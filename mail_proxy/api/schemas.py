@@ -97,11 +97,19 @@ Flag = Annotated[
 ]
 
 
-class TenantQuery(Input):
-    """Which tenant is meant; with a tenant's token, its own."""
+class TenantNamed(Input):
+    """Names the tenant that is meant; query and body may both do so."""
 
     tenant_id: Identifier | None = None
     """With a tenant's token, its own."""
+
+
+class TenantQuery(TenantNamed):
+    """Which tenant is meant; with a tenant's token, its own."""
+
+
+class RunNowInput(TenantNamed):
+    """Whose messages and reports are wanted now."""
 
 
 class MessagesQuery(TenantQuery):
@@ -174,6 +182,10 @@ class SuspensionQuery(Input):
     batch_code: BatchCode | None = None
 
 
+class SuspensionInput(SuspensionQuery):
+    """What to hold back, or to let go on, when it is not said in the query."""
+
+
 class ReportsQuery(TenantQuery):
     """Which of the events that applications were not told of to list."""
 
@@ -183,14 +195,14 @@ class ReportsQuery(TenantQuery):
     """The `next_cursor` of an earlier answer."""
 
 
-class ReplayInput(Input):
+class ReplayInput(TenantNamed):
     """What to tell again."""
 
     since: Moment
     """Events of then and later."""
 
 
-class DeletionInput(Input):
+class DeletionInput(TenantNamed):
     """What to delete."""
 
     ids: Annotated[
@@ -202,14 +214,14 @@ class DeletionInput(Input):
     """Whether what is sent and not yet reported goes, too."""
 
 
-class CleanupInput(Input):
+class CleanupInput(TenantNamed):
     """What to let go of."""
 
     older_than_seconds: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=LAST_SECOND)] | None = None
     """How long ago it was reported, at least; by default the retention."""
 
 
-class RetryInput(Input):
+class RetryInput(TenantNamed):
     """When to try again."""
 
     at: Moment | None = None

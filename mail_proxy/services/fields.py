@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from mail_proxy.clock import LAST_SECOND
 from mail_proxy.model.messages import Priority
 from mail_proxy.model.names import IDENTIFIER, MAX_BATCH_CODE, MAX_MESSAGE_ID
+from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.services.addresses import CONTROL, bare_address, split_addresses
 
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
@@ -50,6 +51,12 @@ def _encodable(text: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError("holds a lone surrogate and cannot be encoded") from error
     return text
+
+
+def _batch_code(text: str) -> str:
+    if text == EVERYTHING:
+        raise ValueError(f"'{EVERYTHING}' stands for all batches: no batch can be called so")
+    return _header_text(text)
 
 
 def _integer(value: object) -> object:
@@ -272,8 +279,8 @@ MessageId = Annotated[
 BatchCode = Annotated[
     str,
     Field(min_length=1, max_length=MAX_BATCH_CODE),
-    AfterValidator(_header_text),
-    shape(pattern=TEXT),
+    AfterValidator(_batch_code),
+    shape(pattern=TEXT, **{"not": {"const": EVERYTHING}}),
 ]
 Address = Annotated[str, Field(max_length=1000), AfterValidator(_address), WithJsonSchema(_MAILBOX)]
 Addresses = Annotated[

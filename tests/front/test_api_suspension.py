@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.api import Api, open_api
+from tests.support.api import Api, message, open_api
 
 SUSPEND, ACTIVATE = "/commands/suspend", "/commands/activate"
 B = "campaign"
@@ -141,6 +141,17 @@ async def test_what_makes_no_sense_is_refused_by_its_field(api: Api, key: str, p
     assert (refused.status, refused.fields) == (422, [field])
     assert (await api.get("/tenant/acme")).body["suspended_batches"] == [B]
     assert (await api.get("/status")).body["active"]
+
+
+async def test_no_message_is_of_the_batch_that_stands_for_all(api: Api, key: str) -> None:
+    """Else it could be suspended with all others only, and be let go with them only."""
+    refused = await api.submit(message("a", batch_code="*"), message("b", batch_code="**"), token=key)
+    assert (refused.status, refused.body["queued"]) == (200, 1)
+    [fault] = refused.body["rejected"][0]["errors"]
+    assert (refused.body["rejected"][0]["id"], fault["loc"]) == ("a", ["batch_code"])
+    schema = (await api.get("/openapi.json")).body["components"]["schemas"]["MessageInput"]
+    [text, _] = schema["properties"]["batch_code"]["anyOf"]
+    assert text["not"] == {"const": "*"}
 
 
 async def test_a_batch_may_have_any_name(api: Api, key: str) -> None:
