@@ -113,10 +113,7 @@ ACCOUNT = {
 }
 BODIES: Mapping[str, Json] = {
     "POST /commands/add-messages": {"messages": [MESSAGE, RAW], "default_priority": 1},
-    "POST /messages/{id}/retry": {"at": 1_900_000_000, "tenant_id": TENANT},
-    "POST /commands/run-now": {"tenant_id": TENANT},
-    "POST /commands/suspend": {"tenant_id": TENANT, "batch_code": "b"},
-    "POST /commands/activate": {"tenant_id": TENANT, "batch_code": "b"},
+    "POST /messages/{id}/retry": {"at": 1_900_000_000},
     "POST /commands/run-now": {"tenant_id": TENANT},
     "POST /commands/suspend": {"tenant_id": TENANT, "batch_code": "b"},
     "POST /commands/activate": {"tenant_id": TENANT, "batch_code": "b"},
