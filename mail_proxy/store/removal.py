@@ -85,11 +85,15 @@ class Removals:
             rows = yield Call(SQL["of_anybody"], given)
         else:
             rows = yield Call(SQL["of_tenant"], given | {"tenant_id": tenant_id})
+        # Asked once they are locked: what has happened to them meanwhile counts.
+        due = yield Call(SQL["due"], {"seqs": json.dumps([row["seq"] for row in rows])})
+        untold = {row["seq"] for row in due}
         found = Counter(row["id"] for row in rows)
         kept: dict[str, Kept] = {}
         going: list[Row] = []
         for row in rows:
-            why = Kept.AMBIGUOUS if found[row["id"]] > 1 else _why_kept(row, force=force, tells_all=tells_all)
+            is_guarded = not force and row["seq"] in untold and (row["has_address"] or tells_all)
+            why = Kept.AMBIGUOUS if found[row["id"]] > 1 else _why_kept(row, is_guarded=is_guarded)
             if why is None:
                 going.append(row)
             else:
@@ -135,11 +139,11 @@ class Removals:
         )
 
 
-def _why_kept(row: Row, *, force: bool, tells_all: bool) -> Kept | None:
+def _why_kept(row: Row, *, is_guarded: bool) -> Kept | None:
+    """`is_guarded`: somebody is still to be told of it, and nobody said that this does not matter."""
     if row["status"] == Status.SENDING:
         return Kept.BEING_SENT
-    is_to_be_told = row["is_due"] and (row["has_address"] or tells_all)
-    if is_to_be_told and row["sent_ts"] is not None and not force:
+    if is_guarded and row["sent_ts"] is not None:
         return Kept.NOT_REPORTED
     return None
 

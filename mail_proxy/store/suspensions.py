@@ -147,8 +147,7 @@ class Suspensions:
         # Locked against a change of the suspensions: what is read here holds until the flags are set.
         yield Call(TENANTS["lock"], {"id": marking.tenant_id})
         rows = yield from self._next(marking)
-        changed = yield from self._set(rows, 1, now)
-        changed += yield from self._set(rows, 0, now)
+        changed = yield from _follow([row["seq"] for row in rows], now)
         marking = replace(marking, changed=changed)
         if len(rows) == CHUNK:
             last = rows[-1]
@@ -180,35 +179,37 @@ class Suspensions:
             return (yield Call(SQL["next_of_tenant"], place))
         return (yield Call(SQL["next_of_batch"], place | {"batch_code": marking.batch_code}))
 
-    def _set(self, rows: Sequence[Row], flag: int, now: float) -> Work[int]:
-        """Give the flag to those that are to have it and do not."""
-        seqs = [row["seq"] for row in rows if row["is_suspended"] == flag != row["is_held"]]
-        if not seqs:
-            return 0
-        done = yield Call(SQL["set_held"], {"seqs": json.dumps(seqs), "is_held": flag, "now": now})
-        yield from _tell(done, EventType.SUSPENDED if flag else EventType.ACTIVATED, now)
-        return len(done)
-
 
 def hold_back(seqs: Collection[int], tenants: Collection[str], now: float) -> Work[None]:
-    """Hold those of these messages that are suspended: they wait again, and nobody has looked at them since.
+    """Hold those of these messages that are suspended, and none other.
 
+    They wait again, or elsewhere than before, where whoever goes over the flags may have passed already.
     `tenants` are theirs.
     """
     for tenant_id in sorted(set(tenants)):
         # A suspension that is lifted now waits for this transaction, and finds what it has held.
         yield Call(TENANTS["hold"], {"id": tenant_id})
-    held = yield Call(SQL["hold_suspended"], {"seqs": json.dumps(sorted(seqs))})
-    yield from _tell(held, EventType.SUSPENDED, now)
+    yield from _follow(seqs, now)
 
 
-def _tell(rows: Sequence[Row], event_type: EventType, now: float) -> Work[None]:
-    text = SUSPENDED_TEXT if event_type is EventType.SUSPENDED else ACTIVATED_TEXT
-    event = NewEvent(event_type=event_type, event_ts=now, description=text)
+def _follow(seqs: Collection[int], now: float) -> Work[int]:
+    """Let the flags say what is suspended, and tell how many did not.
+
+    The tenants are to be locked. What is suspended is asked with the change itself, for a message may come
+    into another batch at any moment before.
+    """
+    rows = yield Call(SQL["follow"], {"seqs": json.dumps(sorted(seqs)), "now": now})
     yield Many(
         MESSAGES["insert_event"],
         [
-            shape.event_params(row["seq"], row["tenant_id"], event)
+            shape.event_params(row["seq"], row["tenant_id"], _event(is_held=bool(row["is_held"]), now=now))
             for row in sorted(rows, key=lambda row: int(row["seq"]))
         ],
     )
+    return len(rows)
+
+
+def _event(*, is_held: bool, now: float) -> NewEvent:
+    if is_held:
+        return NewEvent(event_type=EventType.SUSPENDED, event_ts=now, description=SUSPENDED_TEXT)
+    return NewEvent(event_type=EventType.ACTIVATED, event_ts=now, description=ACTIVATED_TEXT)

@@ -36,11 +36,10 @@ OFTEN = {
     ),
     "tenants": ("delete_events", "delete_send_log", "by_key", "hold"),
     "suspensions": (
-        "markings", "waiting_of_tenant", "waiting_of_batch", "next_of_tenant", "next_of_batch", "set_held",
-        "hold_suspended",
+        "markings", "waiting_of_tenant", "waiting_of_batch", "next_of_tenant", "next_of_batch", "follow",
     ),
     "removal": (
-        "of_tenant", "of_anybody", "known", "delete", "told_before", "untold_before", "delete_done",
+        "of_tenant", "of_anybody", "due", "known", "delete", "told_before", "untold_before", "delete_done",
     ),
     "rescheduling": ("state", "reschedule"),
     "limits": (

@@ -147,6 +147,23 @@ async def test_what_is_suspended_stays_held(bench: Bench) -> None:
     assert [row["is_held"] for row in await bench.rows("SELECT is_held FROM messages")] == [1]
 
 
+async def test_what_is_activated_goes_even_if_it_is_put_off_while_flags_are_gone_over(bench: Bench) -> None:
+    """What is deferred was gone over already, and what is pending was not yet."""
+    await bench.add("m1")
+    suspensions = bench.store.suspensions
+    await suspensions.suspend("acme", "*", NOW)
+    (left,) = await suspensions.markings()
+    await suspensions.mark(await suspensions.mark(left, NOW), NOW)
+    await suspensions.activate("acme", "*")
+    (left,) = await suspensions.markings()
+    left = await suspensions.mark(left, NOW)
+    await retry(bench, at=TOMORROW)
+    assert (await suspensions.mark(left, NOW)).status is None
+    await bench.store.queue.promote(TOMORROW)
+
+    assert [each.id for each in await bench.claim(now=TOMORROW)] == ["m1"]
+
+
 async def test_it_goes_by_the_account_as_it_is_now(bench: Bench) -> None:
     """One that was deleted and made anew has a queue of its own."""
     await bench.add("m1")

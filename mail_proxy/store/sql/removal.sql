@@ -1,15 +1,13 @@
--- of_tenant: those of a tenant's messages that have these ids (a JSON list), and what may keep them
+-- of_tenant: those of a tenant's messages that have these ids (a JSON list); they stay as they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address,
-    COALESCE((SELECT MAX(e.is_due) FROM events e WHERE e.seq = m.seq), 0) AS is_due
+    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
 WHERE m.tenant_id = :tenant_id AND m.id IN (SELECT value FROM json_each(:ids))
 ORDER BY m.seq;
 
--- of_tenant @postgres: those of a tenant's messages that have these ids (a JSON list), and what may keep them
+-- of_tenant @postgres: those of a tenant's messages that have these ids (a JSON list); they stay as they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address,
-    COALESCE((SELECT MAX(e.is_due) FROM events e WHERE e.seq = m.seq), 0) AS is_due
+    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
 WHERE m.tenant_id = :tenant_id
     AND m.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
@@ -18,20 +16,26 @@ FOR UPDATE OF m;
 
 -- of_anybody: the same, whosever they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address,
-    COALESCE((SELECT MAX(e.is_due) FROM events e WHERE e.seq = m.seq), 0) AS is_due
+    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
 WHERE m.id IN (SELECT value FROM json_each(:ids))
 ORDER BY m.seq;
 
 -- of_anybody @postgres: the same, whosever they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address,
-    COALESCE((SELECT MAX(e.is_due) FROM events e WHERE e.seq = m.seq), 0) AS is_due
+    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
 WHERE m.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
 ORDER BY m.seq
 FOR UPDATE OF m;
+
+-- due: of which of these (a JSON list of seq) somebody is still to be told
+SELECT DISTINCT seq FROM events WHERE seq IN (SELECT value FROM json_each(:seqs)) AND is_due > 0;
+
+-- due @postgres: of which of these somebody is still to be told; asked of what is locked, so nothing is added
+SELECT DISTINCT seq FROM events
+WHERE seq = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json))))
+    AND is_due > 0;
 
 -- known: which of these ids (a JSON list) any tenant has
 SELECT DISTINCT id FROM messages WHERE id IN (SELECT value FROM json_each(:ids));
@@ -55,11 +59,25 @@ WHERE tenant_id = :tenant_id AND reported_ts IS NOT NULL AND status IN ('sent', 
     AND reported_ts <= :before AND (reported_ts, seq) > (:moment, :seq)
 ORDER BY reported_ts, seq LIMIT :limit;
 
+-- told_before @postgres: some of a tenant's messages that were told of by a time, after a place; not those that change now
+SELECT seq, reported_ts AS moment, size FROM messages
+WHERE tenant_id = :tenant_id AND reported_ts IS NOT NULL AND status IN ('sent', 'error', 'bounced')
+    AND reported_ts <= :before AND (reported_ts, seq) > (:moment, :seq)
+ORDER BY reported_ts, seq LIMIT :limit
+FOR UPDATE SKIP LOCKED;
+
 -- untold_before: some that were not told of since a time, after a place
 SELECT seq, updated_at AS moment, size FROM messages
 WHERE tenant_id = :tenant_id AND reported_ts IS NULL AND status IN ('sent', 'error', 'bounced')
     AND updated_at <= :before AND (updated_at, seq) > (:moment, :seq)
 ORDER BY updated_at, seq LIMIT :limit;
+
+-- untold_before @postgres: some that were not told of since a time, after a place; not those that change now
+SELECT seq, updated_at AS moment, size FROM messages
+WHERE tenant_id = :tenant_id AND reported_ts IS NULL AND status IN ('sent', 'error', 'bounced')
+    AND updated_at <= :before AND (updated_at, seq) > (:moment, :seq)
+ORDER BY updated_at, seq LIMIT :limit
+FOR UPDATE SKIP LOCKED;
 
 -- delete_done: those of these (a JSON list of seq) that have left, and of which nobody is to be told any more
 DELETE FROM messages

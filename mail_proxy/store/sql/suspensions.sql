@@ -45,46 +45,28 @@ WHERE tenant_id = :tenant_id AND batch_code = :batch_code AND status IN ('pendin
 SELECT COUNT(*) AS n FROM messages
 WHERE tenant_id = :tenant_id AND batch_code = :batch_code AND status IN ('pending', 'deferred', 'sending');
 
--- next_of_tenant: some of a tenant's messages that wait, after a place, whether held, and whether to be held
-SELECT m.seq, m.account_id, m.created_at, m.is_held,
-    CASE WHEN EXISTS (SELECT 1 FROM suspensions s
-        WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code)) THEN 1 ELSE 0 END AS is_suspended
-FROM messages m
-WHERE m.tenant_id = :tenant_id AND m.status = :status
-    AND (m.account_id, m.created_at, m.seq) > (:account_id, :created_at, :seq)
-ORDER BY m.account_id, m.created_at, m.seq LIMIT :limit;
+-- next_of_tenant: some of a tenant's messages that wait, after a place
+SELECT seq, account_id, created_at FROM messages
+WHERE tenant_id = :tenant_id AND status = :status AND (account_id, created_at, seq) > (:account_id, :created_at, :seq)
+ORDER BY account_id, created_at, seq LIMIT :limit;
 
 -- next_of_batch: the same of one batch
-SELECT m.seq, m.account_id, m.created_at, m.is_held,
-    CASE WHEN EXISTS (SELECT 1 FROM suspensions s
-        WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code)) THEN 1 ELSE 0 END AS is_suspended
-FROM messages m
-WHERE m.tenant_id = :tenant_id AND m.batch_code = :batch_code AND m.status = :status
-    AND (m.created_at, m.seq) > (:created_at, :seq)
-ORDER BY m.created_at, m.seq LIMIT :limit;
+SELECT seq, account_id, created_at FROM messages
+WHERE tenant_id = :tenant_id AND batch_code = :batch_code AND status = :status
+    AND (created_at, seq) > (:created_at, :seq)
+ORDER BY created_at, seq LIMIT :limit;
 
--- set_held: hold these (a JSON list of seq), or hold them no longer
-UPDATE messages SET is_held = :is_held, updated_at = :now
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND status IN ('pending', 'deferred') AND is_held <> :is_held
-RETURNING seq, tenant_id;
+-- follow: let the flags of these (a JSON list of seq) say what is suspended, while they wait
+UPDATE messages SET is_held = 1 - is_held, updated_at = :now
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND status IN ('pending', 'deferred')
+    AND is_held <> CASE WHEN EXISTS (SELECT 1 FROM suspensions s
+        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code)) THEN 1 ELSE 0 END
+RETURNING seq, tenant_id, is_held;
 
--- set_held @postgres: hold these (a JSON list of seq), or hold them no longer
-UPDATE messages SET is_held = :is_held, updated_at = :now
+-- follow @postgres: let the flags of these (a JSON list of seq) say what is suspended, while they wait
+UPDATE messages SET is_held = 1 - is_held, updated_at = :now
 WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
-    AND status IN ('pending', 'deferred') AND is_held <> :is_held
-RETURNING seq, tenant_id;
-
--- hold_suspended: hold those of these (a JSON list of seq) that are suspended
-UPDATE messages SET is_held = 1
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND status IN ('pending', 'deferred') AND is_held = 0
-    AND EXISTS (SELECT 1 FROM suspensions s
-        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code))
-RETURNING seq, tenant_id;
-
--- hold_suspended @postgres: hold those of these (a JSON list of seq) that are suspended
-UPDATE messages SET is_held = 1
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
-    AND status IN ('pending', 'deferred') AND is_held = 0
-    AND EXISTS (SELECT 1 FROM suspensions s
-        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code))
-RETURNING seq, tenant_id;
+    AND status IN ('pending', 'deferred')
+    AND is_held <> CASE WHEN EXISTS (SELECT 1 FROM suspensions s
+        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code)) THEN 1 ELSE 0 END
+RETURNING seq, tenant_id, is_held;

@@ -1,0 +1,90 @@
+"""Two nodes at the same message: who comes second goes by what the first has done, in all that it reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import asyncpg
+import pytest
+
+from mail_proxy.model.messages import Status
+from mail_proxy.model.removal import Kept
+from mail_proxy.store.removal import Sweep
+from tests.support.stores import NOW, Bench, open_bench
+
+T = TypeVar("T")
+
+WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted"
+OVERTAKEN = 20.0
+"""Seconds in which the second has to come to where it waits for the first, or to its end."""
+
+SETTLE = f"""
+UPDATE messages SET status = 'sent', sent_ts = {NOW}, lease_owner = NULL, lease_until = NULL;
+INSERT INTO events (seq, tenant_id, event_type, event_ts, description, is_due)
+    SELECT seq, tenant_id, 'sent', {NOW}, '250 ok', 1 FROM messages"""
+REPLAY = """
+UPDATE events SET is_due = 1, reported_ts = NULL WHERE reported_ts IS NOT NULL;
+UPDATE messages SET reported_ts = NULL"""
+REPLACE = "UPDATE messages SET batch_code = 'other', is_held = 0"
+
+
+@pytest.fixture
+async def bench(postgres_url: str) -> AsyncIterator[Bench]:
+    """SQLite has one writer: there nobody meets."""
+    async with open_bench(postgres_url) as opened:
+        yield opened
+
+
+async def meet(bench: Bench, first: str, second: Callable[[], Awaitable[T]]) -> T:
+    """Do the second while the first, of another node, is done but not yet committed."""
+    other = await asyncpg.connect(bench.url)
+    try:
+        async with asyncio.timeout(OVERTAKEN):
+            async with other.transaction():
+                await other.execute(first)
+                task = asyncio.ensure_future(second())
+                while not task.done() and not await other.fetch(WAITING):
+                    await asyncio.wait([task], timeout=0.005)
+            return await task
+    finally:
+        await other.close()
+
+
+async def test_what_is_sent_while_somebody_deletes_it_stays_until_it_is_reported(bench: Bench) -> None:
+    await bench.add("m1")
+    await bench.claim()
+
+    async def delete() -> dict[str, Kept]:
+        return (await bench.store.removals.delete(["m1"], "acme", force=False, tells_all=True)).kept
+
+    assert await meet(bench, SETTLE, delete) == {"m1": Kept.NOT_REPORTED}
+    assert (await bench.get("m1")).status is Status.SENT
+
+
+async def test_what_is_to_be_told_again_while_its_time_ends_stays(bench: Bench) -> None:
+    await bench.sent("m1")
+    due = await bench.store.reports.batch("acme", 10)
+    await bench.store.reports.acknowledge("acme", [each.event_id for each in due], NOW)
+    begun = Sweep(tenant_id="acme", before=NOW + 1, untold_before=NOW - 1, is_untold=False)
+
+    async def sweep() -> int:
+        return (await bench.store.removals.sweep(begun)).removed
+
+    assert await meet(bench, REPLAY, sweep) == 0
+    assert [each.id for each in await bench.store.reports.batch("acme", 10)] == ["m1"]
+
+
+async def test_what_is_submitted_anew_in_another_batch_is_not_held_for_its_old_one(bench: Bench) -> None:
+    await bench.add("m1", batch_code="campaign")
+    await bench.store.suspensions.suspend("acme", "campaign", NOW)
+    (marking,) = await bench.store.suspensions.markings()
+
+    async def mark() -> None:
+        left = marking
+        while left.status is not None:
+            left = await bench.store.suspensions.mark(left, NOW)
+
+    await meet(bench, REPLACE, mark)
+    assert [message.id for message in await bench.claim()] == ["m1"]
