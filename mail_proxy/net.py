@@ -13,7 +13,6 @@ import contextlib
 import os
 import socket
 import ssl
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -25,6 +24,7 @@ from mail_proxy import __version__
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.errors import MailProxyError
 from mail_proxy.model.tenants import AuthMethod, ClientAuth
+from mail_proxy.threads import in_own_thread
 
 TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10.0
@@ -38,6 +38,16 @@ ADDRESSES_TRIED = 4
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """From host and port to IP addresses; raises OSError, as `socket.getaddrinfo` does."""
+
+
+class NotPublic(Exception):
+    """A host that a tenant gave has no address that a tenant may reach.
+
+    Which address it is would tell a tenant about networks that are none of its business.
+    """
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"{host} is not a public address; GMP_ALLOWED_NETWORKS can permit private networks")
 
 
 class RequestFailed(MailProxyError):
@@ -124,35 +134,28 @@ class GuardedClient:
 
 
 async def resolve_by_system(host: str, port: int) -> list[str]:
-    """Ask the system's resolver, in a thread that nothing waits for.
+    """Ask the system's resolver, in a thread of its own: a name server may be silent for half a minute."""
 
-    A name server that is silent for half a minute holds up neither other work, as it would in the loop's
-    few shared threads, nor the end of the process, as it would in any pool's.
+    def look_up() -> list[str]:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+    return await in_own_thread(look_up, f"resolve {host}")
+
+
+async def addresses_of(
+    host: str, port: int, *, policy: AddressPolicy | None, resolve: Resolver
+) -> Sequence[str]:
+    """Return the addresses of a host that may be tried, in their order; with a policy, those that it admits.
+
+    Raises OSError or ValueError when it does not resolve, and `NotPublic` when the policy admits none.
     """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[str]] = loop.create_future()
-
-    def settle(addresses: list[str], fault: Exception | None) -> None:
-        if answer.done():
-            return
-        if fault is None:
-            answer.set_result(addresses)
-        else:
-            answer.set_exception(fault)
-
-    def look_up() -> None:
-        addresses: list[str] = []
-        fault: Exception | None = None
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        except (OSError, ValueError) as caught:
-            fault = caught
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
-            loop.call_soon_threadsafe(settle, addresses, fault)
-
-    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
-    return await answer
+    addresses = await resolve(host, port)
+    if policy is not None:
+        addresses = policy.admitted(addresses)
+        if not addresses:
+            raise NotPublic(host)
+    return addresses[:ADDRESSES_TRIED]
 
 
 @contextlib.asynccontextmanager
@@ -219,18 +222,12 @@ class _Backend(httpcore2.AsyncNetworkBackend):
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
         try:
-            addresses = await self._resolve(host, port)
+            return await addresses_of(host, port, policy=self.policy, resolve=self._resolve)
+        except NotPublic as fault:
+            raise RequestFailed(str(fault)) from fault
         except (OSError, ValueError) as fault:
             reason = (isinstance(fault, OSError) and fault.strerror) or "not a host name"
             raise RequestFailed(f"{host} does not resolve: {reason}") from fault
-        if self.policy is not None:
-            addresses = self.policy.admitted(addresses)
-            if not addresses:
-                # Which address it is would tell a tenant about networks that are none of its business.
-                raise RequestFailed(
-                    f"{host} is not a public address; GMP_ALLOWED_NETWORKS can permit private networks"
-                )
-        return addresses[:ADDRESSES_TRIED]
 
 
 def _pool(backend: _Backend, tls: ssl.SSLContext) -> httpcore2.AsyncConnectionPool:

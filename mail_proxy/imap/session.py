@@ -82,7 +82,7 @@ class Session:
         self._socket: socket.socket | None = None
         self._client: _Client | None = None
         self._is_given_up = False
-        self.tls = TlsMode.SSL if mailbox.ssl else TlsMode.NONE
+        self.tls = mailbox.tls_at_first
 
     def try_login(self) -> None:
         """Connect, log in, look into the folder without changing it, and take leave. Raises `ImapFailed`."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.imap.failure import ImapFailed
 from mail_proxy.logging import one_line
-from mail_proxy.model.accounts import TlsMode
 from mail_proxy.model.logins import LoginTrial, Mailbox
-from mail_proxy.net import ADDRESSES_TRIED, Resolver, resolve_by_system
+from mail_proxy.net import NotPublic, Resolver, addresses_of, resolve_by_system
+from mail_proxy.threads import in_own_thread
 
 if TYPE_CHECKING:
     from mail_proxy.imap.session import Session
@@ -33,13 +31,13 @@ async def try_login(
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    error, tls = None, TlsMode.SSL if mailbox.ssl else TlsMode.NONE
+    error, tls = None, mailbox.tls_at_first
     try:
         async with asyncio.timeout(wait):
             addresses = await _addresses(mailbox, policy, resolve)
             session = await asyncio.to_thread(_session, mailbox, addresses, step_wait)
             try:
-                await _in_own_thread(session.try_login, session.give_up)
+                await _log_in(session)
             finally:
                 tls = session.tls
     except TimeoutError:
@@ -56,52 +54,23 @@ def _session(mailbox: Mailbox, addresses: Sequence[str], wait: float) -> Session
     return Session(mailbox, addresses, wait)
 
 
-async def _addresses(mailbox: Mailbox, policy: AddressPolicy, resolve: Resolver) -> list[str]:
+async def _addresses(mailbox: Mailbox, policy: AddressPolicy, resolve: Resolver) -> Sequence[str]:
+    applied = policy if mailbox.by_tenant else None
     try:
-        addresses = list(await resolve(mailbox.host, mailbox.port))
+        return await addresses_of(mailbox.host, mailbox.port, policy=applied, resolve=resolve)
     except TimeoutError:
         raise
+    except NotPublic as error:
+        raise ImapFailed(str(error)) from error
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "not a host name"
         raise ImapFailed(f"cannot connect: {mailbox.host}: {one_line(reason)}") from error
-    if mailbox.by_tenant:
-        addresses = policy.admitted(addresses)
-        if not addresses:
-            # Which address it is would tell a tenant about networks that are none of its business.
-            raise ImapFailed(
-                f"{mailbox.host} is not a public address; GMP_ALLOWED_NETWORKS can permit private networks"
-            )
-    return addresses[:ADDRESSES_TRIED]
 
 
-async def _in_own_thread(work: Callable[[], None], give_up: Callable[[], None]) -> None:
-    """Do blocking work that may hang, in a thread that nothing waits for; `give_up` ends it.
-
-    It holds up neither other work, as it would in the loop's few shared threads, nor the process's end.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(fault: BaseException | None) -> None:
-        if done.done():
-            return
-        if fault is None:
-            done.set_result(None)
-        else:
-            done.set_exception(fault)
-
-    def run() -> None:
-        fault: BaseException | None = None
-        try:
-            work()
-        except BaseException as caught:  # noqa: BLE001 - it belongs to whoever waits
-            fault = caught
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, fault)
-
-    threading.Thread(target=run, name="imap", daemon=True).start()
+async def _log_in(session: Session) -> None:
+    """Try it in a thread of its own, and end that with the waiting."""
     try:
-        await done
+        await in_own_thread(session.try_login, "imap")
     except asyncio.CancelledError:
-        give_up()
+        session.give_up()
         raise

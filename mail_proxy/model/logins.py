@@ -25,6 +25,11 @@ class Mailbox:
     tls_ca: str | None = None
     by_tenant: bool = False
 
+    @property
+    def tls_at_first(self) -> TlsMode:
+        """How the connection begins."""
+        return TlsMode.SSL if self.ssl else TlsMode.NONE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginTrial:

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.config import Config
-from mail_proxy.model.accounts import Account, TlsMode
+from mail_proxy.model.accounts import Account
 from mail_proxy.model.logins import LoginTrial, Mailbox
 from mail_proxy.services.inputs import MASK
 
@@ -70,10 +70,8 @@ class AccountCheckService:
         return self._shares.setdefault(tenant_id, asyncio.Semaphore(SHARE))
 
     async def _smtp(self, account: Account, wait: float) -> LoginTrial:
-        from mail_proxy.smtp.transport import (
-            Dialer,
-            Timeouts,
-        )  # late, as the next: commands load the services
+        # Late, as below: commands load the services.
+        from mail_proxy.smtp.transport import Dialer, Timeouts
         from mail_proxy.smtp.trial import try_login
 
         timeouts = Timeouts(
@@ -84,32 +82,40 @@ class AccountCheckService:
         return _without(account.password, found)
 
     async def _imap(self, account: Account, wait: float) -> LoginTrial | None:
-        if account.imap_host is None:
+        mailbox = _mailbox_of(account)
+        if mailbox is None:
             return None
         from mail_proxy.imap.trial import try_login
 
-        mailbox = Mailbox(
-            host=account.imap_host,
-            port=account.imap_port,
-            user=account.imap_user,
-            password=account.imap_password,
-            folder=account.imap_folder,
-            ssl=account.imap_ssl,
-            tls_verify=account.tls_verify,
-            tls_ca=account.tls_ca,
-            by_tenant=account.by_tenant,
-        )
         found = await try_login(mailbox, policy=self._policy(), step_wait=STEP_WAIT, wait=wait)
-        return _without(account.imap_password, found)
+        return _without(mailbox.password, found)
 
     def _policy(self) -> AddressPolicy:
         return AddressPolicy.of(self._config.allowed_networks)
 
 
+def _mailbox_of(account: Account) -> Mailbox | None:
+    if account.imap_host is None:
+        return None
+    return Mailbox(
+        host=account.imap_host,
+        port=account.imap_port,
+        user=account.imap_user,
+        password=account.imap_password,
+        folder=account.imap_folder,
+        ssl=account.imap_ssl,
+        tls_verify=account.tls_verify,
+        tls_ca=account.tls_ca,
+        by_tenant=account.by_tenant,
+    )
+
+
 def _untried(account: Account, seconds: float) -> AccountCheck:
+    mailbox = _mailbox_of(account)
     outgoing = LoginTrial(error=BUSY, tls=account.effective_tls, seconds=seconds)
-    incoming = LoginTrial(error=BUSY, tls=TlsMode.SSL if account.imap_ssl else TlsMode.NONE, seconds=seconds)
-    return AccountCheck(outgoing, incoming if account.imap_host is not None else None)
+    if mailbox is None:
+        return AccountCheck(outgoing, None)
+    return AccountCheck(outgoing, LoginTrial(error=BUSY, tls=mailbox.tls_at_first, seconds=seconds))
 
 
 def _without(secret: str | None, found: LoginTrial) -> LoginTrial:

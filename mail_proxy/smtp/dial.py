@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import TypeVar
 
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.model.accounts import Account, TlsMode
-from mail_proxy.net import ADDRESSES_TRIED, Resolver
+from mail_proxy.net import NotPublic, Resolver, addresses_of
 from mail_proxy.smtp.verdict import Broken, Failure, Phase, Trouble
 from mail_proxy.tls import client_context
 
@@ -95,16 +95,14 @@ async def tls_context(account: Account) -> ssl.SSLContext | None:
         raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, f"tls_ca: {reason}")) from error
 
 
-async def _addresses(account: Account, policy: AddressPolicy, resolve: Resolver, wait: float) -> list[str]:
+async def _addresses(
+    account: Account, policy: AddressPolicy, resolve: Resolver, wait: float
+) -> Sequence[str]:
+    applied = policy if account.by_tenant else None
     try:
         async with asyncio.timeout(wait):
-            addresses = list(await resolve(account.host, account.port))
+            return await addresses_of(account.host, account.port, policy=applied, resolve=resolve)
+    except NotPublic as error:
+        raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, str(error))) from error
     except (OSError, ValueError) as error:
         raise Broken(Phase.CONNECT, failure_of(error, account.host)) from error
-    if account.by_tenant:
-        addresses = policy.admitted(addresses)
-        if not addresses:
-            # Which address it is would tell a tenant about networks that are none of its business.
-            text = f"{account.host} is not a public address; GMP_ALLOWED_NETWORKS can permit private networks"
-            raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, text))
-    return addresses[:ADDRESSES_TRIED]
