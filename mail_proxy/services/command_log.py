@@ -100,11 +100,6 @@ class CommandLog:
             last = some[-1]
 
 
-def _may_be_of(tenant_id: str, entry: object) -> bool:
-    """Whether a message, which may have been refused, names no other tenant."""
-    return not isinstance(entry, dict) or entry.get("tenant_id") in (None, tenant_id)
-
-
 def endpoints_named(text: str) -> tuple[str, ...]:
     """Return the endpoints that are meant by a name such as ``PUT /account/{id}``, or by its path alone."""
     return (text,) if " " in text else tuple(f"{method} {text}" for method in METHODS)

@@ -1,4 +1,4 @@
-"""Messages: handing in, and seeing what became of them."""
+"""Messages: seeing what became of them."""
 
 from __future__ import annotations
 
