@@ -134,7 +134,10 @@ class ExactRoute(Route):
         found = self.path_regex.match(_path_on_the_wire(scope))
         if found is None:
             return Match.NONE, {}
-        params = {name: unquote(value) for name, value in found.groupdict().items()}
+        try:
+            params = {name: unquote(value, errors="strict") for name, value in found.groupdict().items()}
+        except UnicodeDecodeError:  # with a character in the place of each wrong byte it is another's name
+            return Match.NONE, {}
         if any("\0" in value for value in params.values()):  # no database can even be asked for it
             return Match.NONE, {}
         return Match.FULL, {"endpoint": self.endpoint, "path_params": params}

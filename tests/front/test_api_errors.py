@@ -61,6 +61,18 @@ async def test_an_error_is_one_line_whatever_it_repeats(api: Api, part: str, sho
     assert (await api.get(f"/messages/{part}")).body["error"] == f"no message '{shown}'"
 
 
+async def test_what_is_not_utf8_names_nothing(api: Api) -> None:
+    """Not even what is called by the character that stands for wrong bytes."""
+    await api.add_tenant("acme", "main")
+    await api.queue("acme", ["\ufffd"], batch_code="\ufffd")
+    assert (await api.get("/messages/%EF%BF%BD")).status == 200
+    assert (await api.get("/messages/%E8")).status == 404
+    assert (await api.get("/messages?batch_code=%EF%BF%BD")).body["messages"]
+    answer = await api.post("/commands/suspend?tenant_id=acme&batch_code=%E8")
+    assert (answer.status, answer.body["error"]) == (422, "batch_code: is not UTF-8")
+    assert (await api.get("/tenant/acme")).body["suspended_batches"] == []
+
+
 @pytest.mark.parametrize("path", sorted({endpoint.path for endpoint in ENDPOINTS}))
 async def test_other_methods_are_405_naming_those_allowed(api: Api, path: str) -> None:
     offered = {endpoint.method for endpoint in ENDPOINTS if endpoint.path == path}
