@@ -32,6 +32,9 @@ MAX_CONTAINERS = 250_000
 MAX_VALUES = 2_000_000
 """How many members and items there may be in all, for the same reason."""
 
+MAX_MEMBERS = 1000
+"""How many members one object may have: of very many, each that nothing knows is a fault of its own."""
+
 LARGE = 256 * 1024
 """Bytes from which on a body is parsed in a thread, so that the loop stays free."""
 
@@ -206,6 +209,8 @@ def _texts(value: object, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(pairs) > MAX_MEMBERS:
+        raise _invalid(f"an object in the body has too many members: at most {MAX_MEMBERS}")
     fields = dict(pairs)
     if len(fields) != len(pairs):
         counted = Counter(name for name, _ in pairs)

@@ -22,6 +22,7 @@ from mail_proxy.services.addresses import CONTROL, bare_address, split_addresses
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
 _LINE_ENDS = str.maketrans("\r\n\t", "   ")
 MAX_ADDRESSES = 1000
+MAX_ADDRESS_TEXT = 1_000_000
 MAX_HEADERS = 200
 MAX_METADATA = 4096
 MAX_LARGE_FILE_CONFIG = 16_384
@@ -81,7 +82,10 @@ def _address(text: str) -> str:
 
 def _addresses(value: object) -> object:
     """Take a list, or one comma-separated string; null is none."""
-    value = split_addresses(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        if len(value) > MAX_ADDRESS_TEXT:
+            raise ValueError(f"must have at most {MAX_ADDRESS_TEXT} characters")
+        value = split_addresses(value)
     return () if value is None else not_too_many(value, MAX_ADDRESSES)
 
 
@@ -291,7 +295,12 @@ Addresses = Annotated[
         {
             "anyOf": [
                 {"type": "array", "items": _MAILBOX, "maxItems": MAX_ADDRESSES},
-                {"type": "string", "description": "Several, separated by commas.", "format": "mailboxes"},
+                {
+                    "type": "string",
+                    "description": "Several, separated by commas.",
+                    "format": "mailboxes",
+                    "maxLength": MAX_ADDRESS_TEXT,
+                },
                 {"type": "null"},
             ]
         }

@@ -254,6 +254,12 @@ async def test_attachments_that_are_refused(
     assert words in fault.msg
 
 
+async def test_recipients_in_one_string_that_is_endless(desk: Desk) -> None:
+    """It is not gone through to find what is wrong with it."""
+    refusal = await desk.refusal(message(to="(" * 1_000_001))
+    assert [str(fault) for fault in refusal.errors] == ["to: must have at most 1000000 characters"]
+
+
 async def test_too_many_attachments(desk: Desk) -> None:
     """More than any mail has."""
     spec = {"filename": "a", "storage_path": "base64:"}
