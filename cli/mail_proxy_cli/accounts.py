@@ -211,7 +211,8 @@ def delete_account(scope: Scope, account_id: str, *, force: bool) -> None:
     failed = run(
         scope, lambda runtime: runtime.services.accounts.delete(scope.tenant, account_id, force=force)
     )
-    click.echo(f"deleted account '{account_id}'" + (f"; {failed} queued messages failed" if failed else ""))
+    what = "1 queued message" if failed == 1 else f"{failed} queued messages"
+    click.echo(f"deleted account '{account_id}'" + (f"; {what} failed" if failed else ""))
 
 
 def find_account(scope: Scope, account_id: str) -> Account:

@@ -110,9 +110,9 @@ class Accounts:
         account = yield from self._get(tenant_id, account_id)
         queued = (yield Call(MESSAGES["waiting_of_lane"], {"lane": account.lane}))[0]["n"]
         if queued and not force:
-            raise Conflict(
-                f"account '{account_id}' has {queued} queued messages; with force they become errors"
-            )
+            what = "1 queued message" if queued == 1 else f"{queued} queued messages"
+            fate = "it becomes an error" if queued == 1 else "they become errors"
+            raise Conflict(f"account '{account_id}' has {what}; with force {fate}")
         failed = yield from self._fail_lane(account.lane, now)
         yield Call(SQL["delete"], {"tenant_id": tenant_id, "id": account_id})
         yield Call(TENANTS["touch"], {"id": tenant_id})

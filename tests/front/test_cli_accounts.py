@@ -170,6 +170,6 @@ def test_delete_does_not_lose_mail_by_itself(a: QuickCli, tmp_path: Path) -> Non
     a.ok("accounts", "add", "main", *SANDBOX)
     a.ok("send", tmp_path / "m.eml", "--id", "m1")
     assert a("accounts", "delete", "main").code == 2
-    assert "1 queued messages failed" in a.ok("accounts", "delete", "main", "--force")
+    assert "; 1 queued message failed" in a.ok("accounts", "delete", "main", "--force")
     shown = a("messages", "show", "m1", "--json").json()
     assert (shown["status"], shown["error"]) == ("error", "account deleted")
