@@ -10,14 +10,15 @@ from dataclasses import replace
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
 from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound
-from mail_proxy.model.accounts import Account
+from mail_proxy.model.accounts import Account, TlsMode
 from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.services.inputs import MASK, AccountInput, checked, refuse_changes, replaced_mask
 from mail_proxy.services.views import account_view
 from mail_proxy.store import Store
 
 _SECRETS = ("password", "imap_password")
-READ_ONLY = ("created_at", "updated_at", "circuit", "last_error")
+_READ_ONLY = ("created_at",)
+"""What is refused when it is given otherwise; `updated_at`, `circuit`, `last_error` move on by themselves."""
 _NOT_CONFIGURATION = frozenset({"id", "tenant_id"})
 _SMTP_ADDRESS = ("host", "port", "effective_tls", "may_be_clear", "tls_verify")
 _IMAP_ADDRESS = ("imap_host", "imap_port", "imap_ssl")
@@ -82,7 +83,9 @@ class AccountsService:
         """Change what `raw` names, nothing else; raise `NotFound`."""
         given = checked(AccountInput, raw, ["host"] if "host" in raw else ())
         names = given.model_fields_set
-        return await self._change(tenant_id, account_id, raw, given, names, by_tenant=by_tenant)
+        return await self._change(
+            tenant_id, account_id, raw, given, names, by_tenant=by_tenant, keeps_tls=True
+        )
 
     async def delete(self, tenant_id: str, account_id: str, *, force: bool = False) -> int:
         """Remove it; with `force` its queued messages become errors and are reported.
@@ -103,14 +106,17 @@ class AccountsService:
         names: AbstractSet[str],
         *,
         by_tenant: bool,
+        keeps_tls: bool = False,
     ) -> Account:
         if by_tenant:
             _refuse_files(given)
 
         def change(current: Account) -> Account:
             shown = account_view(current)
-            refuse_changes(raw, {name: shown.get(name) for name in READ_ONLY})
+            refuse_changes(raw, {name: shown.get(name) for name in _READ_ONLY})
             changed = _changed(current, given, names, by_tenant=by_tenant)
+            if keeps_tls and current.tls is None and _is_as_without_tls(changed, given):
+                changed = replace(changed, tls=None)
             _refuse_repointing(current, changed, given)
             return changed
 
@@ -134,6 +140,16 @@ def _changed(current: Account, given: AccountInput, names: AbstractSet[str], *, 
             values[name] = replaced_mask(name, getattr(given, name), getattr(current, name))
     changed = replace(current, **values)  # type: ignore[arg-type]  # the names are Account's own, typed by AccountInput
     return replace(changed, by_tenant=_is_given_by_tenant(current, changed, names, by_tenant=by_tenant))
+
+
+def _is_as_without_tls(changed: Account, given: AccountInput) -> bool:
+    """Tell whether `tls` only says what would hold without it, as when it comes back as it was shown.
+
+    `none` beside a password says more: that it may go in clear.
+    """
+    if given.tls is TlsMode.NONE and given.password not in (None, MASK):
+        return False
+    return replace(changed, tls=None).effective_tls is changed.effective_tls
 
 
 def _is_given_by_tenant(

@@ -13,16 +13,24 @@ from mail_proxy.clock import Clock
 from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Fault, Forbidden, InvalidInput, NotFound
 from mail_proxy.model.names import DEFAULT_TENANT
-from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
-from mail_proxy.services.inputs import MASK, AuthInput, TenantInput, checked, refuse_changes, replaced_mask
+from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
+from mail_proxy.services.inputs import (
+    MASK,
+    AuthInput,
+    RateLimitsInput,
+    TenantInput,
+    checked,
+    refuse_changes,
+    replaced_mask,
+)
 from mail_proxy.services.views import seconds, tenant_view
 from mail_proxy.store import Store
 
-READ_ONLY = ("suspended_batches", "api_key", "created_at", "updated_at")
-ADMIN_MAY_SET = frozenset(
-    {"active", "rate_limits", "report_nulls", "suspended_batches", "api_key_expires_at", "api_key"}
-)
-"""What a tenant's own token may not change of it (contract: security.md, Isolation)."""
+_READ_ONLY = ("suspended_batches", "api_key", "created_at")
+"""What is refused when it is given otherwise than it is shown; `updated_at` moves on by itself."""
+_ADMIN_MAY_SET = ("active", "api_key_expires_at", "rate_limits", "report_nulls")
+_ADMIN_DECIDES = ("api_key", "suspended_batches")
+"""With those above, what a tenant's own token may not change of it (contract: security.md, Isolation)."""
 
 
 class TenantsService:
@@ -56,7 +64,7 @@ class TenantsService:
 
         A key that is there stays, and expires when it would have unless `raw` says otherwise.
         """
-        given = checked(TenantInput, raw, ["id"])
+        given = _complete(checked(TenantInput, raw, ["id"]))
         everything = TenantInput.model_fields.keys() - {"api_key_expires_at"} | given.model_fields_set
         try:
             return await self._change(given.id or "", raw, given, everything, by_tenant=False), None
@@ -67,8 +75,6 @@ class TenantsService:
 
     async def update(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Tenant:
         """Change what `raw` names, nothing else; raise `NotFound`, or `Forbidden` for a tenant's token."""
-        if by_tenant and (refused := sorted(ADMIN_MAY_SET & raw.keys())):
-            raise Forbidden(f"only the admin token may change {', '.join(refused)}")
         given = checked(TenantInput, raw)
         names = given.model_fields_set - {"id"}
         return await self._change(tenant_id, raw, given, names, by_tenant=by_tenant)
@@ -99,14 +105,32 @@ class TenantsService:
     ) -> Tenant:
         def change(current: Tenant) -> Tenant:
             shown = tenant_view(current)
-            refuse_changes(raw, {name: shown.get(name) for name in READ_ONLY})
             changed = _changed(current, given, names, by_tenant=by_tenant)
+            if by_tenant:
+                _refuse_the_admins(current, changed, raw, shown)
+            refuse_changes(raw, {name: shown.get(name) for name in _READ_ONLY})
             _refuse_repointing(current, changed, given, names)
             return changed
 
         tenant = await self._store.tenants.change(tenant_id, change, self._clock.now())
         await self._bell.ring()  # it may be active again, or reached where it was not
         return tenant
+
+
+def _complete(given: TenantInput) -> TenantInput:
+    """Name all of the limits: what is left out of a replacement takes its default."""
+    limits = RateLimitsInput(**given.rate_limits.model_dump())
+    return given.model_copy(update={"rate_limits": limits})
+
+
+def _refuse_the_admins(
+    current: Tenant, changed: Tenant, raw: Mapping[str, object], shown: Mapping[str, object]
+) -> None:
+    """Raise `Forbidden` for what is the admin's and would change; as it is shown it may come back."""
+    refused = [name for name in _ADMIN_MAY_SET if getattr(changed, name) != getattr(current, name)]
+    refused += [name for name in _ADMIN_DECIDES if name in raw and raw[name] != shown.get(name)]
+    if refused:
+        raise Forbidden(f"only the admin token may change {', '.join(sorted(refused))}")
 
 
 def _changed(current: Tenant, given: TenantInput, names: AbstractSet[str], *, by_tenant: bool) -> Tenant:
@@ -126,7 +150,8 @@ def _changed(current: Tenant, given: TenantInput, names: AbstractSet[str], *, by
     if "client_auth" in names:
         plain["client_auth"] = _auth(current.client_auth, given.client_auth)
     if "rate_limits" in names:
-        plain["rate_limits"] = RateLimits(hourly=given.rate_limits.hourly, daily=given.rate_limits.daily)
+        limits = given.rate_limits.model_dump(exclude_unset=True)
+        plain["rate_limits"] = replace(current.rate_limits, **limits)
     if "webhook_secret" in names:
         plain["webhook_secret"] = replaced_mask(
             "webhook_secret", given.webhook_secret, current.webhook_secret

@@ -129,20 +129,54 @@ async def test_all_that_was_shown_can_be_sent_back_edited(api: Api, method: str)
     assert {**again, "updated_at": None} == {**shown, "limit_per_hour": 7, "updated_at": None}
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("created_at", "2020-01-01T00:00:00Z"),
-        ("updated_at", 1),
-        ("last_error", "none"),
-        ("circuit", "reset"),
-    ],
-)
-async def test_what_is_read_only_is_not_silently_left_alone(api: Api, name: str, value: object) -> None:
+async def test_what_was_shown_may_have_moved_on_by_itself(api: Api) -> None:
+    """A server that failed, or is well again, and another's change are no reason to refuse this one."""
     await api.add_account("acme", "main")
-    answer = await api.put("/account/main", {"ttl": 60, name: value})
-    assert (answer.status, answer.fields) == (422, [name])
+    lane = (await api.runtime.services.accounts.get("acme", "main")).lane
+    shown = (await api.get("/account/main")).body
+    api.clock.ahead = 5
+    await api.put("/account/main", {"ttl": 61})
+    await api.runtime.store.accounts.set_last_error(lane, "450 come back later")
+    for stale in (shown, {**shown, "updated_at": 1, "circuit": "reset", "last_error": {"none": []}}):
+        answer = await api.put("/account/main", {**stale, "ttl": 60})
+        assert answer.status == 200, answer.text
+        told = {name: answer.body[name] for name in ("ttl", "circuit", "last_error")}
+        assert told == {"ttl": 60, "circuit": "open", "last_error": "450 come back later"}
+
+
+async def test_what_is_read_only_is_not_silently_left_alone(api: Api) -> None:
+    await api.add_account("acme", "main")
+    answer = await api.put("/account/main", {"ttl": 60, "created_at": "2020-01-01T00:00:00Z"})
+    assert (answer.status, answer.fields) == (422, ["created_at"])
     assert (await api.get("/account/main")).body["ttl"] == 300
+
+
+@pytest.mark.parametrize(("port", "effective"), [(587, "starttls"), (465, "ssl"), (25, "none")])
+async def test_tls_sent_back_as_it_was_shown_still_follows_the_port(
+    api: Api, port: int, effective: str
+) -> None:
+    """It was never given, so it is not given by being sent back; nor does it let a password go in clear."""
+    await api.post("/account", {"tenant_id": "acme", **WITH_SECRETS, "port": port})
+    shown = (await api.get("/account/main")).body
+    assert shown["tls"] == effective
+    answer = await api.put("/account/main", shown)
+    assert (answer.status, answer.body["tls"]) == (200, effective)
+    assert (await api.runtime.services.accounts.get("acme", "main")).tls is None
+    moved = await api.put("/account/main", {"port": 587 if port == 465 else 465, "password": SECRET})
+    assert moved.body["tls"] == ("starttls" if port == 465 else "ssl")
+
+
+async def test_tls_that_differs_from_the_ports_is_kept_as_given(api: Api) -> None:
+    """Also when the port changes with it, and when it lets a password go in clear."""
+    for change in (
+        {"tls": "none", "password": SECRET},
+        {"tls": "ssl", "password": SECRET},
+        {"port": 465, "tls": "starttls", "password": SECRET},
+        {"port": 25, "tls": "none", "password": SECRET},
+    ):
+        await api.post("/account", {"tenant_id": "acme", **WITH_SECRETS})
+        assert (await api.put("/account/main", change)).status == 200
+        assert (await api.runtime.services.accounts.get("acme", "main")).tls == change["tls"]
 
 
 async def test_a_wrong_password_is_not_echoed(api: Api) -> None:
@@ -161,7 +195,11 @@ async def test_a_password_does_not_follow_to_another_server(api: Api, change: Js
 async def test_an_account_with_queued_messages_is_deleted_by_force_only(api: Api) -> None:
     await api.add_account("acme", "main")
     await api.queue("acme", ["m1"])
-    assert (await api.delete("/account/main")).status == 409
+    refused = await api.delete("/account/main")
+    assert (refused.status, refused.body["error"]) == (
+        409,
+        "account 'main' has 1 queued message; with force it becomes an error",
+    )
     assert (await api.delete("/account/main?force=true")).body == {"ok": True}
     shown = (await api.get("/messages/m1")).body
     assert (shown["status"], shown["error"]) == ("error", "account deleted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -139,13 +140,43 @@ async def test_an_inactive_tenant_may_still_look(api: Api) -> None:
     assert refused.body["detail"]["rejected"][0]["errors"][0]["loc"] == ["tenant_id"]
 
 
-@pytest.mark.parametrize("name", ["active", "rate_limits", "report_nulls"])
+ADMINS: Json = {
+    "active": False,
+    "rate_limits": {"hourly": 9},
+    "report_nulls": False,
+    "suspended_batches": ["spring"],
+    "api_key_expires_at": 5e9,
+    "api_key": "mine",
+}
+
+
+@pytest.mark.parametrize("name", ADMINS)
 async def test_what_is_the_admins_of_a_tenant_is_403_for_the_tenant(api: Api, name: str) -> None:
+    """With whatever else it comes: of all that was shown nothing is changed then."""
     key = await api.add_tenant("acme")
-    values: Json = {"active": True, "rate_limits": {"hourly": 9}, "report_nulls": False}
-    answer = await api.put("/tenant/acme", {"name": "new", name: values[name]}, token=key)
-    assert answer.status == 403
-    assert (await api.get("/tenant/acme")).body["name"] is None
+    before = (await api.get("/tenant/acme", token=key)).body
+    for given in ({"name": "new", name: ADMINS[name]}, {**before, "name": "new", name: ADMINS[name]}):
+        answer = await api.put("/tenant/acme", given, token=key)
+        assert (answer.status, answer.body["error"]) == (403, f"only the admin token may change {name}")
+    assert (await api.get("/tenant/acme")).body == before
+
+
+async def test_a_tenant_sends_back_what_it_was_shown_of_itself(api: Api) -> None:
+    """Fields that are the admin's, and secrets, are then as they were."""
+    auth = {"method": "bearer", "token": "s3cr3t"}
+    given = {"id": "acme", "rate_limits": {"hourly": 9, "daily": 90}, "report_nulls": False}
+    created = await api.post("/tenant", {**given, "client_auth": auth, "webhook_secret": "s3cr3t"})
+    await api.put("/tenant/acme", {"api_key_expires_at": api.clock.now() + 100.7})
+    await api.post("/commands/suspend?tenant_id=acme&batch_code=spring")
+    key = created.body["api_key"]
+    before = await api.runtime.services.tenants.get("acme")
+    shown = (await api.get("/tenant/acme", token=key)).body
+    answer = await api.put("/tenant/acme", {**shown, "name": "Acme"}, token=key)
+    assert answer.status == 200, answer.text
+    partial = {"rate_limits": {"daily": 90}, "active": True}
+    assert (await api.put("/tenant/acme", partial, token=key)).status == 200
+    after = await api.runtime.services.tenants.get("acme")
+    assert replace(after, name=None, updated_at=0.0) == replace(before, updated_at=0.0)
 
 
 async def test_a_tenant_may_change_its_own_face(api: Api) -> None:

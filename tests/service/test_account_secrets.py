@@ -182,10 +182,12 @@ async def test_a_tenant_cannot_name_a_file_of_the_server(desk: Desk) -> None:
 
 
 async def test_giving_up_encryption_asks_for_the_password_again(desk: Desk) -> None:
-    """On a port that implies none, `tls` none still says that the password may go in clear."""
+    """On a port that implies none, `tls` none beside it says that it may go in clear, and alone nothing."""
     plain = {"id": "plain", "host": "smtp.example.org", "port": 2525, "password": "pw"}
     await desk.services.accounts.create("acme", plain)
 
-    assert await faults(desk.services.accounts.update("acme", "plain", {"tls": "none"})) == {"password"}
+    for given in ({"tls": "none"}, {"tls": "none", "password": "***"}):
+        kept = await desk.services.accounts.update("acme", "plain", given)
+        assert (kept.password, kept.may_be_clear) == ("pw", False)
     changed = await desk.services.accounts.update("acme", "plain", {"tls": "none", "password": "new"})
-    assert changed.password == "new"
+    assert (changed.password, changed.may_be_clear) == ("new", True)
