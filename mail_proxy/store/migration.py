@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 _LOCK = 7_246_245
+_PATIENCE = 86_400.0
+"""Seconds a step may take on PostgreSQL: a large table gets its indexes in minutes, and other nodes wait."""
+
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _SPELLING = {
     "sqlite": {"{identity}": "INTEGER PRIMARY KEY AUTOINCREMENT", "{blob}": "BLOB"},
@@ -132,12 +135,12 @@ async def migrate_postgres(connection: PoolConnectionProxy[asyncpg.Record], wher
     try:
         while missing(await _applied_postgres(connection), where):
             async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK, timeout=_PATIENCE)
                 await connection.execute(_LEDGER)
                 todo = missing(await _applied_postgres(connection), where)  # a node may have been faster
                 for step in todo[:1]:
                     for statement in step.statements("postgres"):
-                        await connection.execute(statement)
+                        await connection.execute(statement, timeout=_PATIENCE)
                     await connection.execute(
                         "INSERT INTO schema_version VALUES ($1, $2, $3, $4)", *_record(step)
                     )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from mail_proxy.errors import DatabaseUnusable
@@ -22,6 +23,8 @@ from tests.support.stores import target_of
 from tests.support.works import ask
 
 ROOT = Path(__file__).parents[2]
+LOCK = 7_246_245
+"""What nodes of every version take before a step."""
 
 MIGRATE = """
 import asyncio, sys
@@ -203,6 +206,23 @@ async def test_an_up_to_date_schema_is_seen_without_a_lock(sqlite_url: str) -> N
             other.execute("BEGIN IMMEDIATE")
             assert await asyncio.wait_for(database.migrate(), 5) == 0
             other.execute("ROLLBACK")
+
+
+async def test_a_step_may_take_longer_than_other_statements(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large table is indexed for minutes, while other nodes wait to see it done."""
+    monkeypatch.setattr("mail_proxy.store.postgres.COMMAND_TIMEOUT", 1.0)
+    dsn = await postgres_server.create_database()
+    first = await asyncpg.connect(dsn)
+    async with first.transaction():
+        await first.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        second = asyncio.create_task(migrate(dsn))
+        done, _ = await asyncio.wait([second], timeout=1.5)
+        assert not done
+    assert await second == len(migrations())
+    await first.close()
+    await postgres_server.drop_database(dsn)
 
 
 async def test_a_step_that_fails_leaves_nothing(postgres_server: PostgresServer) -> None:
