@@ -79,7 +79,7 @@ class HttpServer(uvicorn.Server):
         if counter % 10 == 0:
             connections = cast("Iterable[Connection]", self.server_state.connections)
             for connection in self._patience.lost_with(connections, asyncio.get_running_loop().time()):
-                connection.transport.close()
+                connection.transport.abort()  # close() would wait for what is not taken
         return await super().on_tick(counter)
 
     async def run_here(self) -> None:

@@ -1,4 +1,4 @@
-"""Clients that connect and then say little: they cost a file descriptor each, and need no token for it."""
+"""Clients that say little, or do not read what they are told: each costs a file descriptor, with no token."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Protocol
 
 REQUEST_TIMEOUT = 30.0
 """Seconds within which the head of a request must have come, from connecting or from the last answer."""
+
+ANSWER_TIMEOUT = 300.0
+"""Seconds for which a client may take nothing of an answer that waits for it."""
 
 MAX_HEAD = 512 * 1024
 """Bytes of a request's head. What comes in one piece is counted as one, be a body in it too."""
@@ -30,27 +33,50 @@ class Connection(Protocol):
     def transport(self) -> asyncio.Transport: ...
 
 
-class Patience:
-    """Remembers since when each connection is without a request. More than `crowd` may not be."""
+_Wait = tuple[Cycle | None, int]
+"""What a client is waited for since: its last request, and the bytes of answers that it has not taken."""
 
-    def __init__(self, *, timeout: float = REQUEST_TIMEOUT, crowd: int | None = None) -> None:
+
+class Patience:
+    """Remembers since when each connection is without a request, or its answer is not read.
+
+    More than `crowd` may not be so.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float = REQUEST_TIMEOUT,
+        answer_timeout: float = ANSWER_TIMEOUT,
+        crowd: int | None = None,
+    ) -> None:
         self._timeout = timeout
+        self._answer_timeout = answer_timeout
         self._crowd = _half_of_all_files() if crowd is None else crowd
-        self._waiting: dict[Connection, tuple[Cycle | None, float]] = {}
+        self._waiting: dict[Connection, tuple[_Wait, float]] = {}
 
     def lost_with(self, connections: Iterable[Connection], now: float) -> list[Connection]:
-        """Return those to hang up on: who has been silent too long, and the longest silent of a crowd."""
-        waiting: dict[Connection, tuple[Cycle | None, float]] = {}
+        """Return those to hang up on: who did nothing for too long, and the longest silent of a crowd."""
+        waiting: dict[Connection, tuple[_Wait, float]] = {}
         for connection in connections:
-            if not is_busy(connection):
+            wait = _wait_for(connection)
+            if wait is not None:
                 last, since = self._waiting.get(connection, (None, now))
-                waiting[connection] = (connection.cycle, since if last is connection.cycle else now)
+                waiting[connection] = (wait, since if last == wait else now)
         self._waiting = waiting
         by_age = sorted(waiting, key=lambda connection: waiting[connection][1])
         too_many = max(0, len(by_age) - self._crowd)
-        return by_age[:too_many] + [
-            connection for connection in by_age[too_many:] if now - waiting[connection][1] >= self._timeout
-        ]
+        return by_age[:too_many] + [each for each in by_age[too_many:] if self._is_over(*waiting[each], now)]
+
+    def _is_over(self, wait: _Wait, since: float, now: float) -> bool:
+        _, untaken = wait
+        return now - since >= (self._answer_timeout if untaken else self._timeout)
+
+
+def _wait_for(connection: Connection) -> _Wait | None:
+    """Return what the client is waited for; None: it waits for us."""
+    untaken = connection.transport.get_write_buffer_size()
+    return (connection.cycle, untaken) if untaken or not is_busy(connection) else None
 
 
 def is_busy(connection: Connection) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mail_proxy.daemon.http import HttpServer, listening
 from mail_proxy.daemon.patience import Connection, Patience
@@ -20,10 +20,18 @@ class _Request:
     response_complete: bool = False
 
 
+@dataclass
+class _Wire:
+    untaken: int = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.untaken
+
+
 @dataclass(eq=False)
 class _Client:
     cycle: _Request | None = None
-    transport: asyncio.Transport = field(default_factory=asyncio.Transport)
+    transport: _Wire = field(default_factory=_Wire)
 
 
 def lost(patience: Patience, clients: list[_Client], now: float) -> list[_Client]:
@@ -47,6 +55,14 @@ def test_patience_begins_anew_with_each_answer() -> None:
     assert [lost(patience, [client], now) for now in (29.0, 58.0, 59.0)] == [[], [], [client]]
 
 
+def test_an_answer_that_is_read_may_take_any_time_and_one_that_is_not_may_not() -> None:
+    patience, client = Patience(timeout=30, answer_timeout=300, crowd=9), _Client(_Request())
+    client.transport.untaken = 2000
+    assert [lost(patience, [client], now) for now in (0.0, 299.0)] == [[], []]
+    client.transport.untaken = 1000
+    assert [lost(patience, [client], now) for now in (300.0, 599.0, 600.0)] == [[], [], [client]]
+
+
 def test_of_a_crowd_the_longest_silent_go() -> None:
     patience, first, second, third = Patience(timeout=30, crowd=1), _Client(), _Client(), _Client(_Request())
     lost(patience, [first], 0.0)
@@ -58,10 +74,24 @@ async def _app(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
+class _Long:
+    """An answer longer than what any system keeps for a client; `is_over` when it is off our hands."""
+
+    def __init__(self) -> None:
+        self.is_over = asyncio.Event()
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1024):
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+        await send({"type": "http.response.body"})
+        self.is_over.set()
+
+
 @asynccontextmanager
-async def _server(patience: Patience) -> AsyncIterator[int]:
+async def _server(patience: Patience, app: ASGIApp = _app) -> AsyncIterator[int]:
     with listening("127.0.0.1", 0) as listener:
-        server = HttpServer(_app, listener, patience=patience)
+        server = HttpServer(app, listener, patience=patience)
         async with asyncio.TaskGroup() as group:
             group.create_task(server.run_here())
             await server.is_up.wait()
@@ -75,6 +105,15 @@ async def test_half_a_request_does_not_hold_a_connection(said: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(said)
         assert await reader.read() == b""
+        writer.close()
+
+
+async def test_an_answer_that_nobody_takes_does_not_hold_a_connection() -> None:
+    app = _Long()
+    async with _server(Patience(answer_timeout=0.1), app) as port, asyncio.timeout(10):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await app.is_over.wait()
         writer.close()
 
 
