@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -21,7 +21,10 @@ from mail_proxy.api.bodies import is_small
 from mail_proxy.api.errors import answer_to
 from mail_proxy.api.recording import new_record, recorded
 from mail_proxy.api.requests import ApiRequest, Node
+from mail_proxy.errors import DatabaseError
 from mail_proxy.services.inputs import Input
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[ApiRequest], Awaitable[Response]]
 
@@ -104,8 +107,13 @@ class Resource:
             response = await self._response(request)
         except Exception as error:  # noqa: BLE001 - a client is owed an answer, whatever happened
             response = answer_to(error, request)
-        with suppress(ClientDisconnect):  # of a long answer's reader: nobody is left to be told
+        try:
             await response(scope, receive, send)
+        except ClientDisconnect:
+            pass  # nobody is left to be told
+        except DatabaseError as error:
+            # The server hangs up on an answer that has no end, which tells its reader.
+            logger.warning("the answer to %s %s broke off: %s", request.method, scope["path"], error)
 
     async def _response(self, request: Request) -> Response:
         endpoint = self._endpoints.get(request.method)

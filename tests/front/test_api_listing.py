@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from urllib.parse import urlencode
 
+import httpx2
 import pytest
 
+from mail_proxy.api.app import create_app
+from mail_proxy.daemon.http import HttpServer, listening
+from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.model.messages import Message
 from mail_proxy.services.messages import HANDFUL
-from tests.support.api import Api, Json, open_api
+from tests.support.api import ADMIN, Api, Json, open_api
 
 
 @pytest.fixture
@@ -104,6 +110,35 @@ async def test_histories_of_a_long_list_are_each_message_s_own(api: Api) -> None
         name: ["queued", "replaced"] for name in names[:2]
     }
     assert shown[0]["events"] == (await api.get(f"/messages/{names[-1]}/events")).body["events"]
+
+
+async def test_a_list_that_breaks_off_has_no_end_and_costs_no_traceback(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its reader sees the connection end before the answer does."""
+    await api.queue("acme", [f"m{number}" for number in range(3 * HANDFUL)])
+    real, seen = api.runtime.store.messages.some, 0
+
+    async def some(seqs: Sequence[int]) -> Sequence[Message]:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            raise DatabaseUnavailable("the database is locked")
+        return await real(seqs)
+
+    monkeypatch.setattr(api.runtime.store.messages, "some", some)
+    with listening("127.0.0.1", 0) as listener:
+        server = HttpServer(create_app(api.runtime), listener)
+        async with asyncio.TaskGroup() as group, httpx2.AsyncClient() as client:
+            group.create_task(server.run_here())
+            await server.is_up.wait()
+            with pytest.raises(httpx2.RemoteProtocolError):
+                await client.get(
+                    f"http://127.0.0.1:{listener.getsockname()[1]}/messages", headers={"X-API-Token": ADMIN}
+                )
+            server.stop()
+    assert "the answer to GET /messages broke off: the database is locked" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_every_message_of_a_list_says_its_tenant_s_name(api: Api) -> None:
