@@ -107,6 +107,8 @@ class Judge:
         if fields.get("raw") is None:
             if given is None or account is None or not _is_complete(given, account):
                 faults += _missing(fields, given, account, faults)
+            if given is not None and (given.headers or given.body_html):
+                faults += _contradictions(given)
             if given is not None and account is not None and not faults:
                 content = _from_fields(given, account)
         elif given is not None and given.raw is not None:
@@ -254,6 +256,25 @@ def _missing(
         faults.append(Fault(("to",), "at least one recipient is required in to, cc or bcc", "missing"))
     if account is not None and account.is_pec_account and (fields.get("bcc") or fields.get("bcc_addr")):
         faults.append(Fault(("bcc",), "a PEC message cannot have Bcc recipients"))
+    return faults
+
+
+def _contradictions(given: MessageInput) -> list[Fault]:
+    """Find what is said twice, of which only one could be sent."""
+    faults = []
+    if given.body_html and given.content_type == "html":
+        problem = "cannot stand beside a body that is HTML itself: give the plain text as body"
+        faults.append(Fault(("body_html",), problem))
+    set_elsewhere = {"reply-to": given.reply_to, "message-id": given.message_id}
+    seen: set[str] = set()
+    for name in given.headers:
+        low = name.lower()
+        if low in seen:
+            faults.append(Fault(("headers", name), "is given twice"))
+        elif set_elsewhere.get(low) is not None:
+            field = low.replace("-", "_")
+            faults.append(Fault(("headers", name), f"sets {field}, which is given as well"))
+        seen.add(low)
     return faults
 
 
