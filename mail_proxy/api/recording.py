@@ -24,7 +24,7 @@ from mail_proxy.model.names import is_identifier
 from mail_proxy.services.authentication import Principal
 from mail_proxy.services.command_log import Record
 from mail_proxy.services.inputs import MASK
-from mail_proxy.services.redaction import is_secret, payload_of
+from mail_proxy.services.redaction import MAX_PAYLOAD, REFUSED_PAYLOAD, is_secret, payload_of
 
 if TYPE_CHECKING:
     from mail_proxy.api.routing import Endpoint
@@ -85,7 +85,7 @@ async def _finish(request: ApiRequest, record: Record, status: int) -> None:
     """Write down the answer. What was done is done: the client learns it, even if this fails."""
     try:
         if not record.is_written:
-            await _describe(request, record)
+            await _describe(request, record, most=REFUSED_PAYLOAD)
             record.status = status
             await request.services.command_log.write(record)
         elif record.command_id:
@@ -94,14 +94,14 @@ async def _finish(request: ApiRequest, record: Record, status: int) -> None:
         logger.warning("the command log lacks the answer %d to %s: %s", status, record.path, error)
 
 
-async def _describe(request: ApiRequest, record: Record) -> None:
+async def _describe(request: ApiRequest, record: Record, *, most: int = MAX_PAYLOAD) -> None:
     """Add what only the body tells, in a thread: it may be large."""
     body = record.body or {}
     tenant_id = record.tenant_id or _tenant_named(request, body)
-    payload = (
-        await asyncio.to_thread(payload_of, body, is_one_tenants=tenant_id is not None) if body else None
-    )
-    record.tenant_id, record.payload = tenant_id, payload
+    record.tenant_id, record.payload = tenant_id, None
+    if body:
+        is_one_tenants = tenant_id is not None
+        record.payload = await asyncio.to_thread(payload_of, body, is_one_tenants=is_one_tenants, most=most)
 
 
 def _tenant_named(request: ApiRequest, body: Mapping[str, object]) -> str | None:

@@ -15,6 +15,9 @@ from mail_proxy.services.inputs import MASK
 MAX_PAYLOAD = 256 * 1024
 """Bytes of JSON; of a larger body only a summary is kept."""
 
+REFUSED_PAYLOAD = 4 * 1024
+"""The same of a request that was refused: who may only ask is not to fill the disk by it."""
+
 SUMMARY = 100
 """How many ids, or names of fields, a summary names."""
 
@@ -37,14 +40,14 @@ _WORD = re.compile(r"\S+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def payload_of(body: Mapping[str, object], *, is_one_tenants: bool = True) -> str:
-    """Return a body as JSON, as the command log may have it; see `submission_payload`."""
+def payload_of(body: Mapping[str, object], *, is_one_tenants: bool = True, most: int = MAX_PAYLOAD) -> str:
+    """Return a body as the command log may have it, in at most `most` bytes; see `submission_payload`."""
     kept = {
         name: _messages(value, is_one_tenants=is_one_tenants) if name == "messages" else _shown(name, value)
         for name, value in body.items()
         if name not in _CONTENT
     }
-    return _bounded(kept)
+    return _bounded(kept, most)
 
 
 def submission_payload(
@@ -58,7 +61,7 @@ def submission_payload(
     kept: dict[str, object] = {"messages": _messages(entries, is_one_tenants=is_one_tenants)}
     if default_priority is not None:
         kept["default_priority"] = default_priority
-    return _bounded(kept)
+    return _bounded(kept, MAX_PAYLOAD)
 
 
 def is_secret(name: str) -> bool:
@@ -140,9 +143,13 @@ def _word(word: str) -> str:
     return word
 
 
-def _bounded(kept: Mapping[str, object]) -> str:
+def _bounded(kept: Mapping[str, object], most: int) -> str:
     text = to_json(kept)
-    return (text if len(text) <= MAX_PAYLOAD else to_json(_summary(kept))).decode()
+    if len(text) > most:
+        text = to_json(_summary(kept))
+    if len(text) > most:
+        text = b'{"truncated":true}'
+    return text.decode()
 
 
 def _summary(kept: Mapping[str, object]) -> Mapping[str, object]:

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail_proxy.services.redaction import MAX_PAYLOAD, is_secret, payload_of, submission_payload
+from mail_proxy.services.redaction import (
+    MAX_PAYLOAD,
+    REFUSED_PAYLOAD,
+    is_secret,
+    payload_of,
+    submission_payload,
+)
 
 Json = dict[str, Any]  # what was kept: the tests look into it, and find out
 
@@ -161,6 +167,7 @@ def test_a_large_payload_becomes_a_summary() -> None:
 @pytest.mark.parametrize("body", [{"ids": ["é\0" * 200] * 9000}, {"é" * 300_000: 1}, {"ids": [1] * 200_000}])
 def test_a_summary_is_never_large(body: Json) -> None:
     assert len(payload_of(body)) <= MAX_PAYLOAD
+    assert len(payload_of(body, most=REFUSED_PAYLOAD)) <= REFUSED_PAYLOAD
     assert len(submission_payload([{"id": value} for value in body.get("ids", ())])) <= MAX_PAYLOAD
 
 
