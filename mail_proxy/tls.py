@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 PEM_MARK = "-----BEGIN"
+"""What holds it are certificates; what does not is the path of a file of them."""
+
 MAX_CA_BYTES = 1024 * 1024
 
 

@@ -15,6 +15,7 @@ from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.services.inputs import MASK, AccountInput, checked, refuse_changes, replaced_mask
 from mail_proxy.services.views import account_view
 from mail_proxy.store import Store
+from mail_proxy.tls import PEM_MARK
 
 _SECRETS = ("password", "imap_password")
 _READ_ONLY = ("created_at",)
@@ -127,7 +128,7 @@ class AccountsService:
 
 def _refuse_files(given: AccountInput) -> None:
     """What a tenant's token gives never makes this server open a file of its own."""
-    if given.tls_ca is not None and "-----BEGIN" not in given.tls_ca:
+    if given.tls_ca is not None and PEM_MARK not in given.tls_ca:
         raise InvalidInput.of([Fault(("tls_ca",), "must be the certificates themselves (PEM), not a path")])
 
 

@@ -18,6 +18,7 @@ from mail_proxy.model.messages import Priority
 from mail_proxy.model.names import IDENTIFIER, MAX_BATCH_CODE, MAX_MESSAGE_ID
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.services.addresses import CONTROL, bare_address, split_addresses
+from mail_proxy.tls import PEM_MARK
 
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
 _LINE_ENDS = str.maketrans("\r\n\t", "   ")
@@ -156,7 +157,7 @@ def _base_url(text: str) -> str:
 
 def _certificates(text: str) -> str:
     """Take certificates themselves, or the path of a file of them."""
-    is_pem = "-----BEGIN" in text
+    is_pem = PEM_MARK in text
     if not text or CONTROL.search(text.translate(_LINE_ENDS) if is_pem else text):
         raise ValueError("must be certificates in PEM")
     return text
