@@ -49,13 +49,16 @@ _FAILURES: Mapping[int, tuple[str, type[BaseModel], Json]] = {
     404: ("There is no such thing.", responses.Refusal, {}),
     408: ("The body took too long to arrive.", responses.Refusal, {}),
     409: ("It exists, or its state forbids this, or its id is not unique.", responses.Refusal, {}),
-    410: ("It was here, and has expired.", responses.Refusal, {}),
     413: ("Over a limit of size or count.", responses.Refusal, {}),
     415: ("The body is not JSON in UTF-8, uncompressed.", responses.Refusal, {}),
     422: ("Something given is wrong: every field concerned is named.", responses.Invalid, {}),
     429: ("This address has shown too many unknown tokens.", responses.Refusal, _RETRY_AFTER),
     500: ("A bug: the log of the server has the story.", responses.InternalError, {}),
-    503: ("The database is away or full, or the server is not in order.", responses.Refusal, _RETRY_AFTER),
+    503: (
+        "The database is away or full, or the server is busy or not in order.",
+        responses.Refusal,
+        _RETRY_AFTER,
+    ),
 }
 
 _PATH_TYPES: Mapping[str, Any] = {

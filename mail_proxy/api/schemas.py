@@ -1,6 +1,7 @@
 """What requests may say in their query and in bodies that no service defines.
 
-What tenants, accounts and messages look like is defined in ``services/inputs.py``.
+What tenants, accounts, messages and storages look like is defined in ``services``, in ``inputs.py`` and the
+``…_inputs.py`` beside it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What callers hand in, as typed definitions: validation now, and the API's self-description from them.
 
-Field names are the API's. A message's faults are all found at once, each naming its field.
+Field names are the API's. All faults are found at once, each naming its field. Messages and storages are in
+``message_inputs.py`` and ``storage_inputs.py``.
 """
 
 from __future__ import annotations
