@@ -64,7 +64,9 @@ def from_postgres(error: Exception, where: str) -> MailProxyError | None:
     if isinstance(error, refused):
         return DatabaseUnusable(f"database {where} refuses: {_first_line(error)}")
     if isinstance(error, away):
-        return DatabaseUnavailable(f"database {where} is not available: {_first_line(error)}")
+        # Nothing can be rolled back on a connection that was dropped; why it was, is what is told.
+        cause = error.__context__ if isinstance(error.__context__, TimeoutError) else error
+        return DatabaseUnavailable(f"database {where} is not available: {_first_line(cause)}")
     return None
 
 

@@ -21,8 +21,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10.0
-COMMAND_TIMEOUT = 60.0
+COMMAND_TIMEOUT = 30.0
 ACQUIRE_TIMEOUT = 15.0
+RELEASE_TIMEOUT = 2.0
+"""Seconds that a server has to give up a statement; the connection of one that is silent is dropped."""
+
 CONFLICT_RETRIES = 5
 CONFLICTS = (
     asyncpg.SerializationError,
@@ -76,14 +79,14 @@ class PostgresDatabase:
     async def read(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         async with (
             _translated(self._where),
-            self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection,
+            self._connection() as connection,
         ):
             return await _drive(connection, work(*args, **kwargs))
 
     async def snapshot(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         async with (
             _translated(self._where),
-            self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection,
+            self._connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             # It takes any list for a hundred items, and compiles for 100 ms what then runs for one.
@@ -93,7 +96,7 @@ class PostgresDatabase:
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         async with (
             _translated(self._where),
-            self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection,
+            self._connection() as connection,
         ):
             for _ in range(CONFLICT_RETRIES):
                 with contextlib.suppress(*CONFLICTS):
@@ -103,12 +106,12 @@ class PostgresDatabase:
                 return await _drive(connection, work(*args, **kwargs))
 
     async def migrate(self) -> int:
-        async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+        async with _translated(self._where), self._connection() as connection:
             return await migration.migrate_postgres(connection, self._where)
 
     async def notify(self, text: str) -> None:
         """Tell the nodes on this database something; see `listen`."""
-        async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+        async with _translated(self._where), self._connection() as connection:
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, text)
 
     async def listen(self, heard: Callable[[str], None]) -> None:
@@ -118,7 +121,7 @@ class PostgresDatabase:
         def relay(_connection: object, _pid: object, _channel: object, payload: object) -> None:
             heard(str(payload))
 
-        async with _translated(self._where), self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+        async with _translated(self._where), self._connection() as connection:
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(CHANNEL, relay)
             try:
@@ -126,6 +129,15 @@ class PostgresDatabase:
             finally:
                 if not lost.is_set():  # the pool has taken back one that was lost, and lets nobody ask it
                     await connection.remove_listener(CHANNEL, relay)
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
+        connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
+        try:
+            yield connection
+        finally:
+            with contextlib.suppress(TimeoutError):  # the pool has dropped it; what was asked is told
+                await self._pool.release(connection, timeout=RELEASE_TIMEOUT)
 
     async def close(self) -> None:
         """Wait for what runs, at most a command's time-out, then close."""
@@ -173,8 +185,21 @@ async def _drive(connection: PoolConnectionProxy[asyncpg.Record], work: Work[T])
     except StopIteration as stop:
         result: T = stop.value
         return result
+    except TimeoutError:
+        await _drop_if_silent(connection)
+        raise
     finally:
         work.close()
+
+
+async def _drop_if_silent(connection: PoolConnectionProxy[asyncpg.Record]) -> None:
+    """Let a server that still answers end the statement; another is not to be waited for by a rollback."""
+    try:
+        with contextlib.suppress(asyncpg.InFailedSQLTransactionError):  # it has ended the statement
+            await connection.execute("SELECT 1", timeout=RELEASE_TIMEOUT)
+    except TimeoutError:
+        with contextlib.suppress(asyncpg.InterfaceError):  # the driver has dropped it already
+            connection.terminate()
 
 
 async def _repeat(connection: PoolConnectionProxy[asyncpg.Record], many: Many) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,12 +12,14 @@ import asyncpg
 import pytest
 
 from mail_proxy.errors import DatabaseUnavailable, DatabaseUnusable, InvalidInput
+from mail_proxy.store import postgres
 from mail_proxy.store.database import Call, Many, Work
 from mail_proxy.store.postgres import CONFLICT_RETRIES, PostgresDatabase
 from tests.support.postgres import PostgresServer, find_postgres
 from tests.support.stores import statement
 from tests.support.works import COUNT, KEYS, Refused, ask
 
+ONE = statement("SELECT 1 AS n")
 INSERT = statement("INSERT INTO settings (key, value) VALUES ($1, 'v')")
 
 
@@ -230,6 +233,65 @@ async def test_a_server_that_goes_away_and_comes_back(
         assert caplog.text == ""
     finally:
         await opened.close()
+
+
+@pytest.mark.parametrize("is_begun", [False, True], ids=["idle", "in a unit of work"])
+@pytest.mark.parametrize("kind", ["read", "snapshot", "write"])
+async def test_a_server_that_falls_silent(
+    own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, kind: str, is_begun: bool
+) -> None:
+    """Whoever asks on an open connection is told after one time-out, and shortly after, not after several."""
+    monkeypatch.setattr(postgres, "COMMAND_TIMEOUT", 3.0)
+    monkeypatch.setattr(postgres, "RELEASE_TIMEOUT", 0.1)
+    dsn = await own_server.create_database()
+    opened = await PostgresDatabase.open(dsn, "db")
+    silenced: list[int] = []
+
+    def ask_twice() -> Work[int]:
+        if is_begun:
+            yield Call(ONE, {})
+            silenced.extend(own_server.silence())
+        rows = yield Call(ONE, {})
+        return int(rows[0]["n"])
+
+    try:
+        if not is_begun:
+            silenced.extend(own_server.silence())
+        begun = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="database db is not available: TimeoutError"):
+            await getattr(opened, kind)(ask_twice)
+        assert 2.9 < time.monotonic() - begun < 4.5
+        own_server.wake(silenced)
+        is_begun = False
+        assert await getattr(opened, kind)(ask_twice) == 1
+    finally:
+        own_server.wake(silenced)
+        await opened.close()
+
+
+async def test_a_statement_that_takes_too_long_is_ended(
+    database: PostgresDatabase, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the server, too: what it has locked is free, and its connection serves the next."""
+    monkeypatch.setattr(postgres, "COMMAND_TIMEOUT", 0.5)
+    impatient = await PostgresDatabase.open(postgres_url, "db", pool_size=1)
+
+    def tarry() -> Work[None]:
+        yield insert("slow")
+        yield Call(statement("SELECT pg_sleep(600)"), {})
+
+    def who() -> Work[int]:
+        rows = yield Call(statement("SELECT pg_backend_pid() AS pid"), {})
+        return int(rows[0]["pid"])
+
+    try:
+        before = await impatient.read(who)
+        with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+            await impatient.write(tarry)
+        await database.write(put, "slow")
+        assert await impatient.read(who) == before
+    finally:
+        await impatient.close()
 
 
 async def test_listening_ends_when_the_line_is_lost(own_server: PostgresServer) -> None:

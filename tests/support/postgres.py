@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -99,6 +99,19 @@ class PostgresServer:
             self._process.kill()
             self._process.wait(STOP_TIMEOUT)
         self._process = None
+
+    def silence(self) -> list[int]:
+        """Let the server and all that it has started say nothing any more; return them, for `wake`."""
+        assert self.pid is not None, "the server is not ours"
+        found = [self.pid, *_children(self.pid)]
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+        return found
+
+    def wake(self, silenced: Sequence[int]) -> None:
+        for pid in silenced:
+            with contextlib.suppress(ProcessLookupError):  # it found its client gone
+                os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """End the server that was started here and remove its data."""
@@ -213,6 +226,10 @@ def find_postgres(*, durable: bool = False) -> PostgresServer | None:
         return None
     newest = max(found, key=lambda path: float(path.parent.name))
     return PostgresServer(bin_directory=newest, durable=durable)
+
+
+def _children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 def _can_run_as_owner() -> bool:
