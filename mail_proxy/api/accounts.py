@@ -15,9 +15,8 @@ from mail_proxy.services.views import account_view, check_view
 
 async def put_account(request: ApiRequest) -> Response:
     """Create an account, or replace its configuration: what is left out takes its default."""
-    query = request.query(TenantQuery)
-    raw = await request.body()
-    tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id")) or DEFAULT_TENANT
+    named, raw = await request.tenant_and_body()
+    tenant_id = named or DEFAULT_TENANT
     request.about(tenant_id)
     await request.services.accounts.replace(tenant_id, raw, by_tenant=request.by_tenant)
     return ok()
@@ -37,9 +36,8 @@ async def get_account(request: ApiRequest) -> Response:
 
 async def change_account(request: ApiRequest) -> Response:
     """Change what the body names, and show the account."""
-    query = request.query(TenantQuery)
-    raw = await request.body()
-    account = await _found(request, query.tenant_id, raw.get("tenant_id"))
+    tenant_id, raw = await request.tenant_and_body()
+    account = await _found(request, tenant_id)
     refuse_renaming(raw, account.id)
     changed = await request.services.accounts.update(
         account.tenant_id, account.id, raw, by_tenant=request.by_tenant
@@ -64,7 +62,7 @@ async def test_account(request: ApiRequest) -> Response:
     return ok(check_view(await request.services.account_check.check(account)))
 
 
-async def _found(request: ApiRequest, *named: object) -> Account:
-    account = await request.services.accounts.find(request.path("id"), request.tenant(*named))
+async def _found(request: ApiRequest, named: str | None) -> Account:
+    account = await request.services.accounts.find(request.path("id"), request.tenant(named))
     request.about(account.tenant_id)
     return account

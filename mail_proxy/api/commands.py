@@ -17,7 +17,6 @@ from mail_proxy.api.schemas import (
     RunNowInput,
     SuspensionInput,
     SuspensionQuery,
-    TenantQuery,
 )
 from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.model.standing import EVERYTHING
@@ -100,10 +99,8 @@ async def retry(request: ApiRequest) -> Response:
 
 async def _asked(request: ApiRequest, model: type[Model]) -> tuple[str | None, Model]:
     """Return the tenant that this is about, and the body; None: the admin named none."""
-    query, endpoint = request.query(TenantQuery), request.endpoint
-    raw = await request.body(optional=endpoint.body_is_optional)
-    tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id"))
-    return tenant_id, checked(model, raw, endpoint.required)
+    tenant_id, raw = await request.tenant_and_body()
+    return tenant_id, checked(model, raw, request.endpoint.required)
 
 
 async def _asked_of_known(request: ApiRequest, model: type[Model]) -> tuple[str | None, Model]:
@@ -117,7 +114,7 @@ async def _asked_of_known(request: ApiRequest, model: type[Model]) -> tuple[str 
 async def _suspension(request: ApiRequest) -> tuple[str | None, str | None]:
     """Return the tenant and the batch that this is about, as far as they are named."""
     query = request.query(SuspensionQuery)
-    raw = await request.body(optional=True)
+    raw = await request.body()
     tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id"))
     given = checked(SuspensionInput, raw)
     if None not in (query.batch_code, given.batch_code) and query.batch_code != given.batch_code:

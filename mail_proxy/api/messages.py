@@ -35,7 +35,7 @@ async def list_messages(request: ApiRequest) -> Response:
 
 async def get_message(request: ApiRequest) -> Response:
     """Show one message."""
-    return await show_message(request, await find_message(request))
+    return await show_message(request, await _found(request))
 
 
 async def show_message(request: ApiRequest, message: Message) -> Response:
@@ -46,18 +46,18 @@ async def show_message(request: ApiRequest, message: Message) -> Response:
 
 async def list_events(request: ApiRequest) -> Response:
     """List what happened to a message, in order."""
-    message = await find_message(request)
+    message = await _found(request)
     events = await request.services.messages.events(message)
     return ok(events=[event_view(event) for event in events])
 
 
 async def list_receipts(request: ApiRequest) -> Response:
     """List the PEC receipts of a message, raw. None are collected yet."""
-    await find_message(request)
+    await _found(request)
     return ok(receipts=[])
 
 
-async def find_message(request: ApiRequest) -> Message:
+async def _found(request: ApiRequest) -> Message:
     """Return the message that the path names; raise `NotFound`, or `Conflict` when two tenants have one."""
     tenant_id = request.tenant(request.query(TenantQuery).tenant_id)
     return await request.services.messages.find(request.path("id"), tenant_id)

@@ -76,7 +76,7 @@ async def _unless_dead(request: ApiRequest, response: Response) -> Response:
 async def _begin(request: ApiRequest, record: Record) -> None:
     """Write down what is asked; raise what reading the body raises."""
     if request.endpoint.body is not None:
-        await request.body(optional=request.endpoint.body_is_optional)
+        await request.body()
     await _describe(request, record)
     await request.services.command_log.write(record)
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from mail_proxy.api.answers import ok
 from mail_proxy.api.requests import ApiRequest
-from mail_proxy.api.schemas import ReplayInput, ReportsQuery, TenantQuery
+from mail_proxy.api.schemas import ReplayInput, ReportsQuery
 from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.services.inputs import checked
 from mail_proxy.services.views import sync_view, untold_view
@@ -29,9 +29,7 @@ async def replay(request: ApiRequest) -> Response:
 
     The admin names the tenant. Events keep their `event_id`, so that receivers can tell.
     """
-    query = request.query(TenantQuery)
-    raw = await request.body()
-    tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id"))
+    tenant_id, raw = await request.tenant_and_body()
     given = checked(ReplayInput, raw)
     if tenant_id is None:
         raise InvalidInput.of([Fault(("tenant_id",), "is required with the admin token", "missing")])

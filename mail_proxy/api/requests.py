@@ -13,6 +13,7 @@ from mail_proxy.api.auth import tenant_named
 from mail_proxy.api.bodies import Lease
 from mail_proxy.api.body import read_object
 from mail_proxy.api.gate import MEGABYTE, Gate
+from mail_proxy.api.schemas import TenantQuery
 from mail_proxy.api.vitals import Vitals
 from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.metrics import Metrics
@@ -71,16 +72,22 @@ class ApiRequest:
             raise InvalidInput.of([Fault((name,), "is given twice", "duplicate_key") for name in twice])
         return checked(model, given)
 
-    async def body(self, *, optional: bool = False) -> dict[str, object]:
-        """Read the JSON object that came, once; see `read_object`."""
+    async def body(self) -> dict[str, object]:
+        """Read the JSON object that came, once; empty where the endpoint allows none; see `read_object`."""
         record = self.record
         if record is not None and record.body is not None:
             return record.body
         limit = self.node.runtime.config.max_body_mb * MEGABYTE
-        body = await read_object(self.http, limit, self.lease, optional=optional)
+        body = await read_object(self.http, limit, self.lease, optional=self.endpoint.body_is_optional)
         if record is not None:
             record.body = body
         return body
+
+    async def tenant_and_body(self) -> tuple[str | None, dict[str, object]]:
+        """Return the tenant that this is about, which the query or the body may name, and the body."""
+        named = self.query(TenantQuery).tenant_id
+        body = await self.body()
+        return self.tenant(named, body.get("tenant_id")), body
 
     def about(self, tenant_id: str) -> None:
         """Let the command log know which tenant this turns out to be about."""

@@ -13,9 +13,8 @@ from mail_proxy.services.views import storage_view
 
 async def put_storage(request: ApiRequest) -> Response:
     """Create a storage, or replace it. It is kept and checked; this version reads no files from it."""
-    query = request.query(TenantQuery)
-    raw = await request.body()
-    tenant_id = request.tenant(query.tenant_id, raw.get("tenant_id")) or DEFAULT_TENANT
+    named, raw = await request.tenant_and_body()
+    tenant_id = named or DEFAULT_TENANT
     request.about(tenant_id)
     await request.services.storages.replace(tenant_id, raw, by_tenant=request.by_tenant)
     return ok()

@@ -46,7 +46,7 @@ async def delete_tenant(request: ApiRequest) -> Response:
 
 async def new_api_key(request: ApiRequest) -> Response:
     """Give a tenant a new API key; the old one is dead at once."""
-    given = checked(ApiKeyInput, await request.body(optional=True))
+    given = checked(ApiKeyInput, await request.body())
     return ok(api_key=await request.services.tenants.new_api_key(_id(request), given.expires_at))
 
 

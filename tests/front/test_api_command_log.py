@@ -300,7 +300,7 @@ async def test_a_request_is_in_the_log_before_it_is_acted_upon(api: Api) -> None
     seen: list[Command] = []
 
     async def handler(request: ApiRequest) -> Response:
-        assert await request.body(optional=True) == {"name": "n", "token": SECRET}
+        assert await request.body() == {"name": "n", "token": SECRET}
         seen.extend(await rows_of(api))
         return ok()
 
