@@ -96,28 +96,34 @@ class IntakeService:
                 directory = now  # an account may have come since
                 continue
             versions = {each.tenant_id: directory.tenants[each.tenant_id].version for each in accepted}
-            command = None
-            if record is not None and accepted:
-                concerned = versions.keys() | _named_in(entries) if rejected else versions.keys()
-                command = record.submission(entries, default_priority, concerned)
+            concerned = versions.keys() | _named_in(entries) if rejected else versions.keys()
+            command = record.submission(entries, default_priority, concerned) if record and accepted else None
             try:
-                outcomes = await self._stored(accepted, versions, command)
+                rejected += await self._stored(accepted, versions, command)
+                break
             except Outdated:
                 directory = await self._directory(entries, asker, anew=True)
-                continue
-            break
-        if record is not None and command is not None:
-            record.is_written = True
-        rejected += [
-            Rejection(message.id, outcome.value, is_invalid=False)
-            for message, outcome in zip(accepted, outcomes, strict=True)
-            if outcome not in IN_QUEUE
-        ]
+        if record is not None:
+            record.is_written = command is not None
         queued = len(entries) - len(rejected)
         if queued:
             await self._bell.ring()
         warnings = [text for entry in entries for text in warnings_of(entry)]
         return Submission(queued, tuple(rejected), tuple(warnings))
+
+    async def _stored(
+        self, accepted: Sequence[NewMessage], versions: Mapping[str, int], command: Command | None
+    ) -> list[Rejection]:
+        """Store what was accepted; return what the store would not take. Raises `Outdated`."""
+        if not accepted:
+            return []
+        now = self._clock.now()
+        outcomes = await self._store.intake.add(accepted, now, versions=versions, command=command)
+        return [
+            Rejection(message.id, outcome.value, is_invalid=False)
+            for message, outcome in zip(accepted, outcomes, strict=True)
+            if outcome not in IN_QUEUE
+        ]
 
     async def _judged(
         self, judge: Judge, entries: Sequence[object]
@@ -127,13 +133,6 @@ class IntakeService:
             return await _judged_in_turns(judge, entries, asyncio.get_running_loop().time())
         async with self._judging:
             return await _judged_in_turns(judge, entries, 0.0)
-
-    async def _stored(
-        self, accepted: Sequence[NewMessage], versions: Mapping[str, int], command: Command | None
-    ) -> list[Taken]:
-        if not accepted:
-            return []
-        return await self._store.intake.add(accepted, self._clock.now(), versions=versions, command=command)
 
     async def _directory(self, entries: Sequence[object], asker: Principal, *, anew: bool) -> Directory:
         """Find the tenants that the entries may mean; `anew`: as they are now, and not from memory."""
