@@ -39,10 +39,6 @@ from mail_proxy.smtp.transport import Timeouts
 
 log = logging.getLogger(__name__)
 
-SWITCH_INTERVAL = 0.0003
-"""Seconds after which a thread may have Python's lock from another. That of SQLite wants it back after each
-statement, and at Python's own 5 ms a commit would take as long as the loop is busy."""
-
 SAFE_TOKEN = 32
 """Characters from which on a token is too long to be guessed."""
 
@@ -51,7 +47,6 @@ def run(
     config: Config, instance: Instance | None, lock: ServerLock | None, *, environ: Mapping[str, str]
 ) -> None:
     """Run `serve` to its end, on uvloop where that is installed (the extra ``speed``)."""
-    sys.setswitchinterval(SWITCH_INTERVAL)
     serving = serve(config, instance, lock, environ=environ)
     if find_spec("uvloop") is None:
         asyncio.run(serving)
