@@ -80,9 +80,15 @@ class TenantsService:
         return await self._change(tenant_id, raw, given, names, by_tenant=by_tenant)
 
     async def delete(self, tenant_id: str) -> None:
-        """Delete a tenant with all its data; raise `NotFound`."""
+        """Delete a tenant with all its data, its messages in small steps; raise `NotFound`.
+
+        From the first step on it takes and sends nothing. If the server dies between, delete it again.
+        """
         if tenant_id == DEFAULT_TENANT:
             raise Conflict(f"the tenant '{DEFAULT_TENANT}' cannot be deleted")
+        await self._store.tenants.close(tenant_id, self._clock.now())
+        while await self._store.tenants.empty(tenant_id):
+            pass
         await self._store.tenants.delete(tenant_id)
 
     async def new_api_key(self, tenant_id: str, expires_at: float | None = None) -> str:

@@ -17,6 +17,9 @@ from mail_proxy.store.queries import load
 
 SQL = load("tenants")
 
+CHUNK = 500
+"""Messages deleted in one transaction."""
+
 VERSION_BITS = 62
 """Of the version that a tenant begins with; the changes of a long life fit above it."""
 
@@ -63,6 +66,14 @@ class Tenants:
     ) -> None:
         """Give a new key, or none; raise `NotFound`."""
         await self._database.write(self._set_key, tenant_id, api_key_hash, expires_at, now)
+
+    async def close(self, tenant_id: str, now: float) -> None:
+        """Let a tenant that is about to go take and send nothing more; raise `NotFound`."""
+        await self._database.write(self._close, tenant_id, now)
+
+    async def empty(self, tenant_id: str) -> bool:
+        """Delete some of its messages, at most `CHUNK`; return whether there were any."""
+        return await self._database.write(self._empty, tenant_id)
 
     async def delete(self, tenant_id: str) -> None:
         """Delete the tenant with all its data; raise `NotFound`."""
@@ -128,8 +139,14 @@ class Tenants:
         if not rows:
             raise NotFound("tenant", tenant_id)
 
+    def _close(self, tenant_id: str, now: float) -> Work[None]:
+        if not (yield Call(SQL["close"], {"id": tenant_id, "now": now})):
+            raise NotFound("tenant", tenant_id)
+
+    def _empty(self, tenant_id: str) -> Work[bool]:
+        return bool((yield Call(SQL["delete_messages"], {"id": tenant_id, "limit": CHUNK})))
+
     def _delete(self, tenant_id: str) -> Work[None]:
-        yield Call(SQL["delete_events"], {"id": tenant_id})
         yield Call(SQL["delete_send_log"], {"id": tenant_id})
         yield from strip_commands(tenant_id)
         rows = yield Call(SQL["delete"], {"id": tenant_id})

@@ -34,7 +34,7 @@ OFTEN = {
         "failing", "sync_states", "pending_of_each", "span", "event_from", "stretch", "replay",
         "replay_messages",
     ),
-    "tenants": ("delete_events", "delete_send_log", "by_key", "hold"),
+    "tenants": ("delete_messages", "delete_send_log", "by_key", "hold"),
     "suspensions": (
         "markings", "waiting_of_tenant", "waiting_of_batch", "next_of_tenant", "next_of_batch", "follow",
     ),

@@ -8,7 +8,8 @@ import pytest
 
 from mail_proxy.errors import Conflict, InvalidInput, NotFound
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits
-from tests.support.services import NOW, Desk
+from mail_proxy.store.tenants import CHUNK
+from tests.support.services import NOW, Desk, message
 
 BEARER = {"method": "bearer", "token": "t0ken"}
 BASIC = {"method": "basic", "user": "me", "password": "passw0rd"}
@@ -122,6 +123,20 @@ async def test_the_list_may_leave_out_inactive_ones(desk: Desk) -> None:
     tenants = desk.services.tenants
     assert [each.id for each in await tenants.list()] == ["acme", "beta", "default"]
     assert [each.id for each in await tenants.list(active_only=True)] == ["acme", "default"]
+
+
+async def test_a_large_tenant_is_deleted_in_steps_that_may_be_taken_up_again(desk: Desk) -> None:
+    """Nobody waits for all of it; after the first step nothing of it is taken or sent."""
+    await desk.submit(*(message(f"m{number}") for number in range(CHUNK + 1)))
+    tenants = desk.runtime.store.tenants
+    await tenants.close("acme", NOW)  # and then the server dies
+    assert await tenants.empty("acme")
+    assert sum(each.count for each in await desk.services.instance.waiting()) == 1
+    assert not (await desk.services.tenants.get("acme")).active
+    assert [fault.loc for fault in (await desk.refusal(message("late"))).errors] == [("tenant_id",)]
+
+    await desk.services.tenants.delete("acme")
+    assert await desk.services.instance.waiting() == []
 
 
 async def test_a_tenant_is_deleted_with_its_key(desk: Desk) -> None:

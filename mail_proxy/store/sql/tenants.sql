@@ -56,8 +56,21 @@ SELECT version FROM tenants WHERE id = :id;
 -- hold @postgres: whether the tenant is there, and as of which version; it cannot go while the transaction lasts
 SELECT version FROM tenants WHERE id = :id FOR KEY SHARE;
 
--- delete_events: of a tenant about to go, reached by its messages: no index of events leads from a tenant
-DELETE FROM events WHERE seq IN (SELECT seq FROM messages WHERE tenant_id = :id);
+-- close: a tenant about to go takes nothing more, and sends nothing more
+UPDATE tenants SET active = 0, api_key_hash = NULL, api_key_expires_at = NULL, updated_at = :now,
+    version = version + 1
+WHERE id = :id
+RETURNING id;
+
+-- delete_messages: some of the messages of a tenant about to go, with all that refers to them
+DELETE FROM messages
+WHERE seq IN (SELECT seq FROM messages WHERE tenant_id = :id LIMIT :limit)
+RETURNING seq;
+
+-- delete_messages @postgres: the same; chosen apart, as in queue.claim
+WITH first AS MATERIALIZED (SELECT seq FROM messages WHERE tenant_id = :id LIMIT :limit)
+DELETE FROM messages WHERE seq IN (SELECT seq FROM first)
+RETURNING seq;
 
 -- delete_send_log: of a tenant about to go
 DELETE FROM send_log WHERE tenant_id = :id;
