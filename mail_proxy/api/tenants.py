@@ -39,7 +39,7 @@ async def change_tenant(request: ApiRequest) -> Response:
 
 
 async def delete_tenant(request: ApiRequest) -> Response:
-    """Delete a tenant with all its data; it takes and sends nothing from then on. Repeat what was cut short."""
+    """Delete a tenant with all its data; from then on it takes and sends nothing. Repeat it if cut short."""
     await request.services.tenants.delete(_id(request))
     return ok()
 
