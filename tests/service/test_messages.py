@@ -129,7 +129,8 @@ async def test_a_tenant_deleted_during_the_request(desk: Desk) -> None:
 
     reasons = {each.reason for done in answers for each in done.rejected}
     assert reasons <= {
-        "the tenant was deleted", "tenant_id: no such tenant", "account_id: the tenant has no account",
+        "the tenant was deleted", "tenant_id: no such tenant", "tenant_id: the tenant is not active",
+        "account_id: the tenant has no account",
     }  # fmt: skip
     with pytest.raises(NotFound):
         await desk.services.tenants.get("acme")
