@@ -16,10 +16,12 @@ from types import MappingProxyType
 from mail_proxy.errors import DatabaseError
 from mail_proxy.model.commands import Command
 from mail_proxy.model.messages import EventType, NewMessage, RecipientStatus, Status
+from mail_proxy.model.queue import NewEvent
 from mail_proxy.store import rows as shape
 from mail_proxy.store.commands import command_params
-from mail_proxy.store.database import Call, Database, Many, Row, Work
+from mail_proxy.store.database import Call, Database, Many, Params, Row, Work
 from mail_proxy.store.queries import load
+from mail_proxy.store.suspensions import SUSPENDED_TEXT
 
 SQL = load("intake")
 MESSAGES = load("messages")
@@ -33,8 +35,6 @@ GROUP_BYTES = 8 * 1024 * 1024
 
 WRITERS = {"sqlite": 1, "postgres": 3}
 """Commits under way at a time: SQLite has one writer, PostgreSQL lets several wait for its disk together."""
-
-HELD = "held back: its batch or tenant is suspended"
 
 Key = tuple[str, str]
 """A tenant's id and that of its message."""
@@ -246,22 +246,12 @@ def _id_of(params: Mapping[str, object]) -> tuple[str, str]:
     return str(params["id"]), str(params["tenant_id"])
 
 
-def _events(
-    message: NewMessage, seq: int, now: float, kind: EventType, text: str
-) -> Iterator[dict[str, object]]:
-    """Tell what happened to a message that was taken, as rows."""
-    event: dict[str, object] = {
-        "seq": seq,
-        "tenant_id": message.tenant_id,
-        "event_type": kind,
-        "event_ts": now,
-        "description": text,
-        "event_data": None,
-        "is_due": 0,
-    }
-    yield event
-    if message.is_held:
-        yield event | {"event_type": EventType.SUSPENDED, "description": HELD}
+def _events(message: NewMessage, seq: int, now: float, kind: EventType, text: str) -> Iterator[Params]:
+    """Tell what happened to a message that was taken."""
+    told = [(kind, text), (EventType.SUSPENDED, SUSPENDED_TEXT)] if message.is_held else [(kind, text)]
+    for event_type, description in told:
+        event = NewEvent(event_type=event_type, event_ts=now, description=description)
+        yield shape.event_params(seq, message.tenant_id, event)
 
 
 def _state(old: Row | None) -> Taken:
