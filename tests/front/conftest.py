@@ -1,12 +1,13 @@
-"""The program under test."""
+"""The program and the API under test."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.api import Api, open_api
 from tests.support.cli import Cli, QuickCli
 
 
@@ -22,3 +23,23 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
 def quick(tmp_path: Path) -> QuickCli:
     """The program called within the test's process, in a home of its own; it starts no servers."""
     return QuickCli(tmp_path)
+
+
+@pytest.fixture
+async def api(database_url: str) -> AsyncIterator[Api]:
+    """The API over a fresh database, on either engine."""
+    async with open_api(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def sqlite_api(sqlite_url: str) -> AsyncIterator[Api]:
+    """For what the database has no part in."""
+    async with open_api(sqlite_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def key(api: Api) -> str:
+    """The API key of tenant acme, which has an account."""
+    return await api.add_tenant("acme", "main")

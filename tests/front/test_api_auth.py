@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -14,19 +13,6 @@ from mail_proxy.encryption import hash_token
 from tests.support.api import ADMIN, Api, Json, message, open_api
 
 PROTECTED = [endpoint for endpoint in ENDPOINTS if endpoint.level is not Level.PUBLIC]
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as api:
-        yield api
-
-
-@pytest.fixture
-async def sqlite_api(sqlite_url: str) -> AsyncIterator[Api]:
-    """For what the database has no part in."""
-    async with open_api(sqlite_url) as api:
-        yield api
 
 
 @pytest.mark.parametrize("endpoint", PROTECTED, ids=lambda endpoint: endpoint.name)

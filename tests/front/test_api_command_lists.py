@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -10,22 +10,10 @@ import pytest
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.model.commands import Command
-from tests.support.api import STRANGE, Api, open_api
+from tests.support.api import STRANGE, Api
 from tests.support.command_log import exported, logged
 
 SECRET = "what-only-the-log-may-know"
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as api:
-        yield api
-
-
-@pytest.fixture
-async def sqlite_api(sqlite_url: str) -> AsyncIterator[Api]:
-    async with open_api(sqlite_url) as api:
-        yield api
 
 
 async def write(api: Api, count: int, **fields: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -34,18 +34,6 @@ BODY: Json = {
     "messages": [message()], "ids": ["m1"], "since": 0,
 }  # fmt: skip
 """Something for every endpoint."""
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as api:
-        yield api
-
-
-@pytest.fixture
-async def sqlite_api(sqlite_url: str) -> AsyncIterator[Api]:
-    async with open_api(sqlite_url) as api:
-        yield api
 
 
 def named(endpoint: Endpoint) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import re
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,12 +16,6 @@ from mail_proxy.metrics import Metrics
 from mail_proxy.model.queue import NodeInfo
 from tests.support.api import Api, open_api
 from tests.support.postgres import PostgresServer
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as api:
-        yield api
 
 
 async def test_health_says_that_the_process_works(api: Api) -> None:

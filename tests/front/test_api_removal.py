@@ -23,12 +23,6 @@ async def api(database_url: str) -> AsyncIterator[Api]:
         yield opened
 
 
-@pytest.fixture
-async def key(api: Api) -> str:
-    """The API key of tenant acme, which has an account."""
-    return await api.add_tenant("acme", "main")
-
-
 async def send(api: Api, *ids: str, tenant_id: str = "acme") -> None:
     """Queue messages, and let them have been sent just now."""
     await api.queue(tenant_id, ids)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from tests.support.api import ADMIN, Api, Json, open_api
+from tests.support.api import ADMIN, Api, Json
 
 SECRET = "s3cret-of-these-tests"
 
@@ -44,12 +42,6 @@ TENANT_MOVES = [
     "https://app.example.org:8443",
     "https://app.example.org.evil.example",
 ]
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

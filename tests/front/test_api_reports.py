@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,12 +13,6 @@ from tests.support.api import Api, Json, open_api
 from tests.support.stores import statement
 
 LONG_AGO = 1_600_000_000
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as api:
-        yield api
 
 
 async def run(api: Api, sql: str) -> Sequence[Row]:

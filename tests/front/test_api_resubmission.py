@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
 from mail_proxy.model.messages import RecipientStatus
 from mail_proxy.model.queue import Claimed, Settlement
-from tests.support.api import Api, Json, message, open_api
+from tests.support.api import Api, Json, message
 from tests.support.stores import OWNER, as_deferred, as_error, as_sent, recipients
 from tests.support.works import ask
 
@@ -18,18 +18,6 @@ Bringing = Callable[[Api, str], Awaitable[object]]
 DAY = 86_400
 TWO = {"to": ["ann@example.net", "bob@example.net"], "subject": "First"}
 REPLACED = {"ok": True, "queued": 1, "rejected": []}
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def key(api: Api) -> str:
-    """The API key of tenant acme, which has an account."""
-    return await api.add_tenant("acme", "main")
 
 
 def rejected(reason: str) -> Json:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from tests.support.api import STRANGE, Api, open_api
+from tests.support.api import STRANGE, Api
 from tests.support.works import ask
 
 DAY = 86_400
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -37,12 +36,6 @@ COLLECTING: Json = {
     "bounce_return_path": "bounce+{token}@example.org",
     "bounce_after": "move:Done",
 }
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as api:
-        yield api
 
 
 async def test_settings_have_defaults(api: Api) -> None:

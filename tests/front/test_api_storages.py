@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -42,12 +42,6 @@ SAS: Json = {
     "config": {"container": "files", "account_name": "acmefiles", "sas_token": SECRET},
 }
 REMOTE = (S3, GCS, AZURE, SAS)
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as api:
-        yield api
 
 
 def with_config(storage: Json, **changes: object) -> Json:

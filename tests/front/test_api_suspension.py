@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from tests.support.api import Api, message, open_api
+from tests.support.api import Api, message
 
 SUSPEND, ACTIVATE = "/commands/suspend", "/commands/activate"
 B = "campaign"
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def key(api: Api) -> str:
-    """The API key of tenant acme, which has an account."""
-    return await api.add_tenant("acme", "main")
 
 
 async def test_a_batch_is_suspended_and_activated(api: Api, key: str) -> None:

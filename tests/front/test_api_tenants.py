@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from mail_proxy.services.inputs import TenantInput
-from tests.support.api import STRANGE, Api, Json, open_api
+from tests.support.api import STRANGE, Api, Json
 
 SECRET = "s3cr3t-of-the-tests"
 AUTHS: list[Json] = [
     {"method": "bearer", "token": SECRET},
     {"method": "basic", "user": "ann", "password": SECRET},
 ]
-
-
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as api:
-        yield api
 
 
 async def test_a_new_tenant_is_answered_with_its_key_once(api: Api) -> None:

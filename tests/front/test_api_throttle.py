@@ -20,12 +20,6 @@ BEHIND_PROXY = {"GMP_TRUSTED_PROXIES": "127.0.0.1"}
 
 
 @pytest.fixture
-async def api(database_url: str) -> AsyncIterator[Api]:
-    async with open_api(database_url) as api:
-        yield api
-
-
-@pytest.fixture
 async def behind(sqlite_url: str) -> AsyncIterator[Api]:
     """An API behind a proxy, so that a test can come from any address."""
     async with open_api(sqlite_url, BEHIND_PROXY) as api:
