@@ -11,6 +11,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 
 from mail_proxy.errors import DatabaseError
@@ -248,10 +249,16 @@ def _id_of(params: Mapping[str, object]) -> tuple[str, str]:
 
 def _events(message: NewMessage, seq: int, now: float, kind: EventType, text: str) -> Iterator[Params]:
     """Tell what happened to a message that was taken."""
-    told = [(kind, text), (EventType.SUSPENDED, SUSPENDED_TEXT)] if message.is_held else [(kind, text)]
-    for event_type, description in told:
-        event = NewEvent(event_type=event_type, event_ts=now, description=description)
-        yield shape.event_params(seq, message.tenant_id, event)
+    yield _event(message.tenant_id, now, kind, text) | {"seq": seq}
+    if message.is_held:
+        yield _event(message.tenant_id, now, EventType.SUSPENDED, SUSPENDED_TEXT) | {"seq": seq}
+
+
+@lru_cache(maxsize=16)
+def _event(tenant_id: str, now: float, kind: EventType, text: str) -> dict[str, object]:
+    """Make the row that all messages of one request have but for their places."""
+    event = NewEvent(event_type=kind, event_ts=now, description=text)
+    return shape.event_params(0, tenant_id, event)
 
 
 def _state(old: Row | None) -> Taken:
