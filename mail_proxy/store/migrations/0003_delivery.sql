@@ -1,0 +1,13 @@
+-- parked_for: a pending message that cannot go now keeps its place in line and says what for (account, limit).
+-- It is shown as deferred until deferred_ts. parked_since is when it began to wait for its account
+ALTER TABLE messages ADD COLUMN parked_for TEXT;
+ALTER TABLE messages ADD COLUMN parked_since DOUBLE PRECISION;
+CREATE INDEX messages_parked ON messages (tenant_id, account_id, created_at, seq)
+    WHERE status = 'pending' AND parked_for IS NOT NULL;
+
+-- The circuit of an account, the same for all nodes: it rests for so many seconds, until a moment.
+-- probe is the place of the message that tries it after that
+ALTER TABLE accounts ADD COLUMN rest DOUBLE PRECISION NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN resting_until DOUBLE PRECISION;
+ALTER TABLE accounts ADD COLUMN ill_since DOUBLE PRECISION;
+ALTER TABLE accounts ADD COLUMN probe BIGINT;
