@@ -28,7 +28,7 @@ def park(lane: int, why: Parking, reason: str, until: Sequence[float] | float, n
     those parked before are set anew, without a word, once they have passed.
     """
     heads = yield Call(SQL["heads"], {"lane": lane, "limit": HEADS})
-    moments = [*until, *until[-1:] * HEADS] if isinstance(until, Sequence) else [until] * HEADS
+    moments = [*until, *[until[-1]] * HEADS] if isinstance(until, Sequence) else [until] * HEADS
     line = list(zip(heads, moments, strict=False))
     new = [(head, moment) for head, moment in line if head["parked_for"] != why]
     stale = [(head, moment) for head, moment in line if head["parked_for"] == why and _has_passed(head, now)]
