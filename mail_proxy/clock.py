@@ -9,6 +9,9 @@ from typing import Protocol
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999 in Unix seconds; what is later was not meant as seconds."""
 
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux leaves its monotonic clock standing while the machine is suspended, others do not."""
+
 
 class Clock(Protocol):
     """Wall-clock time in Unix seconds (UTC), and waiting."""
@@ -28,6 +31,11 @@ class SystemClock:
         import asyncio  # late: completion reads this module on each Tab, and never sleeps
 
         await asyncio.sleep(seconds)
+
+
+def steady_seconds() -> float:
+    """Seconds from anywhere, that go on while the machine is suspended and when its clock is set."""
+    return time.clock_gettime(_STEADY)
 
 
 def iso(ts: float) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mail_proxy.bell import Bell, Chime, DatabaseBell, SilentBell
-from mail_proxy.clock import Clock, SystemClock
+from mail_proxy.clock import Clock
 from mail_proxy.config import Config, masked_url
 from mail_proxy.encryption import FoundKey, Tracking, Vault, create_key_file, find_key
 from mail_proxy.errors import Conflict, InvalidConfig, KeyMismatch, NotFound
@@ -21,6 +21,7 @@ from mail_proxy.services.services import Services
 from mail_proxy.store import Store, open_database
 from mail_proxy.store.database import Database
 from mail_proxy.store.settings import Settings
+from mail_proxy.store.shared_clock import clock_of
 
 KEY_CHECK = "key_check"
 TRACKING_SECRET = "tracking_secret"  # noqa: S105 - the name of a setting
@@ -56,10 +57,10 @@ async def open_services(
     Raises `DatabaseUnavailable`, `DatabaseUnusable`, `KeyMismatch` or `InvalidConfig`.
     """
     environ = os.environ if environ is None else environ
-    clock = clock or SystemClock()
     target, where = _target(config, instance)
     async with open_database(target, where) as database:
         await database.migrate()
+        clock = clock or await clock_of(database)
         neighbours = DatabaseBell(database.notify, secrets.token_hex(8))
         bell = bell or SilentBell()
         if database.dialect == "postgres":  # there is one server to a SQLite file

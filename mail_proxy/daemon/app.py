@@ -28,6 +28,7 @@ from mail_proxy.daemon.preparation import Preparer
 from mail_proxy.daemon.process import ServerLock
 from mail_proxy.daemon.reporter import Reporter
 from mail_proxy.daemon.server import Server
+from mail_proxy.daemon.timekeeping import Timekeeper
 from mail_proxy.errors import InstanceError, MailProxyError
 from mail_proxy.instance import Instance
 from mail_proxy.logging import LogFile, setup
@@ -101,6 +102,7 @@ async def serve(
             reporter=reporter,
             housekeeping=Housekeeping(runtime, agent, lambda asked: bell.ring_now(run_now=asked)),
             cleaner=Cleaner(runtime.services.removal, runtime.clock),
+            timekeeper=Timekeeper(runtime.clock),
             vitals=vitals,
             bell=bell,
             on_up=up,

@@ -19,6 +19,7 @@ from mail_proxy.daemon.dispatcher import Dispatcher
 from mail_proxy.daemon.housekeeping import Housekeeping
 from mail_proxy.daemon.http import HttpServer
 from mail_proxy.daemon.reporter import Reporter
+from mail_proxy.daemon.timekeeping import Timekeeper
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Server:
     reporter: Reporter
     housekeeping: Housekeeping
     cleaner: Cleaner
+    timekeeper: Timekeeper
     vitals: Vitals
     bell: LocalBell
     on_up: Callable[[], None]
@@ -55,6 +57,7 @@ class Server:
                     self._begin(group, self.housekeeping.beat(), "sign of life"),
                     self._begin(group, self.housekeeping.listen(), "neighbours"),
                     self._begin(group, self.cleaner.run(), "cleaner"),
+                    self._begin(group, self.timekeeper.keep(), "clock"),
                 ]
                 await self.http.is_up.wait()
                 self.on_up()
