@@ -16,6 +16,7 @@ from mail_proxy.bell import Wake
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.daemon.crew import Crew
+from mail_proxy.daemon.journal import Journal
 from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Turn
 from mail_proxy.daemon.leases import LEASE, Leases
 from mail_proxy.daemon.outage import Outage
@@ -25,7 +26,7 @@ from mail_proxy.errors import DatabaseError, KeyMismatch
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import Account, LimitBehavior
 from mail_proxy.model.messages import Priority
-from mail_proxy.model.queue import Claimed, Outlook, ReadyLane
+from mail_proxy.model.queue import Begin, Claimed, Outlook, ReadyLane
 from mail_proxy.model.verdicts import Bounced, Outcome
 from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.store import Store
@@ -82,6 +83,7 @@ class Dispatcher:
         self._crew = Crew(self.wake.set)
         self._renewing = Crew(self.wake.set)
         self._leases = Leases(store.queue, clock, owner)
+        self._journal = Journal(store.outcomes, clock, owner)
         self._stopping = False
         self._breath = BREATH
         self._outage = Outage("dispatch")
@@ -89,6 +91,7 @@ class Dispatcher:
             store=store,
             clock=clock,
             metrics=metrics,
+            journal=self._journal,
             leases=self._leases,
             told=told,
             rng=rng or Random(),  # noqa: S311 - jitter is no secret
@@ -113,6 +116,7 @@ class Dispatcher:
         finally:
             await self._renewing.end()
             await self._crew.end()
+            await self._journal.end()
 
     def stop(self) -> None:
         """Claim no more; `run` returns when what is under way has ended."""
@@ -153,6 +157,7 @@ class Dispatcher:
     async def idle(self) -> None:
         """Wait until nothing is under way."""
         await self._crew.idle()
+        await self._journal.idle()
 
     async def _loop(self) -> None:
         """Step until `stop`; in test mode only when asked, and then until what was asked for is done."""
@@ -234,7 +239,7 @@ class Dispatcher:
         # The pool of connections has to have the limit in force, whenever it was configured.
         account = replace(account, max_concurrent=lane.conversations)
         for message in claimed:
-            self._begin(message, account, lane)
+            self._begin(message, account, lane, now + LEASE)
 
     async def _account_of(self, lane: Lane) -> Account | None:
         """None for one that is gone, and for one whose password cannot be read: others go on without it."""
@@ -256,10 +261,11 @@ class Dispatcher:
         else:
             lane.limited_until = opens_at
 
-    def _begin(self, message: Claimed, account: Account, lane: Lane) -> None:
-        if message.seq in self._leases.in_hand:
+    def _begin(self, message: Claimed, account: Account, lane: Lane, until: float) -> None:
+        is_in_hand = message.seq in self._leases
+        self._leases.take(message.seq, until)
+        if is_in_hand:
             return  # lost in a long sleep and claimed again: who has it in hand goes on under the new lease
-        self._leases.in_hand.add(message.seq)
         turn = self._lanes.enqueue(lane, message)
         self._crew.spawn(self._send(message, account, lane, turn), f"send {message.pk}")
 
@@ -279,7 +285,7 @@ class Dispatcher:
             log.warning("message %s is left to its lease: %s", claimed.id, error, extra=about(claimed))
             self.wake.set()
         finally:
-            self._leases.in_hand.discard(claimed.seq)
+            self._leases.drop(claimed.seq)
             self._lanes.finish(lane)
             if self._lanes.is_short or (lane.has_more and lane.is_low):
                 self.wake.set()
@@ -307,9 +313,8 @@ class Dispatcher:
         return Attempted(outcome, is_news)
 
     async def _begin_final(self, claimed: Claimed, account: Account) -> None:
-        now = self._clock.now()
         where = "sandbox" if account.is_sandbox else f"{account.host}:{account.port}"
-        if not await self._store.queue.begin_final(claimed, self._owner, now, f"handing over to {where}"):
+        if not await self._journal.begin(Begin(claimed.seq, claimed.tenant_id, f"handing over to {where}")):
             raise NotToBeSent
 
     async def _give_back(self, claimed: Claimed) -> None:

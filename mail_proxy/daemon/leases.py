@@ -14,19 +14,39 @@ log = logging.getLogger(__name__)
 LEASE = 30.0
 """Seconds for which a claim holds unless renewed."""
 
+MARGIN = 1.0
+"""Seconds before its end at which a lease is no longer built upon."""
+
 RENEW_EVERY = 8.0
 RENEW_AGAIN = 2.0
 """Seconds after which a renewal that failed is tried again, so that several tries fit into a lease."""
 
 
 class Leases:
-    """`owner` is the node that holds them; `in_hand` are the places in the queue of what it works on."""
+    """`owner` is the node that holds them. What it works on is in hand, from `take` to `drop`."""
 
     def __init__(self, queue: Queue, clock: Clock, owner: str) -> None:
         self._queue = queue
         self._clock = clock
         self.owner = owner
-        self.in_hand: set[int] = set()
+        self._until: dict[int, float] = {}
+
+    def __contains__(self, seq: int) -> bool:
+        return seq in self._until
+
+    def take(self, seq: int, until: float) -> None:
+        """Have a message in hand, claimed until then."""
+        self._until[seq] = until
+
+    def drop(self, seq: int) -> None:
+        self._until.pop(seq, None)
+
+    def holds(self, seq: int) -> bool:
+        """Tell, without asking the database, whether nobody else can have the message yet.
+
+        A process that was stopped, on a machine that slept, finds here that its time has passed.
+        """
+        return self._clock.now() < self._until.get(seq, 0.0) - MARGIN
 
     async def keep(self) -> None:
         """Renew for ever."""
@@ -42,8 +62,13 @@ class Leases:
 
     async def renew(self) -> None:
         """Renew what is in hand, even what has run out, unless another node has taken it over."""
-        if self.in_hand:
-            await self._queue.renew(sorted(self.in_hand), self.owner, self._clock.now() + LEASE)
+        if not self._until:
+            return
+        until = self._clock.now() + LEASE
+        asked = frozenset(self._until)
+        renewed = await self._queue.renew(sorted(asked), self.owner, until)
+        for seq in asked & self._until.keys():
+            self._until[seq] = until if seq in renewed else 0.0
 
     async def give_back(self, seqs: Sequence[int]) -> None:
         """Let what was claimed and not begun return to its place in the queue at once."""

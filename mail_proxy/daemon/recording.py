@@ -1,8 +1,7 @@
-"""Recording what came of an attempt: settled, stored until it is stored, then told and counted."""
+"""Recording what came of an attempt: settled, written down, then told and counted."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from random import Random
 
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
+from mail_proxy.daemon.journal import Journal
 from mail_proxy.daemon.lanes import Lane
 from mail_proxy.daemon.leases import Leases
-from mail_proxy.daemon.outage import Outage
 from mail_proxy.daemon.settlement import Attempt, RetryPolicy, settle
 from mail_proxy.errors import DatabaseError
 from mail_proxy.metrics import Metrics
@@ -23,9 +22,6 @@ from mail_proxy.model.verdicts import Outcome
 from mail_proxy.store import Store
 
 log = logging.getLogger(__name__)
-
-TRY_AGAIN = 2.0
-"""Seconds after which an outcome that could not be stored is stored again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +41,7 @@ class Recorder:
         store: Store,
         clock: Clock,
         metrics: Metrics,
+        journal: Journal,
         leases: Leases,
         told: Callable[[], None],
         rng: Random,
@@ -52,10 +49,10 @@ class Recorder:
         self._store = store
         self._clock = clock
         self._metrics = metrics
+        self._journal = journal
         self._leases = leases
         self._told = told
         self._rng = rng
-        self._outage = Outage("recording outcomes")
 
     def reconfigure(self, config: Config) -> None:
         """Take what can change without a restart."""
@@ -72,30 +69,16 @@ class Recorder:
             account_ready=lane.resting_until if lane.is_resting(now) else None,
         )
         settlement = settle(claimed, attempt, self._policy)
-        # Whoever ends this server at once ends the conversations, not the recording of their outcomes.
-        if await asyncio.shield(self._store_it(settlement)):
-            self._leases.in_hand.discard(claimed.seq)
+        if await self._journal.settle(settlement):
+            self._leases.drop(claimed.seq)
             self._count(claimed, settlement)
             self._told()
+        else:
+            text = "an outcome came too late: another server has taken message %d over"
+            log.warning(text, claimed.seq, extra=about(claimed))
         if attempted.is_news:
             await self._tell_account(account, lane, settlement)
         return settlement.deferred_ts is not None or bool(lane.rest)
-
-    async def _store_it(self, settlement: Settlement) -> bool:
-        """Return whether it was stored; not when another node has the message now."""
-        while True:
-            try:
-                held = await self._store.queue.settle(settlement, self._leases.owner, self._clock.now())
-            except DatabaseError as error:
-                self._outage.met(error)
-                await self._clock.sleep(TRY_AGAIN)
-                continue
-            self._outage.over()
-            if not held:
-                log.warning(
-                    "an outcome came too late: another server has taken message %d over", settlement.seq
-                )
-            return held
 
     async def _tell_account(self, account: Account, lane: Lane, settlement: Settlement) -> None:
         name, trouble = f"{account.tenant_id}/{account.id}", settlement.last_error if lane.rest else None

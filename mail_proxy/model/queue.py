@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from mail_proxy.model.accounts import OnUnknown
 from mail_proxy.model.messages import EventType, Payload, Recipient, Status
+
+
+class Parking(StrEnum):
+    """What a message waits for that keeps its place in line: its account's rest, or a rate limit."""
+
+    ACCOUNT = "account"
+    LIMIT = "limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +74,21 @@ class NewEvent:
     event_data: Mapping[str, object] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A message whose content is about to be transmitted; `description` tells where to."""
+
+    seq: int
+    tenant_id: str
+    description: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What an attempt came to: the message's new state and the events that tell it."""
+    """What an attempt came to: the message's new state and the events that tell it.
+
+    `parked_for` is what a message waits for that keeps its place in line, `parked_since` since when.
+    """
 
     seq: int
     tenant_id: str
@@ -83,6 +103,16 @@ class Settlement:
     last_error: str | None = None
     is_unknown: bool = False
     is_limited: bool = False
+    parked_for: Parking | None = None
+    parked_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Which messages (by `seq`) may be transmitted, and which outcomes were stored."""
+
+    begun: frozenset[int]
+    settled: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """One statement to run for each set of parameters; no rows come back."""
+    """One statement to run for each set of parameters.
+
+    Rows come back of one that has a row of VALUES (`Query.in_bulk`) and returns them.
+    """
 
     query: Query
     rows: Sequence[Params]

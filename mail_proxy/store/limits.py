@@ -85,9 +85,9 @@ def reserve(limits: Limits, seqs: Sequence[int], now: float) -> Work[None]:
     yield Many(SQL["reserve"], rows)
 
 
-def confirm(seq: int, now: float) -> Work[None]:
-    """The message was really sent: from now on its slot counts."""
-    yield Call(SQL["confirm"], {"seq": seq, "now": now})
+def confirm(seqs: Sequence[int], now: float) -> Work[None]:
+    """These were sent, or may have been: from now on their slots count."""
+    yield Many(SQL["confirm"], [{"seq": seq, "now": now} for seq in seqs])
 
 
 def cancel(seqs: Sequence[int]) -> Work[None]:

@@ -177,8 +177,7 @@ async def _drive(connection: PoolConnectionProxy[asyncpg.Record], work: Work[T])
         while True:
             query = statement.query
             if isinstance(statement, Many):
-                await _repeat(connection, statement)
-                rows = ()
+                rows = await _repeat(connection, statement)
             else:
                 rows = await connection.fetch(query.postgres, *query.arguments(statement.params))
             statement = work.send(rows)
@@ -202,14 +201,16 @@ async def _drop_if_silent(connection: PoolConnectionProxy[asyncpg.Record]) -> No
             connection.terminate()
 
 
-async def _repeat(connection: PoolConnectionProxy[asyncpg.Record], many: Many) -> None:
-    """Run a statement for each row; insert several rows by one statement."""
-    query = many.query
-    if query.insertion is None:
-        await connection.executemany(query.postgres, [query.arguments(row) for row in many.rows])
-        return
-    for text, arguments in query.insertion.parts(many.rows, "$"):
-        await connection.fetch(text, *arguments)
+async def _repeat(connection: PoolConnectionProxy[asyncpg.Record], many: Many) -> Sequence[Row]:
+    """Run a statement for each row; one with a row of VALUES for several rows at once."""
+    in_bulk = many.query.in_bulk
+    if in_bulk is None:
+        await connection.executemany(many.query.postgres, [many.query.arguments(row) for row in many.rows])
+        return ()
+    rows: list[Row] = []
+    for text, arguments in in_bulk.parts(many.rows, "$"):
+        rows += await connection.fetch(text, *arguments)
+    return rows
 
 
 @contextlib.asynccontextmanager

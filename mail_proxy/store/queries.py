@@ -13,6 +13,7 @@ Parameters are written ``:name`` for both engines.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from functools import cache, cached_property
 from importlib.resources import files
 
 _HEADER = re.compile(r"^-- (?P<name>[a-z_]+)(?: @(?P<dialect>[a-z]+))?: (?P<doc>.+)$", re.MULTILINE)
-_VALUES = re.compile(r"(?P<head>INSERT .*\bVALUES )\((?P<row>:[a-z_]+(?:,\s+:[a-z_]+)*)\)", re.DOTALL)
+_ITEM = r"(?::[a-z_]+|CAST\(:[a-z_]+ AS [A-Z ]+\))"
+_VALUES = re.compile(
+    rf"(?P<head>(?:INSERT|WITH) .*\bVALUES )\((?P<row>{_ITEM}(?:,\s+{_ITEM})*)\)(?P<tail>\).*)?", re.DOTALL
+)
 _PARAMETER = re.compile(r":([a-z_]+)")
 _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|(?<![:\w]):([a-z_]+)")
 
@@ -43,20 +47,26 @@ class Query:
         return tuple(params[name] for name in self.order)
 
     @cached_property
-    def insertion(self) -> Insertion | None:
-        """The statement as one that inserts several rows at once, if it is such a one on both engines."""
+    def in_bulk(self) -> Bulk | None:
+        """The statement as one for several rows at once, if it has the same row of VALUES on both engines."""
         match = _VALUES.fullmatch(self.sqlite)
         if match is None or _numbered(self.sqlite)[0] != self.postgres:
             return None
-        return Insertion(match["head"], tuple(_PARAMETER.findall(match["row"])))
+        return Bulk(match["head"], match["row"], match["tail"] or "")
 
 
-@dataclass(frozen=True, slots=True)
-class Insertion:
-    """``INSERT … VALUES`` up to its rows, and the parameters of a row in their places."""
+@dataclass(frozen=True)
+class Bulk:
+    """A statement with ``VALUES``: what stands before its row, the row, and what stands after it."""
 
     head: str
-    columns: tuple[str, ...]
+    row: str
+    tail: str
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The parameters of a row, in their places."""
+        return tuple(_PARAMETER.findall(self.row))
 
     @property
     def most_rows(self) -> int:
@@ -75,12 +85,10 @@ class Insertion:
 
 
 @cache
-def _for_rows(insertion: Insertion, rows: int, marker: str) -> str:
-    width = len(insertion.columns)
-    places = (
-        ", ".join(f"{marker}{row * width + column + 1}" for column in range(width)) for row in range(rows)
-    )
-    return insertion.head + ", ".join(f"({each})" for each in places)
+def _for_rows(bulk: Bulk, rows: int, marker: str) -> str:
+    numbers = itertools.count(1)
+    written = (_PARAMETER.sub(lambda _: f"{marker}{next(numbers)}", bulk.row) for _ in range(rows))
+    return bulk.head + ", ".join(f"({each})" for each in written) + bulk.tail
 
 
 class Queries:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown
 from mail_proxy.model.messages import EventType, Status
-from mail_proxy.model.queue import Claimed, NewEvent, Orphan, Outlook, ReadyLane, Settlement
+from mail_proxy.model.queue import Claimed, NewEvent, Orphan, Outlook, ReadyLane
 from mail_proxy.store import limits
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Many, Params, Work
@@ -59,20 +59,9 @@ class Queue:
         """Drop what the windows of rate limits no longer reach."""
         await self._database.write(limits.forget, now)
 
-    async def begin_final(self, claimed: Claimed, owner: str, now: float, description: str) -> bool:
-        """Record that the content is about to be transmitted; False when it must not be.
-
-        Then the lease was lost, or the message was suspended meanwhile.
-        """
-        return await self._database.write(self._begin_final, claimed, owner, now, description)
-
-    async def settle(self, settlement: Settlement, owner: str, now: float) -> bool:
-        """Record an outcome with its events; False when another node has taken the message over."""
-        return await self._database.write(self._settle, settlement, owner, now)
-
-    async def renew(self, seqs: Sequence[int], owner: str, until: float) -> None:
-        """Prolong the leases of what is under way; those lost to another node stay lost."""
-        await self._database.write(self._renew, seqs, owner, until)
+    async def renew(self, seqs: Sequence[int], owner: str, until: float) -> frozenset[int]:
+        """Prolong the leases of what is under way; return which: those lost to another node stay lost."""
+        return await self._database.write(self._renew, seqs, owner, until)
 
     async def release(self, seqs: Sequence[int], owner: str, now: float) -> None:
         """Give back what was claimed and not begun."""
@@ -134,47 +123,9 @@ class Queue:
         contents = (yield from read_payloads(small)) if small else {}
         return [replace(message, payload=contents.get(message.seq)) for message in claimed]
 
-    def _begin_final(self, claimed: Claimed, owner: str, now: float, description: str) -> Work[bool]:
-        held = yield Call(SQL["begin_final"], {"seq": claimed.seq, "owner": owner, "now": now})
-        if not held:
-            return False
-        event = NewEvent(event_type=EventType.SENDING, event_ts=now, description=description)
-        yield Call(MESSAGES["insert_event"], shape.event_params(claimed.seq, claimed.tenant_id, event))
-        return True
-
-    def _settle(self, settlement: Settlement, owner: str, now: float) -> Work[bool]:
-        held = yield Call(
-            SQL["settle"],
-            {
-                "seq": settlement.seq,
-                "owner": owner,
-                "now": now,
-                "status": settlement.status,
-                "recipients": shape.recipients_text(settlement.recipients),
-                "retry_count": settlement.retry_count,
-                "deferred_ts": settlement.deferred_ts,
-                "sent_ts": settlement.sent_ts,
-                "error_ts": settlement.error_ts,
-                "error": settlement.error,
-                "last_error": settlement.last_error,
-                "is_unknown": int(settlement.is_unknown),
-            },
-        )
-        if not held:
-            return False
-        for event in settlement.events:
-            yield Call(
-                MESSAGES["insert_event"], shape.event_params(settlement.seq, settlement.tenant_id, event)
-            )
-        if settlement.status.is_waiting:
-            yield from hold_back([settlement.seq], [settlement.tenant_id], now)
-        if settlement.is_limited and not settlement.is_unknown:
-            was_sent = settlement.sent_ts is not None
-            yield from limits.confirm(settlement.seq, now) if was_sent else limits.cancel([settlement.seq])
-        return True
-
-    def _renew(self, seqs: Sequence[int], owner: str, until: float) -> Work[None]:
-        yield Many(SQL["renew"], [{"seq": seq, "owner": owner, "until": until} for seq in seqs])
+    def _renew(self, seqs: Sequence[int], owner: str, until: float) -> Work[frozenset[int]]:
+        rows = yield Call(SQL["renew"], {"seqs": json.dumps(sorted(seqs)), "owner": owner, "until": until})
+        return frozenset(row["seq"] for row in rows)
 
     def _release(self, seqs: Sequence[int], owner: str, now: float) -> Work[None]:
         released: dict[int, str] = {}

@@ -231,8 +231,7 @@ def _drive(raw: sqlite3.Connection, work: Work[T]) -> T:
         statement = next(work)
         while True:
             if isinstance(statement, Many):
-                _repeat(raw, statement)
-                rows = ()
+                rows = _repeat(raw, statement)
             else:
                 rows = raw.execute(statement.query.sqlite, statement.params).fetchall()
             statement = work.send(rows)
@@ -243,17 +242,19 @@ def _drive(raw: sqlite3.Connection, work: Work[T]) -> T:
         work.close()
 
 
-def _repeat(raw: sqlite3.Connection, many: Many) -> None:
-    """Run a statement for each row; insert several rows by one statement.
+def _repeat(raw: sqlite3.Connection, many: Many) -> Sequence[Row]:
+    """Run a statement for each row; one with a row of VALUES for several rows at once.
 
     With each statement Python hands its lock to the event loop's thread and has to wait until it comes back.
     """
-    insertion = many.query.insertion
-    if insertion is None:
+    in_bulk = many.query.in_bulk
+    if in_bulk is None:
         raw.executemany(many.query.sqlite, many.rows)
-        return
-    for text, arguments in insertion.parts(many.rows, "?"):
-        raw.execute(text, arguments)
+        return ()
+    rows: list[Row] = []
+    for text, arguments in in_bulk.parts(many.rows, "?"):
+        rows += raw.execute(text, arguments).fetchall()
+    return rows
 
 
 def _read(raw: sqlite3.Connection, work: Work[T]) -> T:

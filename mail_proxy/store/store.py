@@ -14,6 +14,7 @@ from mail_proxy.store.database import Database
 from mail_proxy.store.instance_settings import InstanceSettingsRecord
 from mail_proxy.store.intake import Intake
 from mail_proxy.store.messages import Messages
+from mail_proxy.store.outcomes import Outcomes
 from mail_proxy.store.queue import Queue
 from mail_proxy.store.removal import Removals
 from mail_proxy.store.reports import Reports
@@ -36,6 +37,7 @@ class Store:
     intake: Intake
     messages: Messages
     queue: Queue
+    outcomes: Outcomes
     suspensions: Suspensions
     removals: Removals
     rescheduling: Rescheduling
@@ -56,6 +58,7 @@ class Store:
             intake=Intake(database),
             messages=Messages(database),
             queue=Queue(database),
+            outcomes=Outcomes(database),
             suspensions=Suspensions(database),
             removals=Removals(database),
             rescheduling=Rescheduling(database),

@@ -10,7 +10,15 @@ import pytest
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, TlsMode
 from mail_proxy.model.tenants import Tenant
-from tests.support.stores import NOW, OWNER, Bench, as_deferred, open_bench, open_store
+from tests.support.stores import (
+    NOW,
+    OWNER,
+    Bench,
+    as_deferred,
+    open_bench,
+    open_store,
+    record_outcome,
+)
 
 FULL = Account(
     tenant_id="acme",
@@ -184,7 +192,7 @@ async def test_what_is_being_sent_ends_by_itself(bench: Bench) -> None:
     [claimed] = await bench.claim()
     assert await bench.store.accounts.delete("acme", "main", force=True, now=NOW) == 0
 
-    assert await bench.store.queue.settle(as_deferred(claimed, NOW + 5), OWNER, NOW)
+    assert await record_outcome(bench.store, as_deferred(claimed, NOW + 5), OWNER, NOW)
     await bench.store.queue.promote(NOW + 5)
 
     assert [ready.is_gone for ready in (await bench.store.queue.look()).lanes] == [True]

@@ -21,6 +21,7 @@ from tests.support.stores import (
     open_bench,
     open_store,
     recipients,
+    record_outcome,
 )
 
 Doing = Callable[[Bench], Awaitable[None]]
@@ -36,41 +37,40 @@ async def start_sending(bench: Bench) -> None:
 
 async def succeed(bench: Bench) -> None:
     [claimed] = await bench.claim()
-    await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
+    await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
 
 
 async def fail(bench: Bench) -> None:
     [claimed] = await bench.claim()
-    await bench.store.queue.settle(as_error(claimed), OWNER, NOW)
+    await record_outcome(bench.store, as_error(claimed), OWNER, NOW)
 
 
 async def defer(bench: Bench) -> None:
     [claimed] = await bench.claim()
-    await bench.store.queue.settle(as_deferred(claimed, NOW + 60), OWNER, NOW)
+    await record_outcome(bench.store, as_deferred(claimed, NOW + 60), OWNER, NOW)
 
 
 async def lose_the_reply(bench: Bench) -> None:
     [claimed] = await bench.claim()
-    await bench.store.queue.settle(as_deferred(claimed, NOW + 60, is_unknown=True), OWNER, NOW)
+    await record_outcome(bench.store, as_deferred(claimed, NOW + 60, is_unknown=True), OWNER, NOW)
 
 
 async def succeed_in_part(bench: Bench) -> None:
     [claimed] = await bench.claim()
     partly = recipients(RecipientStatus.SENT, RecipientStatus.DEFERRED)
-    await bench.store.queue.settle(
-        replace(as_deferred(claimed, NOW + 60), recipients=partly, sent_ts=NOW), OWNER, NOW
-    )
+    partly_sent = replace(as_deferred(claimed, NOW + 60), recipients=partly, sent_ts=NOW)
+    await record_outcome(bench.store, partly_sent, OWNER, NOW)
 
 
 async def fail_after_success_in_part(bench: Bench) -> None:
     [claimed] = await bench.claim()
     partly = recipients(RecipientStatus.SENT, RecipientStatus.ERROR)
-    await bench.store.queue.settle(replace(as_error(claimed), recipients=partly), OWNER, NOW)
+    await record_outcome(bench.store, replace(as_error(claimed), recipients=partly), OWNER, NOW)
 
 
 async def fail_with_doubt(bench: Bench) -> None:
     [claimed] = await bench.claim()
-    await bench.store.queue.settle(replace(as_error(claimed), is_unknown=True), OWNER, NOW)
+    await record_outcome(bench.store, replace(as_error(claimed), is_unknown=True), OWNER, NOW)
 
 
 STATES = {

@@ -17,8 +17,10 @@ from tests.support.stores import (
     as_deferred,
     as_error,
     as_sent,
+    begin_final,
     open_bench,
     open_store,
+    record_outcome,
 )
 
 
@@ -31,7 +33,7 @@ async def test_begin_final_marks_the_attempt(bench: Bench) -> None:
     await bench.add("m")
     [claimed] = await bench.claim()
 
-    assert await bench.store.queue.begin_final(claimed, OWNER, NOW + 1, "handing over to mx:25")
+    assert await begin_final(bench.store, claimed, OWNER, NOW + 1, "handing over to mx:25")
     assert (await bench.get("m")).status is Status.SENDING
     event = (await bench.events("m"))[-1]
     assert (event.event_type, event.event_ts, event.description) == (
@@ -46,7 +48,7 @@ async def test_begin_final_is_refused_when_the_lease_has_run_out(bench: Bench) -
     await bench.add("m")
     [claimed] = await bench.claim()
 
-    assert not await bench.store.queue.begin_final(claimed, OWNER, NOW + 30, "late")
+    assert not await begin_final(bench.store, claimed, OWNER, NOW + 30, "late")
     assert await bench.told("m") == ["queued"]
 
 
@@ -55,7 +57,7 @@ async def test_begin_final_is_refused_to_another_owner(bench: Bench) -> None:
     await bench.add("m")
     [claimed] = await bench.claim()
 
-    assert not await bench.store.queue.begin_final(claimed, OTHER, NOW, "stolen")
+    assert not await begin_final(bench.store, claimed, OTHER, NOW, "stolen")
 
 
 async def test_renewed_leases_hold(bench: Bench) -> None:
@@ -66,8 +68,8 @@ async def test_renewed_leases_hold(bench: Bench) -> None:
 
     await bench.store.queue.renew([mine.seq, theirs.seq], OWNER, NOW + 100)
 
-    assert await bench.store.queue.begin_final(mine, OWNER, NOW + 99, "in time")
-    assert not await bench.store.queue.begin_final(theirs, OTHER, NOW + 99, "late")
+    assert await begin_final(bench.store, mine, OWNER, NOW + 99, "in time")
+    assert not await begin_final(bench.store, theirs, OTHER, NOW + 99, "late")
     assert (await bench.store.queue.look()).next_expiry == NOW + 30
 
 
@@ -76,7 +78,7 @@ async def test_settle_records_outcome_and_events_at_once(bench: Bench) -> None:
     await bench.add("m")
     [claimed] = await bench.claim()
 
-    assert await bench.store.queue.settle(as_sent(claimed, NOW + 2), OWNER, NOW + 2)
+    assert await record_outcome(bench.store, as_sent(claimed, NOW + 2), OWNER, NOW + 2)
 
     message = await bench.get("m")
     assert (message.status, message.sent_ts, message.recipients[0].status) == ("sent", NOW + 2, "sent")
@@ -91,9 +93,9 @@ async def test_settle_is_refused_after_the_message_was_taken_over(bench: Bench) 
     await bench.store.queue.take_over(NOW + 31, NOW + 31, owner=OTHER)
     [again] = await bench.claim(owner=OTHER, now=NOW + 31)
 
-    assert not await bench.store.queue.settle(as_sent(claimed), OWNER, NOW + 32)
+    assert not await record_outcome(bench.store, as_sent(claimed), OWNER, NOW + 32)
     assert await bench.told("m") == ["queued"]
-    assert await bench.store.queue.settle(as_error(again), OTHER, NOW + 32)
+    assert await record_outcome(bench.store, as_error(again), OTHER, NOW + 32)
     assert (await bench.get("m")).status is Status.ERROR
 
 
@@ -102,8 +104,8 @@ async def test_a_second_settlement_of_one_attempt_is_refused(bench: Bench) -> No
     await bench.add("m")
     [claimed] = await bench.claim()
 
-    assert await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
-    assert not await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
+    assert await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
+    assert not await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
     assert await bench.told("m") == ["queued", "sent"]
 
 
@@ -112,10 +114,10 @@ async def test_partial_success_keeps_the_moment_of_sending(bench: Bench) -> None
     await bench.add("m")
     [claimed] = await bench.claim()
     partly = replace(as_deferred(claimed, NOW + 60), sent_ts=NOW + 1)
-    await bench.store.queue.settle(partly, OWNER, NOW + 1)
+    await record_outcome(bench.store, partly, OWNER, NOW + 1)
     await bench.store.queue.promote(NOW + 60)
     [again] = await bench.claim(now=NOW + 60)
-    await bench.store.queue.settle(as_error(again), OWNER, NOW + 61)
+    await record_outcome(bench.store, as_error(again), OWNER, NOW + 61)
 
     assert (await bench.get("m")).sent_ts == NOW + 1
 
@@ -125,7 +127,7 @@ async def test_release_gives_back_only_what_has_not_begun(bench: Bench) -> None:
     await bench.add("idle", "begun", "theirs")
     idle, begun = await bench.claim(2)
     [theirs] = await bench.claim(1, owner=OTHER)
-    await bench.store.queue.begin_final(begun, OWNER, NOW, "on its way")
+    await begin_final(bench.store, begun, OWNER, NOW, "on its way")
 
     await bench.store.queue.release([idle.seq, begun.seq, theirs.seq], OWNER, NOW)
 
@@ -177,7 +179,7 @@ async def die_in_the_final_step(bench: Bench, on_unknown: OnUnknown) -> None:
     )
     await bench.add("m")
     [claimed] = await bench.claim()
-    await bench.store.queue.begin_final(claimed, OWNER, NOW, "handing over")
+    await begin_final(bench.store, claimed, OWNER, NOW, "handing over")
 
 
 async def test_an_unknown_outcome_is_tried_again_and_said_to_be_possibly_doubled(bench: Bench) -> None:
@@ -248,7 +250,7 @@ async def test_two_nodes_take_each_orphan_over_once(postgres_url: str) -> None:
     async with open_bench(postgres_url) as one, open_store(postgres_url) as other:
         await one.add(*(f"m{i}" for i in range(40)))
         for claimed in await one.claim(40):
-            await one.store.queue.begin_final(claimed, OWNER, NOW, "handing over")
+            await begin_final(one.store, claimed, OWNER, NOW, "handing over")
         found = await asyncio.gather(
             *(
                 store.queue.take_over(NOW + 31, NOW + 31, owner=f"n{number}")

@@ -16,6 +16,7 @@ from mail_proxy.model.queue import Claimed, NewEvent, Settlement
 from mail_proxy.model.tenants import RateLimits, Tenant
 from mail_proxy.services.identifiers import new_pk
 from mail_proxy.store import Store, open_database
+from tests.support.stores import begin_final, record_outcome
 
 START = 1_700_000_000.0
 LEASE = 30.0
@@ -72,7 +73,7 @@ async def settle(store: Store, claimed: Claimed, status: Status, now: float) -> 
         sent_ts=now if status is Status.SENT else None,
         is_limited=claimed.is_limited,
     )
-    assert await store.queue.settle(settlement, "node", now)
+    assert await record_outcome(store, settlement, "node", now)
 
 
 async def test_no_more_than_the_limit_is_claimed(store: Store) -> None:
@@ -101,7 +102,7 @@ async def test_a_dead_node_gives_slots_back_unless_the_content_was_handed_over(s
     """What may have been sent counts."""
     lane = await lane_with(store, limit_per_hour=2)
     handed_over, _ = await claim(store, lane, START)
-    assert await store.queue.begin_final(handed_over, "node", START + 1, "handing over")
+    assert await begin_final(store, handed_over, "node", START + 1, "handing over")
     await store.queue.take_over(START + LEASE, START + LEASE, owner="other")
     assert len(await claim(store, lane, START + LEASE + 1)) == 1
 

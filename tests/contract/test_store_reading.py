@@ -9,7 +9,7 @@ import pytest
 from mail_proxy.errors import NotFound
 from mail_proxy.model.messages import EventType, Message, MessageFilter, Payload, PayloadKind, Place, Status
 from mail_proxy.model.queue import NewEvent, Waiting
-from tests.support.stores import NOW, OWNER, Bench, as_error, as_sent
+from tests.support.stores import NOW, OWNER, Bench, as_error, as_sent, begin_final, record_outcome
 
 
 async def listed(bench: Bench, **fields: object) -> list[str]:
@@ -30,7 +30,7 @@ async def filled(bench: Bench) -> Bench:
     await bench.sent("s1", "s2")
     await bench.add("e1", batch_code="bills")
     [claimed] = await bench.claim()
-    await bench.store.queue.settle(as_error(claimed), OWNER, NOW)
+    await record_outcome(bench.store, as_error(claimed), OWNER, NOW)
     await bench.add("g1")
     await bench.claim()
     await bench.add("p1", batch_code="bills", now=NOW + 10)
@@ -139,7 +139,7 @@ async def test_events_are_kept_in_order(bench: Bench) -> None:
     """In the order in which they were recorded, whatever their times say, with all their data."""
     await bench.add("m")
     [claimed] = await bench.claim()
-    await bench.store.queue.begin_final(claimed, OWNER, NOW + 9, "handing over")
+    await begin_final(bench.store, claimed, OWNER, NOW + 9, "handing over")
     outcome = replace(
         as_sent(claimed),
         events=(
@@ -149,7 +149,7 @@ async def test_events_are_kept_in_order(bench: Bench) -> None:
             NewEvent(event_type=EventType.ERROR, event_ts=NOW + 1, description="no"),
         ),
     )
-    await bench.store.queue.settle(outcome, OWNER, NOW + 3)
+    await record_outcome(bench.store, outcome, OWNER, NOW + 3)
 
     events = await bench.events("m")
 

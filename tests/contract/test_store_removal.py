@@ -11,7 +11,7 @@ from mail_proxy.model.messages import Status
 from mail_proxy.model.queue import Claimed, Settlement
 from mail_proxy.model.removal import Kept, Removal
 from mail_proxy.store.removal import CHUNK, CHUNK_BYTES, Sweep
-from tests.support.stores import NOW, OWNER, Bench, as_deferred, as_error, as_sent
+from tests.support.stores import NOW, OWNER, Bench, as_deferred, as_error, as_sent, record_outcome
 
 WEEK = 7 * 86_400.0
 MONTH = 30 * 86_400.0
@@ -36,7 +36,7 @@ async def settle(bench: Bench, message_id: str, outcome: Callable[[Claimed, floa
     """Queue a message, and let one attempt come to this."""
     await bench.add(message_id)
     (claimed,) = await bench.claim()
-    assert await bench.store.queue.settle(outcome(claimed, NOW), OWNER, NOW)
+    assert await record_outcome(bench.store, outcome(claimed, NOW), OWNER, NOW)
 
 
 async def sweep(bench: Bench, before: float, untold_before: float) -> int:
@@ -184,7 +184,7 @@ async def test_what_was_told_of_in_part_stays(bench: Bench, told: float) -> None
     await report(bench, "m1", told)
     await bench.store.queue.promote(NOW + 60)
     (claimed,) = await bench.claim(now=NOW + 60)
-    await bench.store.queue.settle(as_sent(claimed, NOW + 60), OWNER, NOW + 60)
+    await record_outcome(bench.store, as_sent(claimed, NOW + 60), OWNER, NOW + 60)
 
     assert await sweep_told(bench, NOW + WEEK) == 0
     await report(bench, "m1", NOW + 100)
@@ -233,7 +233,7 @@ async def test_another_tenants_messages_are_not_swept(bench: Bench) -> None:
     lane = await bench.account("main", "beta")
     await bench.add("theirs", tenant_id="beta", lane=lane)
     (claimed,) = await bench.store.queue.claim(lane, 1, OWNER, NOW, NOW + 30)
-    await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
+    await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
     assert await sweep(bench, LATER, LATER) == 0
 
 

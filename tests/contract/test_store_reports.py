@@ -8,7 +8,7 @@ from dataclasses import replace
 from mail_proxy.model.messages import EventType
 from mail_proxy.model.queue import NewEvent
 from mail_proxy.store import Store
-from tests.support.stores import NOW, OWNER, Bench, as_sent, open_bench, open_store
+from tests.support.stores import NOW, OWNER, Bench, as_sent, open_bench, open_store, record_outcome
 
 
 async def told_of(store: Store, tenant_id: str = "acme", limit: int = 100, after: int = 0) -> list[str]:
@@ -31,7 +31,7 @@ async def test_an_entry_says_whose_event_it_is(bench: Bench) -> None:
     event = NewEvent(
         event_type=EventType.DEFERRED, event_ts=NOW + 1, description="later", event_data={"reason": "452"}
     )
-    await bench.store.queue.settle(replace(as_sent(claimed), events=(event,)), OWNER, NOW + 1)
+    await record_outcome(bench.store, replace(as_sent(claimed), events=(event,)), OWNER, NOW + 1)
 
     [entry] = await bench.store.reports.batch("acme", 10)
 
@@ -58,7 +58,7 @@ async def test_each_tenant_is_told_of_its_own(bench: Bench) -> None:
     await bench.sent("mine")
     await bench.add("theirs", tenant_id="beta", account_id="theirs", lane=lane)
     [claimed] = await bench.store.queue.claim(lane, 1, OWNER, NOW, NOW + 30)
-    await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
+    await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
 
     assert await bench.store.reports.tenants_due() == ["acme", "beta"]
     assert await told_of(bench.store, "acme") == ["mine sent"]
@@ -86,7 +86,7 @@ async def test_a_message_is_reported_when_all_its_events_are(bench: Bench) -> No
     events = tuple(
         NewEvent(event_type=kind, event_ts=NOW, description="") for kind in (EventType.SENT, EventType.ERROR)
     )
-    await bench.store.queue.settle(replace(as_sent(claimed), events=events), OWNER, NOW)
+    await record_outcome(bench.store, replace(as_sent(claimed), events=events), OWNER, NOW)
     sent, error = await bench.store.reports.batch("acme", 10)
 
     await bench.store.reports.acknowledge("acme", [sent.event_id], NOW + 1)

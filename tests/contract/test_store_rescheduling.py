@@ -10,7 +10,16 @@ import pytest
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.messages import RecipientStatus, Status
 from mail_proxy.model.queue import Claimed
-from tests.support.stores import NOW, OWNER, Bench, as_deferred, as_error, as_sent, recipients
+from tests.support.stores import (
+    NOW,
+    OWNER,
+    Bench,
+    as_deferred,
+    as_error,
+    as_sent,
+    recipients,
+    record_outcome,
+)
 
 SOON = NOW + 10
 TOMORROW = NOW + 86_400
@@ -33,12 +42,12 @@ async def queue(bench: Bench) -> None:
 
 async def fail(bench: Bench) -> None:
     claimed = await begun(bench)
-    await bench.store.queue.settle(as_error(claimed), OWNER, NOW)
+    await record_outcome(bench.store, as_error(claimed), OWNER, NOW)
 
 
 async def put_off(bench: Bench, *, is_unknown: bool = False) -> None:
     claimed = await begun(bench)
-    await bench.store.queue.settle(as_deferred(claimed, TOMORROW, is_unknown=is_unknown), OWNER, NOW)
+    await record_outcome(bench.store, as_deferred(claimed, TOMORROW, is_unknown=is_unknown), OWNER, NOW)
 
 
 async def test_what_was_put_off_is_due_now(bench: Bench) -> None:
@@ -72,7 +81,7 @@ async def test_what_failed_begins_anew_in_its_old_place(bench: Bench) -> None:
 async def test_those_who_have_got_it_do_not_get_it_again(bench: Bench) -> None:
     claimed = await begun(bench, "ann@example.net", "bob@example.net")
     fared = recipients(RecipientStatus.SENT, RecipientStatus.ERROR)
-    await bench.store.queue.settle(replace(as_error(claimed), recipients=fared), OWNER, NOW)
+    await record_outcome(bench.store, replace(as_error(claimed), recipients=fared), OWNER, NOW)
     await retry(bench)
 
     assert [each.status for each in (await bench.get("m1")).recipients] == [
@@ -120,7 +129,7 @@ async def test_what_is_being_sent_is_left_alone(bench: Bench) -> None:
 @pytest.mark.parametrize("status", ["sent", "bounced"])
 async def test_what_was_sent_is_not_sent_again(bench: Bench, status: str) -> None:
     claimed = await begun(bench)
-    await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
+    await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
     await bench.execute(f"UPDATE messages SET status = '{status}'")
     with pytest.raises(Conflict, match="was sent already"):
         await retry(bench, at=TOMORROW)

@@ -10,7 +10,16 @@ from mail_proxy.errors import Conflict
 from mail_proxy.model.queue import Claimed
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.store import Store
-from tests.support.stores import NOW, OWNER, Bench, as_deferred, as_sent, open_store
+from tests.support.stores import (
+    NOW,
+    OWNER,
+    Bench,
+    as_deferred,
+    as_sent,
+    begin_final,
+    open_store,
+    record_outcome,
+)
 
 BATCHES = ("one", "two", EVERYTHING)
 ROUNDS = 30
@@ -42,7 +51,7 @@ async def change_its_mind(store: Store, dice: Random) -> None:
 async def come_back(store: Store, claimed: Claimed, dice: Random) -> None:
     """Be put off, or given back."""
     if dice.random() < 0.5:
-        await store.queue.settle(as_deferred(claimed, NOW + 5), OWNER, NOW)
+        await record_outcome(store, as_deferred(claimed, NOW + 5), OWNER, NOW)
     else:
         await store.queue.release([claimed.seq], OWNER, NOW)
 
@@ -51,8 +60,8 @@ async def leave(store: Store, lane: int) -> None:
     """Send what may be sent."""
     await store.queue.promote(NOW + 10)
     for claimed in await store.queue.claim(lane, MESSAGES, OWNER, NOW, NOW + 30):
-        assert await store.queue.begin_final(claimed, OWNER, NOW, "handing over")
-        await store.queue.settle(as_sent(claimed), OWNER, NOW)
+        assert await begin_final(store, claimed, OWNER, NOW, "handing over")
+        await record_outcome(store, as_sent(claimed), OWNER, NOW)
 
 
 async def test_flags_agree_with_what_is_suspended_whatever_comes_back_meanwhile(bench: Bench) -> None:

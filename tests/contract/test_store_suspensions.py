@@ -11,7 +11,17 @@ from mail_proxy.model.messages import RecipientStatus, Status
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.store import Store
 from mail_proxy.store.suspensions import CHUNK, Marking
-from tests.support.stores import NOW, OTHER, OWNER, Bench, as_deferred, as_sent, open_store
+from tests.support.stores import (
+    NOW,
+    OTHER,
+    OWNER,
+    Bench,
+    as_deferred,
+    as_sent,
+    begin_final,
+    open_store,
+    record_outcome,
+)
 
 B = "campaign"
 
@@ -179,7 +189,7 @@ async def test_what_is_being_sent_when_the_suspension_comes_is_not_begun_any_mor
     await bench.store.suspensions.suspend("acme", B, NOW)
     await mark(bench.store)
 
-    assert not await bench.store.queue.begin_final(message, OWNER, NOW, "handing over")
+    assert not await begin_final(bench.store, message, OWNER, NOW, "handing over")
     await bench.store.queue.release([message.seq], OWNER, NOW)
     assert (await held(bench), await bench.told("m1")) == (["m1"], ["queued", "suspended"])
 
@@ -187,11 +197,11 @@ async def test_what_is_being_sent_when_the_suspension_comes_is_not_begun_any_mor
 async def test_what_was_begun_before_the_suspension_is_finished(bench: Bench) -> None:
     await bench.add("m1", batch_code=B)
     (message,) = await bench.claim()
-    assert await bench.store.queue.begin_final(message, OWNER, NOW, "handing over")
+    assert await begin_final(bench.store, message, OWNER, NOW, "handing over")
     await bench.store.suspensions.suspend("acme", B, NOW)
     await mark(bench.store)
 
-    assert await bench.store.queue.settle(as_sent(message), OWNER, NOW)
+    assert await record_outcome(bench.store, as_sent(message), OWNER, NOW)
     assert ((await bench.get("m1")).status, await held(bench)) == (Status.SENT, [])
 
 
@@ -200,7 +210,7 @@ async def test_what_is_put_off_during_a_suspension_is_held(bench: Bench) -> None
     (message,) = await bench.claim()
     await bench.store.suspensions.suspend("acme", B, NOW)
     await mark(bench.store)
-    await bench.store.queue.settle(as_deferred(message, NOW + 60), OWNER, NOW)
+    await record_outcome(bench.store, as_deferred(message, NOW + 60), OWNER, NOW)
 
     assert await held(bench) == ["m1"]
     await bench.store.suspensions.activate("acme", B)
@@ -275,7 +285,7 @@ async def test_flags_follow_what_is_suspended_when_they_are_set(bench: Bench) ->
 async def test_a_message_of_unknown_outcome_is_held_with_the_rest(bench: Bench) -> None:
     await bench.add("m1", batch_code=B)
     (message,) = await bench.claim()
-    await bench.store.queue.settle(as_deferred(message, NOW + 60, is_unknown=True), OWNER, NOW)
+    await record_outcome(bench.store, as_deferred(message, NOW + 60, is_unknown=True), OWNER, NOW)
     await bench.store.suspensions.suspend("acme", B, NOW)
     await mark(bench.store)
 
@@ -290,7 +300,7 @@ async def test_two_nodes_agree_at_once(bench: Bench) -> None:
         (begun,) = await bench.claim(1)
         await other.suspensions.suspend("acme", B, NOW)
 
-        assert not await bench.store.queue.begin_final(begun, OWNER, NOW, "handing over")
+        assert not await begin_final(bench.store, begun, OWNER, NOW, "handing over")
         assert await bench.claim() == []
         await bench.store.queue.release([begun.seq], OWNER, NOW)
         await bench.store.suspensions.activate("acme", B)

@@ -11,7 +11,16 @@ from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.commands import Command, CommandFilter
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
 from mail_proxy.store.tenants import KeyHolder
-from tests.support.stores import NOW, OWNER, Bench, as_sent, open_bench, open_store
+from tests.support.stores import (
+    NOW,
+    OWNER,
+    Bench,
+    as_sent,
+    begin_final,
+    open_bench,
+    open_store,
+    record_outcome,
+)
 
 FULL = Tenant(
     id="full",
@@ -156,7 +165,7 @@ async def test_deleting_a_tenant_deletes_all_that_it_had(bench: Bench) -> None:
     for name in ("sent", "waiting", "claimed"):
         await bench.add(name, tenant_id="beta", account_id="theirs", lane=lane)
     [claimed, *_] = await bench.store.queue.claim(lane, 2, OWNER, NOW, NOW + 30)
-    await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
+    await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
     await bench.execute("INSERT INTO suspensions VALUES ('beta', 'news', 0), ('acme', 'mine', 0)")
     for tenant_id in ("acme", "beta"):
         for statement in BESIDES:
@@ -212,5 +221,5 @@ async def test_an_outcome_for_a_deleted_tenant_is_dropped(bench: Bench) -> None:
     [claimed] = await bench.claim()
     await bench.store.tenants.delete("acme")
 
-    assert not await bench.store.queue.settle(as_sent(claimed), OWNER, NOW)
-    assert not await bench.store.queue.begin_final(claimed, OWNER, NOW, "late")
+    assert not await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
+    assert not await begin_final(bench.store, claimed, OWNER, NOW, "late")

@@ -13,7 +13,16 @@ from mail_proxy.store.migration import migrations
 from mail_proxy.store.removal import Sweep
 from mail_proxy.store.store import open_database
 from tests.support.postgres import PostgresServer
-from tests.support.stores import NOW, OTHER, OWNER, Bench, as_sent, open_store, target_of
+from tests.support.stores import (
+    NOW,
+    OTHER,
+    OWNER,
+    Bench,
+    as_sent,
+    open_store,
+    record_outcome,
+    target_of,
+)
 from tests.support.works import ask
 
 LANE = 7
@@ -142,7 +151,7 @@ async def test_what_was_suspended_goes_once_it_is_activated(bench: Bench) -> Non
 
     claimed = await bench.claim()
     assert [message.id for message in claimed] == ["waits", "held"]
-    assert await bench.store.queue.settle(as_sent(claimed[1]), OWNER, NOW)
+    assert await record_outcome(bench.store, as_sent(claimed[1]), OWNER, NOW)
     assert await bench.told("held") == ["queued", "sent"]
 
 

@@ -14,6 +14,7 @@ from mail_proxy.model.verdicts import Bounced
 from tests.support.dispatching import OWNER, Dispatching, running
 from tests.support.scripted_server import Fault
 from tests.support.smtp_server import SmtpServer, Stage
+from tests.support.stores import begin_final
 
 OTHER = "node-b"
 LEASE = 30
@@ -157,7 +158,7 @@ async def test_a_new_life_takes_up_what_the_old_one_left(
     now = rig.clock.now()
     await rig.queue("claimed", "final", "others")
     (_, final) = await rig.store.queue.claim(lane, 2, OWNER, now, now + LEASE)
-    await rig.store.queue.begin_final(final, OWNER, now, "handing over")
+    await begin_final(rig.store, final, OWNER, now, "handing over")
     await rig.store.queue.claim(lane, 1, OTHER, now, now + LEASE)
 
     await rig.dispatcher.recover()

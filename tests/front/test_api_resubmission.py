@@ -10,7 +10,7 @@ import pytest
 from mail_proxy.model.messages import RecipientStatus
 from mail_proxy.model.queue import Claimed, Settlement
 from tests.support.api import Api, Json, message
-from tests.support.stores import OWNER, as_deferred, as_error, as_sent, recipients
+from tests.support.stores import OWNER, as_deferred, as_error, as_sent, recipients, record_outcome
 from tests.support.works import ask
 
 Bringing = Callable[[Api, str], Awaitable[object]]
@@ -39,7 +39,7 @@ async def claim(api: Api) -> Claimed:
 async def settle(api: Api, key: str, result: Callable[[Claimed], Settlement]) -> None:
     """Queue the message, and let its first attempt end so."""
     await queue(api, key)
-    assert await api.runtime.store.queue.settle(result(await claim(api)), OWNER, api.clock.now())
+    assert await record_outcome(api.runtime.store, result(await claim(api)), OWNER, api.clock.now())
 
 
 def ends(result: Callable[[Claimed], Settlement]) -> Bringing:

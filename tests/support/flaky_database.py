@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar, cast
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.store.database import Database, Work
@@ -35,21 +35,21 @@ class FlakyDatabase:
         return self._inner.dialect
 
     async def read(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        await self._refuse(work)
+        await self._refuse(_names(work, args))
         result = await self._inner.read(work, *args, **kwargs)
-        await self._count(self.done, work)
+        await self._count(self.done, _names(work, args))
         return result
 
     async def snapshot(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        await self._refuse(work)
+        await self._refuse(_names(work, args))
         result = await self._inner.snapshot(work, *args, **kwargs)
-        await self._count(self.done, work)
+        await self._count(self.done, _names(work, args))
         return result
 
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        await self._refuse(work)
+        await self._refuse(_names(work, args))
         result = await self._inner.write(work, *args, **kwargs)
-        await self._count(self.done, work)
+        await self._count(self.done, _names(work, args))
         return result
 
     async def until_done(self, work: str, count: int = 1) -> None:
@@ -76,18 +76,23 @@ class FlakyDatabase:
         async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: counter[work] >= count)
 
-    async def _refuse(self, work: Callable[..., object]) -> None:
-        name = _name(work)
-        if self.away.get(name, 0) > 0:
-            self.away[name] -= 1
-            await self._count(self.refused, work)
-            raise DatabaseUnavailable(f"the test's database is away for {name}")
+    async def _refuse(self, names: Counter[str]) -> None:
+        for name in names:
+            if self.away.get(name, 0) > 0:
+                self.away[name] -= 1
+                await self._count(self.refused, names)
+                raise DatabaseUnavailable(f"the test's database is away for {name}")
 
-    async def _count(self, counter: Counter[str], work: Callable[..., object]) -> None:
+    async def _count(self, counter: Counter[str], names: Counter[str]) -> None:
         async with self._changed:
-            counter[_name(work)] += 1
+            counter.update(names)
             self._changed.notify_all()
 
 
-def _name(work: Callable[..., object]) -> str:
-    return work.__name__.lstrip("_")
+def _names(work: Callable[..., object], args: Sequence[object]) -> Counter[str]:
+    """What is done; of what is recorded in groups, how much of each kind."""
+    name = work.__name__.lstrip("_")
+    if name != "record":
+        return Counter([name])
+    begins, settlements = (cast("Sequence[object]", each) for each in args[:2])
+    return Counter({"begin_final": len(begins), "settle": len(settlements)}) + Counter()

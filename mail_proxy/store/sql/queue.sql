@@ -62,25 +62,16 @@ WHERE seq IN (SELECT seq FROM first)
 RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
     size, created_at, is_unknown;
 
--- begin_final: the content is about to be transmitted, if the lease still holds and nobody has suspended it
--- (only what is being sent has a lease owner: its status, asked for too, would lead PostgreSQL to another index)
-UPDATE messages SET final_at = :now, updated_at = :now
-WHERE seq = :seq AND lease_owner = :owner AND lease_until > :now
-    AND NOT EXISTS (SELECT 1 FROM suspensions s
-        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code))
+-- renew: keep what this node is sending (a JSON list of seq)
+UPDATE messages SET lease_until = :until
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND lease_owner = :owner
 RETURNING seq;
 
--- settle: the outcome of an attempt, if the lease is still ours
-UPDATE messages SET status = :status, recipients = :recipients, retry_count = :retry_count,
-    deferred_ts = :deferred_ts, sent_ts = COALESCE(CAST(:sent_ts AS DOUBLE PRECISION), sent_ts), error_ts = :error_ts,
-    error = :error,
-    last_error = :last_error, is_unknown = :is_unknown, lease_owner = NULL, lease_until = NULL,
-    final_at = NULL, updated_at = :now
-WHERE seq = :seq AND lease_owner = :owner
+-- renew @postgres: the same
+UPDATE messages SET lease_until = :until
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+    AND lease_owner = :owner
 RETURNING seq;
-
--- renew: keep what this node is sending
-UPDATE messages SET lease_until = :until WHERE seq = :seq AND lease_owner = :owner;
 
 -- release: claimed but not begun, back to its place
 UPDATE messages SET status = 'pending', lease_owner = NULL, lease_until = NULL, updated_at = :now

@@ -1,0 +1,31 @@
+-- begin_final: these contents (a JSON list of seq) are about to be transmitted, if the lease still holds and nobody has suspended them
+-- (only what is being sent has a lease owner: its status, asked for too, would lead PostgreSQL to another index)
+UPDATE messages SET final_at = :now, updated_at = :now
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND lease_owner = :owner AND lease_until > :now
+    AND NOT EXISTS (SELECT 1 FROM suspensions s
+        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code))
+RETURNING seq;
+
+-- begin_final @postgres: the same
+UPDATE messages SET final_at = :now, updated_at = :now
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+    AND lease_owner = :owner AND lease_until > :now
+    AND NOT EXISTS (SELECT 1 FROM suspensions s
+        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code))
+RETURNING seq;
+
+-- settle: the outcomes of attempts, where the lease is still ours
+WITH given(place, owner, now, status, recipients, retry_count, deferred_ts, sent_ts, error_ts, error, last_error,
+    is_unknown, parked_for, parked_since) AS (VALUES (CAST(:place AS BIGINT), CAST(:owner AS TEXT),
+    CAST(:now AS DOUBLE PRECISION), CAST(:status AS TEXT), CAST(:recipients AS TEXT), CAST(:retry_count AS INTEGER),
+    CAST(:deferred_ts AS DOUBLE PRECISION), CAST(:sent_ts AS DOUBLE PRECISION), CAST(:error_ts AS DOUBLE PRECISION),
+    CAST(:error AS TEXT), CAST(:last_error AS TEXT), CAST(:is_unknown AS INTEGER), CAST(:parked_for AS TEXT),
+    CAST(:parked_since AS DOUBLE PRECISION)))
+UPDATE messages SET status = given.status, recipients = given.recipients, retry_count = given.retry_count,
+    deferred_ts = given.deferred_ts, sent_ts = COALESCE(given.sent_ts, messages.sent_ts),
+    error_ts = given.error_ts, error = given.error, last_error = given.last_error,
+    is_unknown = given.is_unknown, parked_for = given.parked_for, parked_since = given.parked_since,
+    lease_owner = NULL, lease_until = NULL, final_at = NULL, updated_at = given.now
+FROM given
+WHERE messages.seq = given.place AND messages.lease_owner = given.owner
+RETURNING seq;
