@@ -57,6 +57,7 @@ def from_postgres(error: Exception, where: str) -> MailProxyError | None:
         asyncpg.InterfaceError,
         asyncpg.PostgresSystemError,
         asyncpg.TransactionRollbackError,
+        asyncpg.IdleInTransactionSessionTimeoutError,
         asyncpg.ReadOnlySQLTransactionError,
         OSError,
         TimeoutError,

@@ -36,6 +36,10 @@ CONFLICTS = (
 )
 """What another node's work, or its migration, causes: the second try sees what the other has done."""
 
+STANDSTILL = 10
+"""Seconds after which the server ends a transaction whose node says nothing: stopped, or cut off, it would hold
+its rows against all others, and no lease that runs out would let go of them."""
+
 POOL_SIZE = 10
 CHANNEL = "mail_proxy"
 
@@ -148,13 +152,16 @@ class PostgresDatabase:
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Let every statement find its rows by an index.
+    """Let every statement find its rows by an index, and no transaction outlive its node for long.
 
     Without statistics, as in a new database, the planner takes tables for small and reads them through; for
     foreign keys it keeps to such a plan until somebody analyses the table. With that forbidden some costs are
     fictitious, and compiling statements is not to be decided by them.
     """
-    await connection.execute("SET enable_seqscan = off; SET jit = off")
+    await connection.execute(
+        "SET enable_seqscan = off; SET jit = off; "
+        f"SET idle_in_transaction_session_timeout = '{STANDSTILL}s'"
+    )
 
 
 async def _leave_as_it_is(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
