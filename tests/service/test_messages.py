@@ -11,7 +11,7 @@ from mail_proxy.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mail_proxy.model.messages import MessageFilter, Status
 from mail_proxy.services.messages import MAX_PAGE, WAIT_STEP
 from tests.support.services import NOW, Desk, message, open_desk
-from tests.support.stores import OWNER, as_deferred, as_error, as_sent
+from tests.support.stores import OWNER, as_deferred, as_error, as_sent, record_outcome
 
 
 async def claim_one(desk: Desk, tenant_id: str = "acme") -> object:
@@ -30,7 +30,7 @@ async def settle_one(desk: Desk, outcome: str) -> None:
         "deferred": as_deferred(claimed, NOW + 60),
         "held": replace(as_deferred(claimed, NOW, is_unknown=True), deferred_ts=None),
     }[outcome]
-    assert await queue.settle(settlement, OWNER, NOW)
+    assert await record_outcome(desk.runtime.store, settlement, OWNER, NOW)
 
 
 # Handing in
