@@ -11,3 +11,12 @@ ALTER TABLE accounts ADD COLUMN rest DOUBLE PRECISION NOT NULL DEFAULT 0;
 ALTER TABLE accounts ADD COLUMN resting_until DOUBLE PRECISION;
 ALTER TABLE accounts ADD COLUMN ill_since DOUBLE PRECISION;
 ALTER TABLE accounts ADD COLUMN probe BIGINT;
+
+-- Lists and counts tell what is parked from what is pending by the index alone, and find the parked by theirs
+DROP INDEX messages_by_status;
+CREATE INDEX messages_by_status ON messages (tenant_id, status, account_id, created_at, seq, parked_for);
+DROP INDEX messages_by_batch;
+CREATE INDEX messages_by_batch ON messages (tenant_id, batch_code, status, created_at, seq, parked_for)
+    WHERE batch_code IS NOT NULL;
+CREATE INDEX messages_parked_of_batch ON messages (tenant_id, batch_code, created_at, seq)
+    WHERE status = 'pending' AND parked_for IS NOT NULL AND batch_code IS NOT NULL;
