@@ -294,6 +294,23 @@ async def test_a_statement_that_takes_too_long_is_ended(
         await impatient.close()
 
 
+async def test_a_node_that_stands_still_in_a_transaction_holds_nobody_up(database: PostgresDatabase) -> None:
+    """The server ends it, others get what it had locked, and the node is told when it goes on."""
+
+    def stand_still() -> Work[None]:
+        yield Call(statement("SET LOCAL idle_in_transaction_session_timeout = '100ms'"), {})
+        yield insert("k")
+        time.sleep(1)  # as one that is stopped: nothing of this process runs
+        yield insert("lost")
+
+    (shown,) = await database.read(ask, "SHOW idle_in_transaction_session_timeout")
+    assert shown["idle_in_transaction_session_timeout"] == "10s"
+    with pytest.raises(DatabaseUnavailable, match="is not available: "):
+        await database.write(stand_still)
+    await database.write(put, "k")
+    assert await database.read(keys) == ["k"]
+
+
 async def test_listening_ends_when_the_line_is_lost(own_server: PostgresServer) -> None:
     """So that whoever listens can take it up again."""
     dsn = await own_server.create_database()
