@@ -31,6 +31,18 @@ class Circuit(StrEnum):
     OPEN = "open"
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """For how many seconds an account is let be, and until when; after that it is probed."""
+
+    seconds: float
+    until: float
+
+    def holds(self, now: float) -> bool:
+        """Tell whether it lasts; a clock that was set back does not make it longer than it is."""
+        return self.until - self.seconds <= now < self.until
+
+
 class OnUnknown(StrEnum):
     """What to do when the final dot was sent and the reply never came."""
 
@@ -43,7 +55,8 @@ class Account:
     """`ttl` is seconds a connection is kept; limits of 0 are no limit; timestamps are Unix seconds.
 
     `lane` is the number of the account's queue in the database; 0 before it is stored.
-    `by_tenant` tells that a tenant token, not the admin's, gave the address.
+    `by_tenant` tells that a tenant token, not the admin's, gave the address. `rest` is there while the circuit
+    is open, `last_error` says why it is, `ill_since` since when.
     """
 
     tenant_id: str
@@ -75,13 +88,14 @@ class Account:
     by_tenant: bool = False
     lane: int = 0
     last_error: str | None = None
+    rest: Rest | None = None
+    ill_since: float | None = None
     created_at: float = 0.0
     updated_at: float = 0.0
 
     @property
     def circuit(self) -> Circuit:
-        """Its trouble is on record for as long as it rests, for all nodes to see."""
-        return Circuit.CLOSED if self.last_error is None else Circuit.OPEN
+        return Circuit.CLOSED if self.rest is None else Circuit.OPEN
 
     @property
     def is_sandbox(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mail_proxy.model.accounts import OnUnknown
+from mail_proxy.model.accounts import OnUnknown, Rest
 from mail_proxy.model.messages import EventType, Payload, Recipient, Status
 
 
@@ -19,11 +19,15 @@ class Parking(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyLane:
-    """An account with messages ready; `priority` is the best of them, `is_gone`: the account was deleted."""
+    """An account with messages ready; `priority` is the best of them, `is_gone`: the account was deleted.
+
+    `rest` is there while its circuit is open.
+    """
 
     lane: int
     priority: int
     is_gone: bool = False
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +43,12 @@ class Outlook:
     active: bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: see NewMessage
 class Claimed:
     """A message under this node's lease. `payload` is None when it is too large to have been read along.
 
-    `is_limited`: it holds a slot of a rate limit.
+    `is_limited`: it holds a slot of a rate limit. `parked_for` and `parked_since` tell what it waited for last,
+    since when.
     """
 
     seq: int
@@ -61,6 +66,8 @@ class Claimed:
     created_at: float
     is_unknown: bool
     is_limited: bool = False
+    parked_for: Parking | None = None
+    parked_since: float | None = None
     payload: Payload | None = None
 
 

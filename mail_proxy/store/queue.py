@@ -87,7 +87,12 @@ class Queue:
         active = yield Call(SETTINGS["get"], {"key": ACTIVE})
         return Outlook(
             lanes=tuple(
-                ReadyLane(lane=row["lane"], priority=row["priority"], is_gone=bool(row["is_gone"]))
+                ReadyLane(
+                    lane=row["lane"],
+                    priority=row["priority"],
+                    is_gone=bool(row["is_gone"]),
+                    rest=shape.rest_of(row),
+                )
                 for row in rows
             ),
             next_due=due,

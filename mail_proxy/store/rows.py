@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from mail_proxy.encryption import Vault
-from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, TlsMode
+from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, Rest, TlsMode
 from mail_proxy.model.messages import (
     Event,
     EventType,
@@ -16,7 +17,7 @@ from mail_proxy.model.messages import (
     RecipientStatus,
     Status,
 )
-from mail_proxy.model.queue import Claimed, NewEvent
+from mail_proxy.model.queue import Claimed, NewEvent, Parking
 from mail_proxy.model.standing import Sender, Standing
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
 from mail_proxy.store.database import Row
@@ -28,8 +29,24 @@ def compact(value: object) -> str:
 
 
 def recipients_text(recipients: Sequence[Recipient]) -> str:
-    return compact(
-        [{"address": r.address, "status": r.status, "code": r.code, "reply": r.reply} for r in recipients]
+    """Write recipients as `compact` would write a list of objects, for less."""
+    return "[" + ",".join([_recipient_text(recipient) for recipient in recipients]) + "]"
+
+
+def _recipient_text(recipient: Recipient) -> str:
+    code, reply = recipient.code, recipient.reply
+    return "".join(
+        (
+            _ADDRESS,
+            _quoted(recipient.address),
+            ',"status":"',
+            recipient.status,
+            '","code":',
+            "null" if code is None else _quoted(code),
+            ',"reply":',
+            "null" if reply is None else _quoted(reply),
+            "}",
+        )
     )
 
 
@@ -40,9 +57,14 @@ def new_recipients_text(addresses: Sequence[str]) -> str:
 
 _quoted = json.encoder.encode_basestring
 _ADDRESS, _UNTRIED = '{"address":', ',"status":"pending","code":null,"reply":null}'
+_ONE_UNTRIED = re.compile(
+    rf'{re.escape("[" + _ADDRESS)}"([^"\\\x00-\x1f]*)"{re.escape(_UNTRIED + "]")}'
+)  # what nearly every message has when it is claimed
 
 
 def recipients_of(text: str) -> tuple[Recipient, ...]:
+    if one := _ONE_UNTRIED.fullmatch(text):
+        return (Recipient(address=one[1]),)
     return tuple(
         Recipient(address=r["address"], status=RecipientStatus(r["status"]), code=r["code"], reply=r["reply"])
         for r in json.loads(text)
@@ -201,9 +223,16 @@ def account_of(row: Row, vault: Vault) -> Account:
         on_unknown=OnUnknown(row["on_unknown"]),
         lane=row["lane"],
         last_error=row["last_error"],
+        rest=rest_of(row),
+        ill_since=row["ill_since"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
+
+
+def rest_of(row: Row) -> Rest | None:
+    """Read an account's columns `rest` and `resting_until`; None while its circuit is closed, or without one."""
+    return Rest(row["rest"], row["resting_until"]) if row["rest"] else None
 
 
 def message_params(new: NewMessage, seq: int, now: float) -> dict[str, object]:
@@ -285,6 +314,8 @@ def claimed_of(row: Row, lane: int) -> Claimed:
         size=row["size"],
         created_at=row["created_at"],
         is_unknown=bool(row["is_unknown"]),
+        parked_for=None if row["parked_for"] is None else Parking(row["parked_for"]),
+        parked_since=row["parked_since"],
     )
 
 

@@ -15,7 +15,7 @@ RETURNING seq;
 -- next_due: when the next scheduled message is due
 SELECT MIN(deferred_ts) AS due FROM messages WHERE status = 'deferred';
 
--- lanes: each account with a message ready, skipping from one to the next, its best priority, and whether it is gone
+-- lanes: each account with a message ready, skipping from one to the next, its best priority, its rest, and whether it is gone
 WITH RECURSIVE ready(lane) AS (
     SELECT MIN(lane) FROM messages WHERE status = 'pending' AND is_held = 0
     UNION ALL
@@ -24,7 +24,7 @@ WITH RECURSIVE ready(lane) AS (
 )
 SELECT ready.lane,
     (SELECT MIN(m.priority) FROM messages m WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = ready.lane) AS priority,
-    CASE WHEN a.lane IS NULL THEN 1 ELSE 0 END AS is_gone
+    CASE WHEN a.lane IS NULL THEN 1 ELSE 0 END AS is_gone, a.rest, a.resting_until
 FROM ready
 LEFT JOIN accounts a ON a.lane = ready.lane
 LEFT JOIN tenants t ON t.id = a.tenant_id
@@ -44,7 +44,7 @@ WHERE seq IN (
             WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
     ORDER BY m.priority, m.seq LIMIT :limit)
 RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
-    size, created_at, is_unknown;
+    size, created_at, is_unknown, parked_for, parked_since;
 
 -- claim @postgres: the same; chosen apart, since a plan may run a subquery, and its LIMIT, once for each row
 WITH first AS MATERIALIZED (
@@ -60,7 +60,7 @@ UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :unt
     updated_at = :now
 WHERE seq IN (SELECT seq FROM first)
 RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
-    size, created_at, is_unknown;
+    size, created_at, is_unknown, parked_for, parked_since;
 
 -- renew: keep what this node is sending (a JSON list of seq)
 UPDATE messages SET lease_until = :until
