@@ -148,6 +148,7 @@ class Dispatcher:
         is_active = self._config.scheduler_active if outlook.active is None else outlook.active
         self._breath = BREATH if is_active else IDLE_BREATH
         if not is_active:
+            await self._leases.give_back(self._lanes.dismiss())
             return self._config.send_loop_interval
         if await self._bring_back(outlook, now):
             outlook = await self._store.queue.look()

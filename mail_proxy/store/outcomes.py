@@ -56,8 +56,10 @@ class Outcomes:
         return Recorded(begun=begun, settled=settled)
 
     def _begin(self, begins: Sequence[Begin], owner: str, now: float) -> Work[frozenset[int]]:
-        seqs = json.dumps(sorted(each.seq for each in begins))
-        rows = yield Call(SQL["begin_final"], {"seqs": seqs, "owner": owner, "now": now})
+        given = {"seqs": json.dumps(sorted(each.seq for each in begins)), "owner": owner}
+        # Were a renewal waited for by the statement that asks for suspensions, it would not see those made since.
+        yield Call(SQL["hold"], given)
+        rows = yield Call(SQL["begin_final"], given | {"now": now})
         return frozenset(row["seq"] for row in rows)
 
     def _settle(self, settlements: Sequence[Settlement], owner: str, now: float) -> Work[frozenset[int]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 from tests.bench import bare_smtp, smtp_sink
 from tests.bench.load import run
@@ -17,83 +19,79 @@ from tests.support.sink_process import SinkProcess
 MESSAGES, SIZE = 5_000, 1024
 CONNECTIONS = 10
 SHARE, AIM = 0.6, 5_000
+ASLEEP = {"GMP_SCHEDULER_ACTIVE": "false"}
 SLOW_MESSAGES, ROUND_TRIP, SLOW_RATE = 1_000, 0.05, 90
 
 
 def measure(database: str, count: int = MESSAGES) -> Report:
     """5,000 queued messages of 1 KiB, one recipient each, to a sink of no latency and to one of 50 ms."""
     report = Report(f"dispatch ({database})")
-    _limits(report, count)
-    with Rig(database, settings={"GMP_SCHEDULER_ACTIVE": "false"}) as rig:
-        tally, resident = _empty_the_queue(rig, count)
-        rate = _rate(tally)
-        report.figure("dispatch", rate, "messages/s")
-        report.figure("connections used", tally.connections, "")
-        report.figure("memory", resident, "MiB")
-        report.at_least("arrived, distinct", tally.distinct, count)
-        report.at_most("arrived", tally.messages, count)
-    bare = next(figure.value for figure in report.figures if figure.name == "bare aiosmtplib")
-    report.at_least("dispatch / bare aiosmtplib", rate / bare, SHARE)
-    report.figure("share of the aim of 5,000/s", rate / AIM, "")
+    messages = [bare_smtp.message(number, SIZE) for number in range(count)]
     if program := smtp_sink.find("smtp-sink"):
-        _to_smtp_sink(report, program, database, count)
-    slow = {"GMP_SCHEDULER_ACTIVE": "false"}
-    with Rig(database, settings=slow, knobs=Knobs(delay=ROUND_TRIP)) as rig:
+        with tempfile.TemporaryDirectory() as place, smtp_sink.SmtpSink(program, Path(place)) as sink:
+            bare = _limits(report, "smtp-sink", sink.port, messages)
+        _compare(report, "smtp-sink", _rate_to_smtp_sink(program, database, count), bare)
+    with SinkProcess() as own_sink:
+        bare = _limits(report, "our sink", own_sink.port, messages)
+    with Rig(database, settings=ASLEEP) as rig:
+        tally, resident = _empty_the_queue(rig, count)
+    _compare(report, "our sink", _rate(tally), bare)
+    report.figure("connections used", tally.connections, "")
+    report.figure("memory", resident, "MiB")
+    report.at_least("arrived, distinct", tally.distinct, count)
+    report.at_most("arrived", tally.messages, count)
+    with Rig(database, settings=ASLEEP, knobs=Knobs(delay=ROUND_TRIP)) as rig:
         tally, _ = _empty_the_queue(rig, min(count, SLOW_MESSAGES))
-        report.at_least("dispatch at a round trip of 50 ms", _rate(tally), SLOW_RATE, "messages/s")
+    report.at_least("dispatch at a round trip of 50 ms", _rate(tally), SLOW_RATE, "messages/s")
     return report
 
 
-def _limits(report: Report, count: int) -> None:
-    messages = [bare_smtp.message(number, SIZE) for number in range(count)]
-    with SinkProcess() as sink:
-        rate = run(bare_smtp.aiosmtplib_rate(sink.port, messages, CONNECTIONS))
-        report.figure("bare aiosmtplib", rate, "messages/s")
-        rate = run(bare_smtp.pipelined_rate(sink.port, messages, CONNECTIONS))
-        report.figure("bare pipelining", rate, "messages/s")
-        if source := smtp_sink.find("smtp-source"):
-            report.figure("smtp-source", _smtp_source_rate(source, sink.port, count), "messages/s")
+def _limits(report: Report, sink: str, port: int, messages: list[bytes]) -> float:
+    """What sending the same to the same sink costs at least; returns the rate of a bare aiosmtplib."""
+    bare = run(bare_smtp.aiosmtplib_rate(port, messages, CONNECTIONS))
+    report.figure(f"{sink}: bare aiosmtplib", bare, "messages/s")
+    piped = run(bare_smtp.pipelined_rate(port, messages, CONNECTIONS))
+    report.figure(f"{sink}: bare pipelining", piped, "messages/s")
+    if source := smtp_sink.find("smtp-source"):
+        fed = _smtp_source_rate(source, port, len(messages))
+        report.figure(f"{sink}: smtp-source", fed, "messages/s")
+    return bare
+
+
+def _compare(report: Report, sink: str, rate: float, bare: float) -> None:
+    report.figure(f"{sink}: dispatch", rate, "messages/s")
+    report.at_least(f"{sink}: dispatch / bare aiosmtplib", rate / bare, SHARE)
+    report.figure(f"{sink}: share of the aim of 5,000/s", rate / AIM, "")
 
 
 def _smtp_source_rate(source: str, port: int, count: int) -> float:
     """Postfix's own load generator, reusing its sessions."""
-    command = [
-        source,
-        "-d",
-        "-s",
-        str(CONNECTIONS),
-        "-m",
-        str(count),
-        "-l",
-        str(SIZE),
-        f"inet:127.0.0.1:{port}",
-    ]
+    command = [source, "-d", "-s", str(CONNECTIONS), "-m", str(count), "-l", str(SIZE)]
     begun = time.perf_counter()
-    subprocess.run(tethered(command), check=True, timeout=120, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        tethered([*command, f"inet:127.0.0.1:{port}"]), check=True, timeout=120, stdout=subprocess.DEVNULL
+    )
     return count / (time.perf_counter() - begun)
 
 
 def _empty_the_queue(rig: Rig, count: int) -> tuple[Tally, float]:
     """What the sink saw while the queue emptied, and the memory used."""
-    server = _start_with_a_queue(rig, count)
+    server = start_with_a_queue(rig, count)
     rig.wait_until_sent(server.client(), poll=0.1)
     resident = server.resident_mb()
     return rig.wait_for_sink(lambda tally: tally.distinct >= count), resident
 
 
-def _to_smtp_sink(report: Report, program: str, database: str, count: int) -> None:
+def _rate_to_smtp_sink(program: str, database: str, count: int) -> float:
     """The same to Postfix's sink, which tells only how many it has taken."""
-    with (
-        Rig(database, settings={"GMP_SCHEDULER_ACTIVE": "false"}) as rig,
-        smtp_sink.SmtpSink(program, rig.directory) as sink,
-    ):
-        _start_with_a_queue(rig, count, port=sink.port)
+    with Rig(database, settings=ASLEEP) as rig, smtp_sink.SmtpSink(program, rig.directory) as sink:
+        start_with_a_queue(rig, count, port=sink.port)
         first = wait_for(lambda: sink.messages() > 0, poll=0.001)
         last = wait_for(lambda: sink.messages() >= count, poll=0.001)
-        report.figure("dispatch to smtp-sink", count / (last - first), "messages/s")
+    return count / (last - first)
 
 
-def _start_with_a_queue(rig: Rig, count: int, **account: object) -> Server:
+def start_with_a_queue(rig: Rig, count: int, **account: object) -> Server:
     """Queue with dispatch at rest, then start anew with dispatch on."""
     server = rig.start(**account)
     queue(server.client(), [f"dispatch-{number}" for number in range(count)], SIZE)

@@ -1,3 +1,12 @@
+-- hold: keep everybody else from these (a JSON list of seq); what is asked next sees what they have done
+SELECT seq FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs)) AND lease_owner = :owner;
+
+-- hold @postgres: the same
+SELECT seq FROM messages
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+    AND lease_owner = :owner
+ORDER BY seq FOR UPDATE;
+
 -- begin_final: these contents (a JSON list of seq) are about to be transmitted, if the lease still holds and nobody has suspended them
 -- (only what is being sent has a lease owner: its status, asked for too, would lead PostgreSQL to another index)
 UPDATE messages SET final_at = :now, updated_at = :now
