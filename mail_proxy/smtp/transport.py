@@ -21,7 +21,7 @@ from mail_proxy.addresses import AddressPolicy
 from mail_proxy.model.accounts import Account, TlsMode
 from mail_proxy.net import Resolver, resolve_by_system
 from mail_proxy.smtp.dial import dial, failure_of, may_say_password, server_name, tls_context
-from mail_proxy.smtp.framing import pieces, wire_form
+from mail_proxy.smtp.framing import wire_pieces
 from mail_proxy.smtp.verdict import Broken, Failure, Phase, Reply, Trouble, is_too_many
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Connection:
         self._require_in_step(Phase.CONTENT)
         self._wire.listen()
         try:
-            for piece in pieces(wire_form(content)):
+            for piece in wire_pieces(content):
                 if self._wire.heard() is not None:
                     break
                 await self._wire.push(piece, self._timeouts.data)
