@@ -46,7 +46,7 @@ RECIPIENT, MESSAGE, CONNECTION, ACCOUNT = Scope.RECIPIENT, Scope.MESSAGE, Scope.
         (Phase.DATA, "451 later", Deferred, MESSAGE, "451"),
         (Phase.CONTENT, "552 5.3.4 too much", Bounced, MESSAGE, "5.3.4"),
         (Phase.FINAL, "554 5.7.1 spam", Bounced, MESSAGE, "5.7.1"),
-        (Phase.FINAL, "452 4.3.1 disk full", Deferred, MESSAGE, "4.3.1"),
+        (Phase.FINAL, "451 4.3.0 later", Deferred, MESSAGE, "4.3.0"),
         # the server closes
         (Phase.MAIL, "421 4.7.0 too many mails", Deferred, CONNECTION, "4.7.0"),
         (Phase.RCPT, "421 closing", Deferred, CONNECTION, "421"),
@@ -133,6 +133,7 @@ def test_a_code_that_answers_nothing_is_trouble_not_a_verdict(code: int) -> None
         ("5.1.1.4 is an address", None),
         ("blocked: 5.9.3.4 is listed", None),
         ("3.1.1 no such class", None),
+        ("<ann#5.4.5@there.test>: no such user", None),
         ("", None),
     ],
 )
@@ -164,6 +165,8 @@ def test_too_many_recipients_is_recognised(reply: Reply, too_many: bool) -> None
         (Reply(550, "no\nsuch\nuser"), "550 no such user"),
         (Reply(550, "bell\x07 escape\x1b[31m nul\x00 next\x85line"), "550 bell escape [31m nul next line"),
         (Reply(550, "right-to-left \u202egpj.exe"), "550 right-to-left gpj.exe"),
+        (Reply(550, "hidden \u200b\u2060marks \u061c\ufeffof order"), "550 hidden marks of order"),
+        (Reply(550, "\x00" * 100_000 + "nul"), "550 nul"),
         (Reply(550, "casella piena: città"), "550 casella piena: città"),
         (Reply(550, "not utf-8: \udce8"), "550 not utf-8: ?"),
         (Reply(550, ""), "550"),
@@ -177,5 +180,5 @@ def test_the_servers_words_are_kept_as_one_clean_line(reply: Reply, line: str) -
 def test_any_reply_gets_a_verdict_of_bounded_printable_words(phase: Phase, code: int, text: str) -> None:
     verdict = judge(phase, Reply(code, text))
     assert len(verdict.reply) <= MAX_REPLY
-    assert "\n" not in verdict.reply
+    assert verdict.reply.isprintable()
     verdict.reply.encode()
