@@ -10,23 +10,18 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from tests.support.application import Application
 from tests.support.cli import Cli
+from tests.support.nodes import call, ended, entries, is_sent, settle_in, submit, until
 from tests.support.postgres import DSN_VARIABLE, MISSING, PostgresServer, find_postgres
-from tests.support.server import Client, Json, Server
+from tests.support.server import Server
 from tests.support.smtp_server import SmtpServer, Stage
-
-T = TypeVar("T")
-
-PATIENCE = 20.0
-POLL = 0.02
 
 
 @pytest.fixture
@@ -248,62 +243,6 @@ async def test_a_database_that_restarts_pauses_work_and_loses_none(
         server.kill()
     assert server.log.count("dispatch pauses") <= 3
     assert "Traceback" not in server.log
-
-
-def is_sent(message: Json) -> bool:
-    return bool(message["status"] == "sent")
-
-
-async def settle_in(server: Server, mail: SmtpServer, url: str | None = None, **account: object) -> Client:
-    """Give the server a tenant with an account; a client of the API."""
-    client = server.client()
-
-    def make() -> None:
-        client.post("/tenant", {"id": "acme", "client_base_url": url})
-        fields = {"id": "main", "tenant_id": "acme", "host": "127.0.0.1", "port": mail.port, "tls": "none"}
-        client.post("/account", {**fields, **account})
-
-    await asyncio.to_thread(make)
-    return client
-
-
-def entries(*ids: str, **fields: object) -> Json:
-    return {
-        "messages": [
-            {
-                "id": each,
-                "tenant_id": "acme",
-                "from": "shop@example.org",
-                "to": ["ann@example.net"],
-                "subject": each,
-                "body": "Hello",
-                **fields,
-            }
-            for each in ids
-        ]
-    }
-
-
-async def submit(client: Client, *ids: str, **fields: object) -> None:
-    answer = await asyncio.to_thread(client.post, "/commands/add-messages", entries(*ids, **fields))
-    assert answer["queued"] == len(ids), answer
-
-
-async def call(client: Client, path: str) -> Json:
-    return await asyncio.to_thread(client.get, path)
-
-
-async def until(look: Callable[[], T], condition: Callable[[T], bool]) -> T:
-    """Look again and again, until what is found fulfils the condition."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition(found := await asyncio.to_thread(look)):  # noqa: ASYNC110 - another process
-            await asyncio.sleep(POLL)
-    return found
-
-
-async def ended(server: Server) -> int:
-    """Wait for the end that the process comes to by itself; its exit code."""
-    return await asyncio.to_thread(server.end, signal.SIGCONT)  # a signal that does nothing
 
 
 def stored_statuses(server: Server) -> dict[str, str]:

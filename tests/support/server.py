@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from mail_proxy.encryption import generate_key
 from tests.support.children import tethered
+from tests.support.machine_clock import SHIM, MachineClock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 30.0
@@ -68,6 +69,7 @@ class Server:
 
     `database_url` is a PostgreSQL DSN; without it the instance has its own SQLite file. Nodes that share a
     database share `key`. `settings` are environment variables, which may be changed between two lives.
+    `clock` is its machine's, if that is to be wrong.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Server:
         database_url: str | None = None,
         key: str | None = None,
         settings: Mapping[str, str] | None = None,
+        clock: MachineClock | None = None,
     ) -> None:
         self.name = name
         self.directory = home / name
@@ -85,12 +88,15 @@ class Server:
         self.settings = dict(settings or {})
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("GMP_", "MAIL_PROXY_"))},
-            "PYTHONPATH": os.pathsep.join(str(REPOSITORY / part) for part in ("", "cli", "repl")),
+            "PYTHONPATH": os.pathsep.join(
+                [*(str(REPOSITORY / part) for part in ("", "cli", "repl")), *([str(SHIM)] if clock else ())]
+            ),
             "MAIL_PROXY_HOME": str(home),
             "MAIL_PROXY_ENCRYPTION_KEY": key or generate_key(),
             "GMP_HOST": "127.0.0.1",
             "GMP_PORT": "0",
             **({"GMP_DATABASE_URL": database_url} if database_url else {}),
+            **(clock.settings if clock else {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Client] = []
