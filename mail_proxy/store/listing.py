@@ -4,6 +4,9 @@ The messages of a tenant in one state, of one account or of one batch, stand in 
 lists: a branch. A list is merged from its branches, each read from the page's begin on and about as far as
 the page needs. So a page costs its own length and a step for each branch, never what lies between or behind.
 
+A parked message is stored as pending and shown as deferred: those of an account, or of a batch, are a branch of
+their own, with an index of their own; the branch of the pending passes over them within its index.
+
 What is left: branches are as many as there are tenants times accounts times states that the filter allows, so
 lists of all tenants cost something for each account of the instance; and an account's messages within a batch
 are found by reading through the batch.
@@ -16,7 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mail_proxy.model.messages import MessageFilter, Place
+from mail_proxy.model.messages import MessageFilter, Place, Status
 from mail_proxy.store.database import Call, Work
 from mail_proxy.store.queries import load
 
@@ -29,11 +32,18 @@ FURTHER = 8
 """How much further a branch is read when the page used all that was read of it."""
 
 
+PARKED = "parked"
+"""The state of a branch whose messages are stored as pending and shown as deferred."""
+
+
 class _Branch(NamedTuple):
-    """`within` is an account; or the batch, when the list is filtered by one."""
+    """`state` is a stored status, or `PARKED`.
+
+    `within` is an account; or the batch, when the list is filtered by one.
+    """
 
     tenant_id: str
-    status: str
+    state: str
     within: str
 
 
@@ -65,16 +75,17 @@ def _branches(which: MessageFilter) -> Work[list[_Branch]]:
         tenants = [row["id"] for row in (yield Call(SQL["tenant_ids"], {}))]
     else:
         tenants = [which.tenant_id]
-    if which.batch_code is not None:
-        return [_Branch(each, status, which.batch_code) for each in tenants for status in which.statuses]
-    if which.tenant_id is not None and which.account_id is not None:
-        return [_Branch(which.tenant_id, status, which.account_id) for status in which.statuses]
+    states = [*which.statuses, *([PARKED] if Status.DEFERRED in which.statuses else [])]
+    within = which.account_id if which.batch_code is None else which.batch_code
+    if within is not None and (which.batch_code is not None or which.tenant_id is not None):
+        return [_Branch(each, state, within) for each in tenants for state in states]
     params = {"tenants": json.dumps(tenants), "statuses": json.dumps(which.statuses)}
-    return [
-        _Branch(row["tenant_id"], row["status"], row["account_id"])
-        for row in (yield Call(SQL["branches"], params))
-        if which.account_id in (None, row["account_id"])
-    ]
+    rows = yield Call(SQL["branches"], params)
+    found = [_Branch(row["tenant_id"], row["status"], row["account_id"]) for row in rows]
+    if PARKED in states:
+        rows = yield Call(SQL["parked_branches"], {"tenants": json.dumps(tenants)})
+        found += [_Branch(row["tenant_id"], PARKED, row["account_id"]) for row in rows]
+    return [branch for branch in found if which.account_id in (None, branch.within)]
 
 
 def _newest(which: MessageFilter, branches: Sequence[_Branch], each: int) -> Work[list[_Found]]:

@@ -114,7 +114,7 @@ class Messages:
             Waiting(
                 tenant_id=row["tenant_id"],
                 account_id=row["account_id"],
-                status=Status(row["status"]),
+                status=Status(row["shown"]),
                 count=row["n"],
             )
             for row in rows
@@ -122,7 +122,7 @@ class Messages:
 
     def _totals(self, tenant_id: str | None) -> Work[dict[Status, int]]:
         rows = yield Call(SQL["totals"], {"tenant_id": tenant_id})
-        counted = {row["status"]: row["n"] for row in rows}
+        counted = {row["shown"]: row["n"] for row in rows}
         return {status: counted.get(status, 0) for status in Status}
 
 

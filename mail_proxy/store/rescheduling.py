@@ -25,7 +25,8 @@ class Rescheduling:
     async def retry(self, tenant_id: str, message_id: str, at: float | None, now: float) -> None:
         """Let a message that waits or has failed be due now, or at a later time (Unix seconds).
 
-        Raises `NotFound`, and `Conflict` for one that is being sent, was sent, or has lost its account.
+        One that is parked stays in its place in line, to be parked again if it still cannot go. Raises
+        `NotFound`, and `Conflict` for one that is being sent, was sent, or has lost its account.
         """
         await self._database.write(self._retry, tenant_id, message_id, at, now)
 
@@ -36,7 +37,8 @@ class Rescheduling:
         [row] = rows
         _refuse(row, message_id)
         later = at if at is not None and at > now else None
-        if row["status"] == Status.PENDING and later is None:
+        is_due = row["status"] == Status.PENDING and row["parked_for"] is None
+        if is_due and later is None:
             return
         has_failed = row["status"] == Status.ERROR
         recipients = shape.recipients_of(row["recipients"])

@@ -25,7 +25,10 @@ from mail_proxy.store.database import Row
 
 def compact(value: object) -> str:
     """JSON without spaces, Unicode kept."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)  # `dumps` would make one each time
 
 
 def recipients_text(recipients: Sequence[Recipient]) -> str:
@@ -231,7 +234,7 @@ def account_of(row: Row, vault: Vault) -> Account:
 
 
 def rest_of(row: Row) -> Rest | None:
-    """Read an account's columns `rest` and `resting_until`; None while its circuit is closed, or without one."""
+    """Read an account's columns `rest` and `resting_until`; None while its circuit is closed."""
     return Rest(row["rest"], row["resting_until"]) if row["rest"] else None
 
 
@@ -290,9 +293,12 @@ _PLAIN_MESSAGE_COLUMNS = (
 
 
 def message_of(row: Row) -> Message:
+    """A message as it is shown: what is parked keeps its place among the pending, and is deferred."""
+    status = Status(row["status"])
+    is_parked = status is Status.PENDING and row["parked_for"] is not None
     return Message(
         **{name: row[name] for name in _PLAIN_MESSAGE_COLUMNS},
-        status=Status(row["status"]),
+        status=Status.DEFERRED if is_parked else status,
         recipients=recipients_of(row["recipients"]),
         is_pec=bool(row["is_pec"]),
     )

@@ -25,20 +25,27 @@ MESSAGES = 100_000
 HOT = {
     "intake": ("intake", ("allocate", "existing", "insert", "insert_payload")),
     "replacing": ("intake", ("replace", "replace_payload")),
-    "claim": ("queue", ("promote", "next_due", "next_expiry", "lanes", "claim")),
+    "claim": ("queue", ("promote", "next_due", "next_expiry", "lanes", "claim", "renew", "release")),
     "content": ("messages", ("payload", "payloads")),
-    "settle": ("queue", ("begin_final", "settle", "renew", "release")),
+    "settle": ("outcomes", ("hold", "begin_final", "settle")),
     "taking over": ("queue", ("orphans", "reclaim")),
     "report": ("reports", ("tenants_due", "batch", "acknowledge", "acknowledge_message", "pending")),
     "reading": ("messages", ("get", "by_id", "events", "histories", "some", "waiting", "waiting_of_tenant")),
-    "lists": ("messages", ("tenant_ids", "branches", "newest_of_accounts", "newest_of_batches")),
+    "lists": ("messages", ("tenant_ids", "branches", "parked_branches", "newest_of_accounts", "newest_of_batches")),
 }
 """The statements that run for each message, or while messages run, by what they are for."""
 
 # Indexes of what waits: as small as the queue, so reading one through is no scan of the history.
-PARTIAL = ("messages_ready", "messages_held", "messages_deferred", "messages_leased", "events_due")
+PARTIAL = (
+    "messages_ready",
+    "messages_parked",
+    "messages_held",
+    "messages_deferred",
+    "messages_leased",
+    "events_due",
+)
 _WAITING = rf"\w+ USING (?:COVERING )?INDEX (?:{'|'.join(PARTIAL)})"
-_OWN = r"CONSTANT ROW|sqlite_sequence|\w+ VIRTUAL TABLE|(?:n|ready|due|branch)$"
+_OWN = r"CONSTANT ROW|sqlite_sequence|\w+ VIRTUAL TABLE|\(subquery-\d+\)$|(?:n|ready|due|branch|given)$"
 _TENANTS = r"(?:t|tenants) USING COVERING INDEX sqlite_autoindex_tenants_1"
 _HARMLESS = rf"{_OWN}|{_TENANTS}|{_WAITING}"
 _SQLITE_SCAN = re.compile(rf"^\s*SCAN (?!{_HARMLESS})", re.MULTILINE)
@@ -78,8 +85,11 @@ PARAMETERS: dict[str, object] = {
     "metadata": None,
     "now": _NOW,
     "owner": "node",
+    "parked_for": None,
+    "parked_since": None,
     "payload": b"{}",
     "pk": "pk",
+    "place": 10,
     "priority": 2,
     "recipients": "[]",
     "retry_count": 0,

@@ -15,6 +15,7 @@ from tests.support.stores import NOW, Bench
 MESSAGES = 90
 TENANTS = {"acme": ("main", "other"), "beta": ("main",), "gamma": ("main", "last")}
 BATCHES = (None, "june", "july")
+PARKED = ("'pending', parked_for = 'account'", "'pending', parked_for = 'limit'")
 SEED = 20
 
 
@@ -39,9 +40,8 @@ async def filled(bench: Bench) -> Bench:
             lane=lane,
             batch_code=chance.choice(BATCHES),
         )
-        await bench.execute(
-            f"UPDATE messages SET status = '{chance.choice(list(Status))}' WHERE id = 'm{number}'"
-        )
+        state = chance.choice([*(f"'{status}'" for status in Status), *PARKED])
+        await bench.execute(f"UPDATE messages SET status = {state} WHERE id = 'm{number}'")
     return bench
 
 

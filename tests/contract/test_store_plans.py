@@ -22,13 +22,14 @@ OFTEN = {
     "intake": ("allocate", "existing", "insert", "insert_payload", "replace", "replace_payload"),
     "messages": (
         "insert_event", "get", "by_id", "payload", "payloads", "events", "histories", "some",
-        "tenant_names", "branches", "newest_of_accounts", "newest_of_batches", "waiting", "waiting_of_tenant",
+        "tenant_names", "branches", "parked_branches", "newest_of_accounts", "newest_of_batches", "waiting", "waiting_of_tenant",
         "waiting_of_lane", "fail_lane", "totals",
     ),
     "queue": (
-        "promote", "next_due", "next_expiry", "lanes", "claim", "begin_final", "settle", "renew", "release",
-        "orphans", "orphans_at_start", "reclaim",
+        "promote", "next_due", "next_expiry", "lanes", "claim", "renew", "release", "orphans", "orphans_at_start",
+        "reclaim",
     ),
+    "outcomes": ("hold", "begin_final", "settle"),
     "reports": (
         "tenants_due", "batch", "acknowledge", "acknowledge_message", "pending", "synced", "sync_failed",
         "failing", "sync_states", "pending_of_each", "span", "event_from", "stretch", "replay",
@@ -41,10 +42,11 @@ OFTEN = {
     "removal": (
         "of_tenant", "of_anybody", "due", "known", "delete", "told_before", "untold_before", "delete_done",
     ),
+    "parking": ("heads", "park"),
     "rescheduling": ("state", "reschedule"),
     "limits": (
-        "of_lane", "used_of_lane", "used_of_tenant", "leaver_of_lane", "leaver_of_tenant", "reserve",
-        "confirm", "cancel", "forget", "reject",
+        "of_lane", "used_of_lane", "used_of_tenant", "leavers_of_lane", "leavers_of_tenant", "reserve",
+        "confirm", "cancel", "abandon", "rewind", "last_of_some", "take_out", "put_back", "forget", "reject",
     ),
 }  # fmt: skip
 
@@ -52,11 +54,12 @@ PARAMETERS: dict[str, object] = {
     "ids": '["old-7"]', "seqs": "[7]", "tenants": '["acme"]', "statuses": '["pending", "sent"]',
     "branches": '[["acme", "sent", "main"]]', "each": 50,
     "tenant_id": "acme", "id": "old-7", "seq": 7, "lane": 1, "owner": "n",
-    "below": 10_000, "limit": 50, "count": 1, "now": NOW, "until": NOW, "since": 0.0, "after": 0, "skip": 0,
+    "below": 10_000, "place": 7, "limit": 50, "count": 1, "now": NOW, "until": NOW, "since": 0.0, "after": 0, "skip": 0,
     "last": 7, "before": 1.0, "event_id": 7, "kind": "fields", "payload": b"", "is_pec": 0, "is_due": 0,
     "is_held": 0, "is_unknown": 0, "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW,
     "recipients": "[]", "pk": "p", "message_id": "<x>", "description": "", "event_type": "sent",
-    "moment": 0.0, "untold_before": 1.0,
+    "moment": 0.0, "untold_before": 1.0, "in_flight": 1e15, "later": NOW, "span": 0, "most": 1000,
+    "sent_at": NOW, "amount": 1,
 }  # fmt: skip
 """What plans are asked with; whatever is not here is NULL."""
 
@@ -80,7 +83,7 @@ SENDINGS = """
 INSERT INTO send_log (seq, tenant_id, lane, sent_at) SELECT seq, 'acme', {lane}, seq FROM messages"""
 
 GROWING = "messages|payloads|events|send_log"
-WAITING = "messages_ready|messages_held|messages_deferred|messages_leased|events_due"
+WAITING = "messages_ready|messages_parked|messages_held|messages_deferred|messages_leased|events_due"
 """Indexes as small as the queue."""
 
 POSTGRES_SCAN = re.compile(rf"Seq Scan on ({GROWING})\b")

@@ -32,7 +32,7 @@ UPDATE messages SET pk = :pk, account_id = :account_id, lane = :lane, status = :
     is_held = :is_held,
     size = :size, retry_count = 0, updated_at = :now, deferred_ts = :deferred_ts, lease_owner = NULL,
     lease_until = NULL, final_at = NULL, sent_ts = NULL, error_ts = NULL, error = NULL, last_error = NULL,
-    reported_ts = NULL
+    reported_ts = NULL, parked_for = NULL, parked_since = NULL
 WHERE seq = :seq;
 
 -- replace_payload: its new content

@@ -46,7 +46,7 @@ SELECT id, name FROM tenants WHERE id IN (SELECT value FROM json_array_elements_
 -- tenant_ids: whose messages there may be
 SELECT id FROM tenants;
 
--- branches: the accounts with messages of tenants in states (JSON lists), skipping from one to the next
+-- branches: the accounts with messages of tenants in stored states (JSON lists), skipping from one to the next
 WITH RECURSIVE branch(tenant_id, status, account_id) AS (
     SELECT tenant.value, state.value,
         (SELECT MIN(m.account_id) FROM messages m WHERE m.tenant_id = tenant.value AND m.status = state.value)
@@ -58,7 +58,7 @@ WITH RECURSIVE branch(tenant_id, status, account_id) AS (
 )
 SELECT tenant_id, status, account_id FROM branch WHERE account_id IS NOT NULL;
 
--- branches @postgres: the accounts with messages of tenants in states (JSON lists), skipping from one to the next
+-- branches @postgres: the accounts with messages of tenants in stored states (JSON lists), skipping from one to the next
 WITH RECURSIVE branch(tenant_id, status, account_id) AS (
     SELECT tenant.value, state.value,
         (SELECT MIN(m.account_id) FROM messages m WHERE m.tenant_id = tenant.value AND m.status = state.value)
@@ -71,62 +71,130 @@ WITH RECURSIVE branch(tenant_id, status, account_id) AS (
 )
 SELECT tenant_id, status, account_id FROM branch WHERE account_id IS NOT NULL;
 
--- newest_of_accounts: of each branch (a JSON list of tenant, status and account) what follows a place, newest first
+-- parked_branches: the accounts of tenants (a JSON list) with parked messages, skipping from one to the next
+WITH RECURSIVE branch(tenant_id, account_id) AS (
+    SELECT tenant.value, (SELECT MIN(m.account_id) FROM messages m INDEXED BY messages_parked
+        WHERE m.tenant_id = tenant.value AND m.status = 'pending' AND m.parked_for IS NOT NULL)
+    FROM json_each(:tenants) tenant
+    UNION ALL
+    SELECT tenant_id, (SELECT MIN(m.account_id) FROM messages m INDEXED BY messages_parked
+        WHERE m.tenant_id = branch.tenant_id AND m.status = 'pending' AND m.parked_for IS NOT NULL
+            AND m.account_id > branch.account_id)
+    FROM branch WHERE account_id IS NOT NULL
+)
+SELECT tenant_id, account_id FROM branch WHERE account_id IS NOT NULL;
+
+-- parked_branches @postgres: the accounts of tenants (a JSON list) with parked messages, skipping from one to the next
+WITH RECURSIVE branch(tenant_id, account_id) AS (
+    SELECT tenant.value, (SELECT MIN(m.account_id) FROM messages m
+        WHERE m.tenant_id = tenant.value AND m.status = 'pending' AND m.parked_for IS NOT NULL)
+    FROM json_array_elements_text(CAST(:tenants AS json)) tenant(value)
+    UNION ALL
+    SELECT tenant_id, (SELECT MIN(m.account_id) FROM messages m
+        WHERE m.tenant_id = branch.tenant_id AND m.status = 'pending' AND m.parked_for IS NOT NULL
+            AND m.account_id > branch.account_id)
+    FROM branch WHERE account_id IS NOT NULL
+)
+SELECT tenant_id, account_id FROM branch WHERE account_id IS NOT NULL;
+
+-- newest_of_accounts: of each branch (a JSON list of tenant, state and account) what follows a place, newest first
+-- (what is parked is a branch of its own, and not one of the pending)
 SELECT m.created_at, m.seq, b.key AS branch
 FROM json_each(:branches) b CROSS JOIN messages m ON m.seq IN (
-    SELECT n.seq FROM messages n
-    WHERE n.tenant_id = json_extract(b.value, '$[0]') AND n.status = json_extract(b.value, '$[1]')
-        AND n.account_id = json_extract(b.value, '$[2]')
-        AND n.created_at >= :since AND (n.created_at, n.seq) < (:before, :below)
-    ORDER BY n.created_at DESC, n.seq DESC LIMIT :each)
+    SELECT seq FROM (
+        SELECT n.seq FROM messages n INDEXED BY messages_by_status
+        WHERE n.tenant_id = json_extract(b.value, '$[0]') AND n.status = json_extract(b.value, '$[1]')
+            AND n.account_id = json_extract(b.value, '$[2]')
+            AND (n.status <> 'pending' OR n.parked_for IS NULL)
+            AND n.created_at >= :since AND (n.created_at, n.seq) < (:before, :below)
+        ORDER BY n.created_at DESC, n.seq DESC LIMIT :each)
+    UNION ALL
+    SELECT seq FROM (
+        SELECT n.seq FROM messages n INDEXED BY messages_parked
+        WHERE json_extract(b.value, '$[1]') = 'parked' AND n.status = 'pending' AND n.parked_for IS NOT NULL
+            AND n.tenant_id = json_extract(b.value, '$[0]') AND n.account_id = json_extract(b.value, '$[2]')
+            AND n.created_at >= :since AND (n.created_at, n.seq) < (:before, :below)
+        ORDER BY n.created_at DESC, n.seq DESC LIMIT :each))
 ORDER BY m.created_at DESC, m.seq DESC LIMIT :limit;
 
--- newest_of_accounts @postgres: of each branch (a JSON list of tenant, status and account) what follows a place
+-- newest_of_accounts @postgres: of each branch (a JSON list of tenant, state and account) what follows a place
 SELECT n.created_at, n.seq, b.place - 1 AS branch
 FROM json_array_elements(CAST(:branches AS json)) WITH ORDINALITY AS b(value, place)
     CROSS JOIN LATERAL (
-        SELECT m.created_at, m.seq FROM messages m
+        (SELECT m.created_at, m.seq FROM messages m
         WHERE m.tenant_id = b.value ->> 0 AND m.status = b.value ->> 1 AND m.account_id = b.value ->> 2
+            AND (m.status <> 'pending' OR m.parked_for IS NULL)
             AND m.created_at >= :since AND (m.created_at, m.seq) < (:before, :below)
-        ORDER BY m.created_at DESC, m.seq DESC LIMIT :each) n
+        ORDER BY m.created_at DESC, m.seq DESC LIMIT :each)
+        UNION ALL
+        (SELECT m.created_at, m.seq FROM messages m
+        WHERE b.value ->> 1 = 'parked' AND m.status = 'pending' AND m.parked_for IS NOT NULL
+            AND m.tenant_id = b.value ->> 0 AND m.account_id = b.value ->> 2
+            AND m.created_at >= :since AND (m.created_at, m.seq) < (:before, :below)
+        ORDER BY m.created_at DESC, m.seq DESC LIMIT :each)) n
 ORDER BY n.created_at DESC, n.seq DESC LIMIT :limit;
 
 -- newest_of_batches: the same where a branch is of a batch; perhaps of one account only
 SELECT m.created_at, m.seq, b.key AS branch
 FROM json_each(:branches) b CROSS JOIN messages m ON m.seq IN (
-    SELECT n.seq FROM messages n
-    WHERE n.tenant_id = json_extract(b.value, '$[0]') AND n.status = json_extract(b.value, '$[1]')
-        AND n.batch_code = json_extract(b.value, '$[2]')
-        AND (:account_id IS NULL OR n.account_id = :account_id)
-        AND n.created_at >= :since AND (n.created_at, n.seq) < (:before, :below)
-    ORDER BY n.created_at DESC, n.seq DESC LIMIT :each)
+    SELECT seq FROM (
+        SELECT n.seq FROM messages n INDEXED BY messages_by_batch
+        WHERE n.tenant_id = json_extract(b.value, '$[0]') AND n.status = json_extract(b.value, '$[1]')
+            AND n.batch_code = json_extract(b.value, '$[2]')
+            AND (n.status <> 'pending' OR n.parked_for IS NULL)
+            AND (:account_id IS NULL OR n.account_id = :account_id)
+            AND n.created_at >= :since AND (n.created_at, n.seq) < (:before, :below)
+        ORDER BY n.created_at DESC, n.seq DESC LIMIT :each)
+    UNION ALL
+    SELECT seq FROM (
+        SELECT n.seq FROM messages n INDEXED BY messages_parked_of_batch
+        WHERE json_extract(b.value, '$[1]') = 'parked' AND n.status = 'pending' AND n.parked_for IS NOT NULL
+            AND n.tenant_id = json_extract(b.value, '$[0]') AND n.batch_code = json_extract(b.value, '$[2]')
+            AND (:account_id IS NULL OR n.account_id = :account_id)
+            AND n.created_at >= :since AND (n.created_at, n.seq) < (:before, :below)
+        ORDER BY n.created_at DESC, n.seq DESC LIMIT :each))
 ORDER BY m.created_at DESC, m.seq DESC LIMIT :limit;
 
 -- newest_of_batches @postgres: the same where a branch is of a batch; perhaps of one account only
 SELECT n.created_at, n.seq, b.place - 1 AS branch
 FROM json_array_elements(CAST(:branches AS json)) WITH ORDINALITY AS b(value, place)
     CROSS JOIN LATERAL (
-        SELECT m.created_at, m.seq FROM messages m
+        (SELECT m.created_at, m.seq FROM messages m
         WHERE m.tenant_id = b.value ->> 0 AND m.status = b.value ->> 1 AND m.batch_code = b.value ->> 2
+            AND (m.status <> 'pending' OR m.parked_for IS NULL)
             AND (CAST(:account_id AS TEXT) IS NULL OR m.account_id = :account_id)
             AND m.created_at >= :since AND (m.created_at, m.seq) < (:before, :below)
-        ORDER BY m.created_at DESC, m.seq DESC LIMIT :each) n
+        ORDER BY m.created_at DESC, m.seq DESC LIMIT :each)
+        UNION ALL
+        (SELECT m.created_at, m.seq FROM messages m
+        WHERE b.value ->> 1 = 'parked' AND m.status = 'pending' AND m.parked_for IS NOT NULL
+            AND m.tenant_id = b.value ->> 0 AND m.batch_code = b.value ->> 2
+            AND (CAST(:account_id AS TEXT) IS NULL OR m.account_id = :account_id)
+            AND m.created_at >= :since AND (m.created_at, m.seq) < (:before, :below)
+        ORDER BY m.created_at DESC, m.seq DESC LIMIT :each)) n
 ORDER BY n.created_at DESC, n.seq DESC LIMIT :limit;
 
--- waiting: how many have still to leave, by tenant, account and status
-SELECT m.tenant_id, m.account_id, m.status, COUNT(*) AS n
+-- waiting: how many have still to leave, by tenant, account and the status that is shown
+SELECT m.tenant_id, m.account_id,
+    CASE WHEN m.status = 'pending' AND m.parked_for IS NOT NULL THEN 'deferred' ELSE m.status END AS shown,
+    COUNT(*) AS n
 FROM tenants t CROSS JOIN messages m
 WHERE m.tenant_id = t.id AND m.status IN ('pending', 'deferred', 'sending')
-GROUP BY m.tenant_id, m.account_id, m.status;
+GROUP BY m.tenant_id, m.account_id, shown;
 
 -- waiting_of_tenant: the same of one tenant
-SELECT tenant_id, account_id, status, COUNT(*) AS n FROM messages
+SELECT tenant_id, account_id,
+    CASE WHEN status = 'pending' AND parked_for IS NOT NULL THEN 'deferred' ELSE status END AS shown,
+    COUNT(*) AS n
+FROM messages
 WHERE tenant_id = :tenant_id AND status IN ('pending', 'deferred', 'sending')
-GROUP BY tenant_id, account_id, status;
+GROUP BY tenant_id, account_id, shown;
 
--- totals: how many of each status there are
-SELECT status, COUNT(*) AS n FROM messages
-WHERE (CAST(:tenant_id AS TEXT) IS NULL OR tenant_id = :tenant_id) GROUP BY status;
+-- totals: how many of each status that is shown there are
+SELECT CASE WHEN status = 'pending' AND parked_for IS NOT NULL THEN 'deferred' ELSE status END AS shown,
+    COUNT(*) AS n
+FROM messages
+WHERE (CAST(:tenant_id AS TEXT) IS NULL OR tenant_id = :tenant_id) GROUP BY shown;
 
 -- waiting_of_lane: how many of an account have still to leave
 SELECT COUNT(*) AS n FROM accounts a CROSS JOIN messages m
@@ -142,7 +210,7 @@ WITH owner AS (
         WHERE lane = :lane AND status = 'pending' AND is_held = 0 LIMIT 1) AS ready
 )
 UPDATE messages SET status = 'error', error = :error, error_ts = :now, updated_at = :now, deferred_ts = NULL,
-    is_held = 0
+    is_held = 0, parked_for = NULL, parked_since = NULL
 WHERE seq IN (
         SELECT m.seq FROM owner CROSS JOIN messages m INDEXED BY messages_by_status
         WHERE m.tenant_id = owner.tenant_id AND m.account_id = owner.account_id
@@ -158,7 +226,7 @@ WITH owner AS (
         WHERE lane = :lane AND status = 'pending' AND is_held = 0 LIMIT 1) AS ready
 )
 UPDATE messages SET status = 'error', error = :error, error_ts = :now, updated_at = :now, deferred_ts = NULL,
-    is_held = 0
+    is_held = 0, parked_for = NULL, parked_since = NULL
 WHERE seq IN (
         SELECT m.seq FROM owner CROSS JOIN messages m
         WHERE m.tenant_id = owner.tenant_id AND m.account_id = owner.account_id

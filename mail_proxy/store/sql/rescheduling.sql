@@ -1,15 +1,16 @@
 -- state: what may keep a message from being tried again, and the queue of its account as it is now
-SELECT m.seq, m.status, m.recipients, m.retry_count,
+SELECT m.seq, m.status, m.parked_for, m.recipients, m.retry_count,
     (SELECT a.lane FROM accounts a WHERE a.tenant_id = m.tenant_id AND a.id = m.account_id) AS lane
 FROM messages m WHERE m.tenant_id = :tenant_id AND m.id = :id;
 
 -- state @postgres: what may keep a message from being tried again, and the queue of its account as it is now
-SELECT m.seq, m.status, m.recipients, m.retry_count,
+SELECT m.seq, m.status, m.parked_for, m.recipients, m.retry_count,
     (SELECT a.lane FROM accounts a WHERE a.tenant_id = m.tenant_id AND a.id = m.account_id) AS lane
 FROM messages m WHERE m.tenant_id = :tenant_id AND m.id = :id
 FOR UPDATE OF m;
 
 -- reschedule: it is due at another time, or now; what has failed begins anew for those who have not got it
 UPDATE messages SET status = :status, deferred_ts = :deferred_ts, lane = :lane, recipients = :recipients,
-    retry_count = :retry_count, error = NULL, error_ts = NULL, updated_at = :now
+    retry_count = :retry_count, error = NULL, error_ts = NULL, parked_for = NULL, parked_since = NULL,
+    updated_at = :now
 WHERE seq = :seq;
