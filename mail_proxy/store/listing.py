@@ -4,8 +4,8 @@ The messages of a tenant in one state, of one account or of one batch, stand in 
 lists: a branch. A list is merged from its branches, each read from the page's begin on and about as far as
 the page needs. So a page costs its own length and a step for each branch, never what lies between or behind.
 
-A parked message is stored as pending and shown as deferred: those of an account, or of a batch, are a branch of
-their own, with an index of their own; the branch of the pending passes over them within its index.
+A parked message is stored as pending and shown as deferred: those of an account, or of a batch, are a branch
+with an index of their own, and the branch of the pending passes over them within its index.
 
 What is left: branches are as many as there are tenants times accounts times states that the filter allows, so
 lists of all tenants cost something for each account of the instance; and an account's messages within a batch
@@ -30,7 +30,6 @@ AHEAD = 8
 
 FURTHER = 8
 """How much further a branch is read when the page used all that was read of it."""
-
 
 PARKED = "parked"
 """The state of a branch whose messages are stored as pending and shown as deferred."""

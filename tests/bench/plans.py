@@ -31,7 +31,10 @@ HOT = {
     "taking over": ("queue", ("orphans", "reclaim")),
     "report": ("reports", ("tenants_due", "batch", "acknowledge", "acknowledge_message", "pending")),
     "reading": ("messages", ("get", "by_id", "events", "histories", "some", "waiting", "waiting_of_tenant")),
-    "lists": ("messages", ("tenant_ids", "branches", "parked_branches", "newest_of_accounts", "newest_of_batches")),
+    "lists": (
+        "messages",
+        ("tenant_ids", "branches", "parked_branches", "newest_of_accounts", "newest_of_batches"),
+    ),
 }
 """The statements that run for each message, or while messages run, by what they are for."""
 

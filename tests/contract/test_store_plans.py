@@ -22,12 +22,12 @@ OFTEN = {
     "intake": ("allocate", "existing", "insert", "insert_payload", "replace", "replace_payload"),
     "messages": (
         "insert_event", "get", "by_id", "payload", "payloads", "events", "histories", "some",
-        "tenant_names", "branches", "parked_branches", "newest_of_accounts", "newest_of_batches", "waiting", "waiting_of_tenant",
-        "waiting_of_lane", "fail_lane", "totals",
+        "tenant_names", "branches", "parked_branches", "newest_of_accounts", "newest_of_batches", "waiting",
+        "waiting_of_tenant", "waiting_of_lane", "fail_lane", "totals",
     ),
     "queue": (
-        "promote", "next_due", "next_expiry", "lanes", "claim", "renew", "release", "orphans", "orphans_at_start",
-        "reclaim",
+        "promote", "next_due", "next_expiry", "lanes", "claim", "renew", "release", "orphans",
+        "orphans_at_start", "reclaim",
     ),
     "outcomes": ("hold", "begin_final", "settle"),
     "reports": (
@@ -54,8 +54,8 @@ PARAMETERS: dict[str, object] = {
     "ids": '["old-7"]', "seqs": "[7]", "tenants": '["acme"]', "statuses": '["pending", "sent"]',
     "branches": '[["acme", "sent", "main"]]', "each": 50,
     "tenant_id": "acme", "id": "old-7", "seq": 7, "lane": 1, "owner": "n",
-    "below": 10_000, "place": 7, "limit": 50, "count": 1, "now": NOW, "until": NOW, "since": 0.0, "after": 0, "skip": 0,
-    "last": 7, "before": 1.0, "event_id": 7, "kind": "fields", "payload": b"", "is_pec": 0, "is_due": 0,
+    "below": 10_000, "place": 7, "limit": 50, "count": 1, "now": NOW, "until": NOW, "since": 0.0, "after": 0,
+    "skip": 0, "last": 7, "before": 1.0, "event_id": 7, "kind": "fields", "payload": b"", "is_pec": 0, "is_due": 0,
     "is_held": 0, "is_unknown": 0, "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW,
     "recipients": "[]", "pk": "p", "message_id": "<x>", "description": "", "event_type": "sent",
     "moment": 0.0, "untold_before": 1.0, "in_flight": 1e15, "later": NOW, "span": 0, "most": 1000,
