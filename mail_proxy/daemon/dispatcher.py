@@ -24,9 +24,9 @@ from mail_proxy.daemon.preparation import Preparer
 from mail_proxy.daemon.recording import Attempted, Recorder, about
 from mail_proxy.errors import DatabaseError, KeyMismatch
 from mail_proxy.metrics import Metrics
-from mail_proxy.model.accounts import Account, LimitBehavior
+from mail_proxy.model.accounts import Account
 from mail_proxy.model.messages import Priority
-from mail_proxy.model.queue import Begin, Claimed, Outlook, ReadyLane
+from mail_proxy.model.queue import Begin, Claim, Claimed, Outlook, Parking, ReadyLane
 from mail_proxy.model.verdicts import Bounced, Outcome
 from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.store import Store
@@ -233,13 +233,12 @@ class Dispatcher:
         room = self._lanes.room(lane, now, is_urgent=is_urgent)
         if not room:
             return
-        claimed = await self._store.queue.claim(account.lane, room, self._owner, now, now + LEASE)
-        lane.has_more = len(claimed) == room
-        if not claimed:
-            await self._learn_limit(account, lane, now)
+        claim = await self._store.queue.claim(account.lane, room, self._owner, now, now + LEASE)
+        lane.has_more = len(claim.messages) == room
+        self._learn_limit(claim, account, lane, now)
         # The pool of connections has to have the limit in force, whenever it was configured.
         account = replace(account, max_concurrent=lane.conversations)
-        for message in claimed:
+        for message in claim.messages:
             self._begin(message, account, lane, now + LEASE)
 
     async def _account_of(self, lane: Lane) -> Account | None:
@@ -248,19 +247,20 @@ class Dispatcher:
             return await self._store.accounts.of_lane(lane.number)
         except KeyMismatch as error:
             log.error("messages wait for their account: %s", error)  # noqa: TRY400 - no traceback for a damage
-            lane.limited_until = self._clock.now() + UNREADABLE_PAUSE
+            now = self._clock.now()
+            lane.limit(now + UNREADABLE_PAUSE, now)
             return None
 
-    async def _learn_limit(self, account: Account, lane: Lane, now: float) -> None:
-        """Nothing could be claimed: if a rate limit is why, let the lane be until a slot is free."""
-        opens_at = await self._store.queue.opens_at(account.lane, now)
-        if opens_at is None:
-            return
-        self._metrics.rate_limited(account.tenant_id, account.id)
-        if account.limit_behavior is LimitBehavior.REJECT:
+    def _learn_limit(self, claim: Claim, account: Account, lane: Lane, now: float) -> None:
+        """Let a lane be until a rate limit may let more through; tell of what waits or has failed for it."""
+        if claim.held_by is Parking.LIMIT:
+            self._metrics.rate_limited(account.tenant_id, account.id)
+        if claim.opens_at is not None:
+            lane.limit(claim.opens_at, now)
+        if claim.parked or claim.rejected:
             self._told()
-        else:
-            lane.limited_until = opens_at
+        if claim.rejected:
+            self.wake.set()  # there may be more
 
     def _begin(self, message: Claimed, account: Account, lane: Lane, until: float) -> None:
         is_in_hand = message.seq in self._leases

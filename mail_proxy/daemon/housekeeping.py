@@ -55,7 +55,7 @@ class Housekeeping:
         now = self._runtime.clock.now()
         node = replace(self._node, seen_at=now)
         await self._runtime.store.nodes.seen(node, forget_before=now - FORGET_NODES)
-        await self._runtime.store.queue.forget_sent(now)
+        await self._runtime.store.send_log.tidy(now)
         await self._runtime.services.suspensions.catch_up()
 
     async def listen(self) -> None:

@@ -23,6 +23,10 @@ FAILURES = 3
 CLAIMED_PER_SLOT = 4
 """Messages claimed at most for each conversation that this node may hold."""
 
+ASK_ANEW = 60.0
+"""Seconds after which a lane at a rate limit is asked again at the latest: the limit may have been changed,
+or the clock."""
+
 FAIR = 4
 """A lane takes at most this many times what it leaves free: no account alone can hold everything."""
 
@@ -93,6 +97,14 @@ class Lane:
         """Whether it holds nothing and remembers nothing."""
         return not (self.under_way or self.failures or self.rest or self.limited_until)
 
+    def limit(self, until: float, now: float) -> None:
+        """Let nothing through until then, or for `ASK_ANEW`."""
+        self.limited_until = min(until, now + ASK_ANEW)
+
+    def is_limited(self, now: float) -> bool:
+        """Whether a rate limit lets nothing through; not when the clock was put back since."""
+        return self.limited_until - ASK_ANEW <= now < self.limited_until
+
     def is_resting(self, now: float) -> bool:
         return now < self.resting_until
 
@@ -152,7 +164,7 @@ class Lanes:
 
         Urgent ones do not wait until what was claimed before them is used up.
         """
-        if now < lane.limited_until:
+        if lane.is_limited(now):
             return 0
         lane.limited_until = 0.0
         if lane.rest:

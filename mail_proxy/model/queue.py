@@ -47,8 +47,8 @@ class Outlook:
 class Claimed:
     """A message under this node's lease. `payload` is None when it is too large to have been read along.
 
-    `is_limited`: it holds a slot of a rate limit. `parked_for` and `parked_since` tell what it waited for last,
-    since when.
+    `is_limited`: it holds a slot of a rate limit. `parked_for` and `parked_since` tell what it waited for
+    last, and since when.
     """
 
     seq: int
@@ -69,6 +69,21 @@ class Claimed:
     parked_for: Parking | None = None
     parked_since: float | None = None
     payload: Payload | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a claim brought, and what holds the rest of the lane back, if anything does.
+
+    `opens_at` is when to claim again (Unix seconds); `parked` and `rejected` count messages that are now told
+    to wait, or have failed.
+    """
+
+    messages: tuple[Claimed, ...] = ()
+    held_by: Parking | None = None
+    opens_at: float | None = None
+    parked: int = 0
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

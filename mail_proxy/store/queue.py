@@ -8,11 +8,13 @@ from dataclasses import replace
 
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown
 from mail_proxy.model.messages import EventType, Status
-from mail_proxy.model.queue import Claimed, NewEvent, Orphan, Outlook, ReadyLane
+from mail_proxy.model.queue import Claim, Claimed, NewEvent, Orphan, Outlook, Parking, ReadyLane
 from mail_proxy.store import limits
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Many, Params, Work
+from mail_proxy.store.limits import Limits, Use
 from mail_proxy.store.messages import read_payloads
+from mail_proxy.store.parking import park
 from mail_proxy.store.queries import load
 from mail_proxy.store.settings import ACTIVE
 from mail_proxy.store.suspensions import hold_back
@@ -44,20 +46,13 @@ class Queue:
         """See what there is to do; accounts of suspended and inactive tenants are left out."""
         return await self._database.read(self._look)
 
-    async def claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> list[Claimed]:
+    async def claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Claim:
         """Take up to `limit` messages of a lane, best first, leased until `until`.
 
-        Rate limits are kept: fewer may come, and none; see `opens_at`.
+        Rate limits are kept: fewer may come, and none. Then the claim tells when there may be more, and the
+        next in line are parked, or rejected.
         """
         return await self._database.write(self._claim, lane, limit, owner, now, until)
-
-    async def opens_at(self, lane: int, now: float) -> float | None:
-        """When a lane that is at a rate limit may send again; None when it is at none."""
-        return await self._database.read(self._opens_at, lane, now)
-
-    async def forget_sent(self, now: float) -> None:
-        """Drop what the windows of rate limits no longer reach."""
-        await self._database.write(limits.forget, now)
 
     async def renew(self, seqs: Sequence[int], owner: str, until: float) -> frozenset[int]:
         """Prolong the leases of what is under way; return which: those lost to another node stay lost."""
@@ -100,22 +95,29 @@ class Queue:
             active=bool(json.loads(active[0]["value"])) if active else None,
         )
 
-    def _claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[list[Claimed]]:
+    def _claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[Claim]:
         bound = yield from limits.limits_of(lane)
         if bound is None:
-            return (yield from self._take(lane, limit, owner, now, until))
-        allowed = yield from limits.allowance(bound, now)
-        if not allowed.free:
-            if bound.behavior is LimitBehavior.REJECT:
-                yield from limits.reject(bound, now, CHUNK)
-            return []
-        claimed = yield from self._take(lane, min(limit, allowed.free), owner, now, until)
-        yield from limits.reserve(bound, [message.seq for message in claimed], now)
-        return [replace(message, is_limited=True) for message in claimed]
+            return Claim(messages=tuple((yield from self._take(lane, limit, owner, now, until))))
+        uses = yield from limits.use_of(bound, now)
+        free = min(use.free for use in uses)
+        claimed = (yield from self._take(lane, min(limit, free), owner, now, until)) if free else []
+        yield from limits.reserve(bound, [message.seq for message in claimed])
+        messages = tuple(replace(message, is_limited=True) for message in claimed)
+        if limit <= free or len(messages) < free:
+            return Claim(messages=messages)
+        return (yield from self._hold_over(bound, [use.and_of(free) for use in uses], messages, now))
 
-    def _opens_at(self, lane: int, now: float) -> Work[float | None]:
-        bound = yield from limits.limits_of(lane)
-        return None if bound is None else (yield from limits.allowance(bound, now)).opens_at
+    def _hold_over(
+        self, bound: Limits, uses: Sequence[Use], messages: tuple[Claimed, ...], now: float
+    ) -> Work[Claim]:
+        """Let what is over a limit wait, or fail, as the account says."""
+        if bound.behavior is LimitBehavior.REJECT:
+            rejected = yield from limits.reject(bound, now, CHUNK)
+            return Claim(messages=messages, held_by=Parking.LIMIT, rejected=rejected)
+        opening = yield from limits.opening(bound, uses, now)
+        parked = yield from park(bound.lane, Parking.LIMIT, opening.reason, opening.moments, now)
+        return Claim(messages=messages, held_by=Parking.LIMIT, opens_at=opening.opens_at, parked=parked)
 
     def _take(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[list[Claimed]]:
         rows = yield Call(
@@ -154,6 +156,7 @@ class Queue:
             for row in rows
         ]
         retries = {row["seq"]: row["retry_count"] + (row["final_at"] is not None) for row in rows}
+        yield from limits.confirm([each.seq for each in orphans if each.was_final], now)
         yield from limits.cancel([each.seq for each in orphans if not each.was_final])
         yield Many(SQL["reclaim"], [_reclaimed(each, retries[each.seq], now, retry_at) for each in orphans])
         yield Many(

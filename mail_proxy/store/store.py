@@ -19,6 +19,7 @@ from mail_proxy.store.queue import Queue
 from mail_proxy.store.removal import Removals
 from mail_proxy.store.reports import Reports
 from mail_proxy.store.rescheduling import Rescheduling
+from mail_proxy.store.send_log import SendLog
 from mail_proxy.store.settings import Nodes, Settings
 from mail_proxy.store.storages import Storages
 from mail_proxy.store.suspensions import Suspensions
@@ -42,6 +43,7 @@ class Store:
     removals: Removals
     rescheduling: Rescheduling
     reports: Reports
+    send_log: SendLog
     commands: Commands
 
     @classmethod
@@ -63,6 +65,7 @@ class Store:
             removals=Removals(database),
             rescheduling=Rescheduling(database),
             reports=Reports(database),
+            send_log=SendLog(database),
             commands=Commands(database),
         )
 

@@ -16,6 +16,7 @@ from mail_proxy.model.queue import Claimed, NewEvent, Settlement
 from mail_proxy.model.tenants import RateLimits, Tenant
 from mail_proxy.services.identifiers import new_pk
 from mail_proxy.store import Store, open_database
+from mail_proxy.store.limits import MARGIN
 from tests.support.stores import begin_final, record_outcome
 
 START = 1_700_000_000.0
@@ -58,7 +59,7 @@ def message(number: int, account: Account) -> NewMessage:
 
 
 async def claim(store: Store, lane: int, now: float, *, limit: int = 50) -> list[Claimed]:
-    return await store.queue.claim(lane, limit, "node", now, now + LEASE)
+    return list((await store.queue.claim(lane, limit, "node", now, now + LEASE)).messages)
 
 
 async def settle(store: Store, claimed: Claimed, status: Status, now: float) -> None:
@@ -84,8 +85,10 @@ async def test_no_more_than_the_limit_is_claimed(store: Store) -> None:
         await settle(store, each, Status.SENT, START + 5)
     assert len(first) == 10
     assert await claim(store, lane, START + 30) == []
-    assert await store.queue.opens_at(lane, START + 30) == START + 65
-    assert len(await claim(store, lane, START + 65)) == 10
+    at_limit = await store.queue.claim(lane, 10, "node", START + 30, START + 30 + LEASE)
+    assert (at_limit.messages, at_limit.opens_at) == ((), START + 65 + MARGIN)
+    assert await claim(store, lane, START + 65) == []
+    assert len(await claim(store, lane, START + 65 + 2 * MARGIN)) == 10
 
 
 async def test_what_was_not_sent_gives_its_slot_back(store: Store) -> None:
@@ -139,5 +142,5 @@ async def test_what_no_window_reaches_is_forgotten(store: Store) -> None:
     lane = await lane_with(store, limit_per_day=3)
     for each in await claim(store, lane, START):
         await settle(store, each, Status.SENT, START)
-    await store.queue.forget_sent(START + 86_401)
+    await store.send_log.tidy(START + 86_401)
     assert len(await claim(store, lane, START + 1)) == 3

@@ -98,7 +98,7 @@ async def test_no_plan_lets_a_claim_exceed_its_limit(postgres_url: str) -> None:
         for setting in ("hashagg", "hashjoin", "mergejoin", "sort", "material"):
             await bench.execute(f"ALTER DATABASE {name} SET enable_{setting} = off")
         async with open_store(postgres_url) as store:
-            claimed = await store.queue.claim(bench.lane, 5, OWNER, NOW, NOW + 30)
+            claimed = (await store.queue.claim(bench.lane, 5, OWNER, NOW, NOW + 30)).messages
 
     assert [each.id for each in claimed] == ["m0", "m1", "m2", "m3", "m4"]
 

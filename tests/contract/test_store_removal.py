@@ -232,7 +232,7 @@ async def test_what_is_to_be_told_again_stays_as_if_it_had_just_happened(bench: 
 async def test_another_tenants_messages_are_not_swept(bench: Bench) -> None:
     lane = await bench.account("main", "beta")
     await bench.add("theirs", tenant_id="beta", lane=lane)
-    (claimed,) = await bench.store.queue.claim(lane, 1, OWNER, NOW, NOW + 30)
+    (claimed,) = (await bench.store.queue.claim(lane, 1, OWNER, NOW, NOW + 30)).messages
     await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
     assert await sweep(bench, LATER, LATER) == 0
 

@@ -57,7 +57,7 @@ async def test_each_tenant_is_told_of_its_own(bench: Bench) -> None:
     await bench.account("silent", "gamma")
     await bench.sent("mine")
     await bench.add("theirs", tenant_id="beta", account_id="theirs", lane=lane)
-    [claimed] = await bench.store.queue.claim(lane, 1, OWNER, NOW, NOW + 30)
+    [claimed] = (await bench.store.queue.claim(lane, 1, OWNER, NOW, NOW + 30)).messages
     await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
 
     assert await bench.store.reports.tenants_due() == ["acme", "beta"]

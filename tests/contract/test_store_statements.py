@@ -55,7 +55,7 @@ def subscripted() -> list[tuple[str, str, str]]:
 def test_every_statement_is_used() -> None:
     """None is left over from what the code once did."""
     names = mentioned()
-    names["limits"] |= {f"{kind}_of_{whose}" for kind in ("used", "leaver") for whose in ("lane", "tenant")}
+    names["limits"] |= {f"{kind}_of_{whose}" for kind in ("used", "leavers") for whose in ("lane", "tenant")}
 
     assert [f"{stem}.{query.name}" for stem, query in ALL if query.name not in names[stem]] == []
 

@@ -59,7 +59,7 @@ async def come_back(store: Store, claimed: Claimed, dice: Random) -> None:
 async def leave(store: Store, lane: int) -> None:
     """Send what may be sent."""
     await store.queue.promote(NOW + 10)
-    for claimed in await store.queue.claim(lane, MESSAGES, OWNER, NOW, NOW + 30):
+    for claimed in (await store.queue.claim(lane, MESSAGES, OWNER, NOW, NOW + 30)).messages:
         assert await begin_final(store, claimed, OWNER, NOW, "handing over")
         await record_outcome(store, as_sent(claimed), OWNER, NOW)
 

@@ -87,7 +87,7 @@ async def test_another_tenants_batch_of_the_same_name_goes_on(bench: Bench) -> N
     await bench.store.suspensions.suspend("acme", B, NOW)
     await mark(bench.store)
 
-    found = await bench.store.queue.claim(lane, 10, OWNER, NOW, NOW + 30)
+    found = (await bench.store.queue.claim(lane, 10, OWNER, NOW, NOW + 30)).messages
     assert ([message.id for message in found], await held(bench)) == (["theirs"], ["mine"])
 
 
@@ -305,5 +305,5 @@ async def test_two_nodes_agree_at_once(bench: Bench) -> None:
         await bench.store.queue.release([begun.seq], OWNER, NOW)
         await bench.store.suspensions.activate("acme", B)
         await asyncio.gather(mark(bench.store), mark(other))
-        found = await other.queue.claim(bench.lane, 10, OTHER, NOW, NOW + 30)
+        found = (await other.queue.claim(bench.lane, 10, OTHER, NOW, NOW + 30)).messages
         assert [message.id for message in found] == ["begun", "waits"]

@@ -164,7 +164,7 @@ async def test_deleting_a_tenant_deletes_all_that_it_had(bench: Bench) -> None:
     lane = await bench.account("theirs", "beta", limit_per_hour=10)
     for name in ("sent", "waiting", "claimed"):
         await bench.add(name, tenant_id="beta", account_id="theirs", lane=lane)
-    [claimed, *_] = await bench.store.queue.claim(lane, 2, OWNER, NOW, NOW + 30)
+    [claimed, *_] = (await bench.store.queue.claim(lane, 2, OWNER, NOW, NOW + 30)).messages
     await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
     await bench.execute("INSERT INTO suspensions VALUES ('beta', 'news', 0), ('acme', 'mine', 0)")
     for tenant_id in ("acme", "beta"):

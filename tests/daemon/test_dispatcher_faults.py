@@ -157,7 +157,7 @@ async def test_a_new_life_takes_up_what_the_old_one_left(
     lane = (await rig.store.accounts.get("acme", "main")).lane
     now = rig.clock.now()
     await rig.queue("claimed", "final", "others")
-    (_, final) = await rig.store.queue.claim(lane, 2, OWNER, now, now + LEASE)
+    (_, final) = (await rig.store.queue.claim(lane, 2, OWNER, now, now + LEASE)).messages
     await begin_final(rig.store, final, OWNER, now, "handing over")
     await rig.store.queue.claim(lane, 1, OTHER, now, now + LEASE)
 

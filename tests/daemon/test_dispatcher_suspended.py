@@ -175,7 +175,7 @@ async def test_a_new_life_knows_what_is_suspended(rig: Dispatching, server: Smtp
     """What was in hand when the last one ended is held with the rest."""
     await rig.queue("m1", "m2", batch_code=B)
     lane, now = (await rig.store.accounts.get(TENANT, "main")).lane, rig.clock.now()
-    assert await rig.store.queue.claim(lane, 1, OWNER, now, now + LEASE)
+    assert (await rig.store.queue.claim(lane, 1, OWNER, now, now + LEASE)).messages
     await suspensions(rig).suspend(TENANT, B)
     await rig.queue("free")
     async with running(rig.node(OWNER)):

@@ -34,7 +34,7 @@ async def claim(rig: Dispatching, **fields: object) -> Claimed:
     await rig.queue("m1", **fields)
     lane = (await rig.store.accounts.get("acme", "main")).lane
     now = rig.clock.now()
-    (claimed,) = await rig.store.queue.claim(lane, 1, OWNER, now, now + 30)
+    (claimed,) = (await rig.store.queue.claim(lane, 1, OWNER, now, now + 30)).messages
     return claimed
 
 

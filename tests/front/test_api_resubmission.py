@@ -32,7 +32,7 @@ async def queue(api: Api, key: str, **fields: object) -> None:
 async def claim(api: Api) -> Claimed:
     now = api.clock.now()
     lane = (await api.runtime.store.accounts.get("acme", "main")).lane
-    [claimed] = await api.runtime.store.queue.claim(lane, 1, OWNER, now, now + 30)
+    [claimed] = (await api.runtime.store.queue.claim(lane, 1, OWNER, now, now + 30)).messages
     return claimed
 
 
@@ -149,10 +149,10 @@ async def test_what_is_repeated_while_suspended_is_held_still(api: Api, key: str
     await api.submit(message("m1", **TWO), token=key)
     assert (await api.get("/tenant/acme", token=key)).body["suspended_batches"] == ["*"]
     now, lane = api.clock.now(), (await api.runtime.store.accounts.get("acme", "main")).lane
-    assert await api.runtime.store.queue.claim(lane, 10, OWNER, now, now + 30) == []
+    assert (await api.runtime.store.queue.claim(lane, 10, OWNER, now, now + 30)).messages == ()
 
     await api.post("/commands/activate", token=key)
-    assert len(await api.runtime.store.queue.claim(lane, 10, OWNER, now, now + 30)) == 1
+    assert len((await api.runtime.store.queue.claim(lane, 10, OWNER, now, now + 30)).messages) == 1
 
 
 async def test_an_invalid_repetition_changes_nothing(api: Api, key: str) -> None:

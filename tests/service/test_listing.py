@@ -67,7 +67,7 @@ async def test_what_changes_before_it_is_read_is_left_out(desk: Desk) -> None:
     found = await service.find_page(MessageFilter(status=Status.PENDING))
     everything = await service.find_page(MessageFilter())
     account = await desk.services.accounts.get("acme", "main")
-    claimed = await desk.runtime.store.queue.claim(account.lane, 2, OWNER, NOW, NOW + 30)
+    claimed = (await desk.runtime.store.queue.claim(account.lane, 2, OWNER, NOW, NOW + 30)).messages
 
     shown = [each.id async for part in service.handfuls(found) for each in part]
     whole = [each.id async for part in service.handfuls(everything) for each in part]

@@ -16,14 +16,14 @@ from tests.support.stores import OWNER, as_deferred, as_error, as_sent, record_o
 
 async def claim_one(desk: Desk, tenant_id: str = "acme") -> object:
     account = await desk.services.accounts.get(tenant_id, "main")
-    [claimed] = await desk.runtime.store.queue.claim(account.lane, 1, OWNER, NOW, NOW + 30)
+    [claimed] = (await desk.runtime.store.queue.claim(account.lane, 1, OWNER, NOW, NOW + 30)).messages
     return claimed
 
 
 async def settle_one(desk: Desk, outcome: str) -> None:
     queue = desk.runtime.store.queue
     account = await desk.services.accounts.get("acme", "main")
-    [claimed] = await queue.claim(account.lane, 1, OWNER, NOW, NOW + 30)
+    [claimed] = (await queue.claim(account.lane, 1, OWNER, NOW, NOW + 30)).messages
     settlement = {
         "sent": as_sent(claimed),
         "error": as_error(claimed),

@@ -86,7 +86,7 @@ class Bench:
 
     async def claim(self, limit: int = 10, *, owner: str = OWNER, now: float = NOW) -> list[Claimed]:
         """Claim from the account's lane for 30 seconds."""
-        return await self.store.queue.claim(self.lane, limit, owner, now, now + 30)
+        return list((await self.store.queue.claim(self.lane, limit, owner, now, now + 30)).messages)
 
     async def get(self, message_id: str, tenant_id: str = "acme") -> Message:
         return await self.store.messages.get(tenant_id, message_id)

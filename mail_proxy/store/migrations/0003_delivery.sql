@@ -20,3 +20,14 @@ CREATE INDEX messages_by_batch ON messages (tenant_id, batch_code, status, creat
     WHERE batch_code IS NOT NULL;
 CREATE INDEX messages_parked_of_batch ON messages (tenant_id, batch_code, created_at, seq)
     WHERE status = 'pending' AND parked_for IS NOT NULL AND batch_code IS NOT NULL;
+
+-- The sent_at of what is in flight is a far future. What was sent some time ago is merged, so that a window
+-- is counted fast: a row is an amount of messages, the last of them sent at sent_at, within span seconds
+ALTER TABLE send_log ADD COLUMN amount INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE send_log ADD COLUMN span INTEGER NOT NULL DEFAULT 0;
+DROP INDEX send_log_of_lane;
+DROP INDEX send_log_of_tenant;
+DROP INDEX send_log_by_age;
+CREATE INDEX send_log_of_lane ON send_log (lane, sent_at, amount);
+CREATE INDEX send_log_of_tenant ON send_log (tenant_id, sent_at, amount);
+CREATE INDEX send_log_by_age ON send_log (span, sent_at);
