@@ -55,7 +55,7 @@ PARAMETERS: dict[str, object] = {
     "branches": '[["acme", "sent", "main"]]', "each": 50,
     "tenant_id": "acme", "id": "old-7", "seq": 7, "lane": 1, "owner": "n",
     "below": 10_000, "place": 7, "limit": 50, "count": 1, "now": NOW, "until": NOW, "since": 0.0, "after": 0,
-    "skip": 0, "last": 7, "before": 1.0, "event_id": 7, "kind": "fields", "payload": b"", "is_pec": 0, "is_due": 0,
+    "last": 7, "before": 1.0, "event_id": 7, "kind": "fields", "payload": b"", "is_pec": 0, "is_due": 0,
     "is_held": 0, "is_unknown": 0, "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW,
     "recipients": "[]", "pk": "p", "message_id": "<x>", "description": "", "event_type": "sent",
     "moment": 0.0, "untold_before": 1.0, "in_flight": 1e15, "later": NOW, "span": 0, "most": 1000,
