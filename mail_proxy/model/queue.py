@@ -110,6 +110,7 @@ class Settlement:
     """What an attempt came to: the message's new state and the events that tell it.
 
     `parked_for` is what a message waits for that keeps its place in line, `parked_since` since when.
+    `may_be_sent`: in this attempt somebody took the content, or may have; it counts for rate limits.
     """
 
     seq: int
@@ -125,6 +126,7 @@ class Settlement:
     last_error: str | None = None
     is_unknown: bool = False
     is_limited: bool = False
+    may_be_sent: bool = False
     parked_for: Parking | None = None
     parked_since: float | None = None
 

@@ -73,9 +73,8 @@ class Outcomes:
             yield from hold_back([each.seq for each in waiting], [each.tenant_id for each in waiting], now)
         limited = [each for each in ours if each.is_limited]
         if limited:
-            may_be_sent = [each.seq for each in limited if each.sent_ts is not None or each.is_unknown]
-            yield from limits.confirm(may_be_sent, now)
-            yield from limits.cancel([each.seq for each in limited if each.seq not in set(may_be_sent)])
+            yield from limits.confirm([each.seq for each in limited if each.may_be_sent], now)
+            yield from limits.cancel([each.seq for each in limited if not each.may_be_sent])
         return held
 
 

@@ -73,6 +73,7 @@ async def settle(store: Store, claimed: Claimed, status: Status, now: float) -> 
         deferred_ts=now + 600 if status is Status.DEFERRED else None,
         sent_ts=now if status is Status.SENT else None,
         is_limited=claimed.is_limited,
+        may_be_sent=status is Status.SENT,
     )
     assert await record_outcome(store, settlement, "node", now)
 

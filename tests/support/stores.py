@@ -160,6 +160,7 @@ def as_sent(claimed: Claimed, now: float = NOW) -> Settlement:
         events=(NewEvent(event_type=EventType.SENT, event_ts=now, description="250 ok"),),
         sent_ts=now,
         is_limited=claimed.is_limited,
+        may_be_sent=True,
     )
 
 
@@ -175,6 +176,7 @@ def as_deferred(claimed: Claimed, until: float, now: float = NOW, *, is_unknown:
         last_error="450 later",
         is_unknown=is_unknown,
         is_limited=claimed.is_limited,
+        may_be_sent=is_unknown,
     )
 
 
