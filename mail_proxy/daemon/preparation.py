@@ -22,7 +22,7 @@ LARGE = 256 * 1024
 """Bytes from which a content is written in a thread, so that the loop stays free."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each message
 class Prepared:
     """A message ready for the delivery agent."""
 
@@ -85,6 +85,6 @@ def _unwritable(error: Exception) -> Bounced:
 def _envelope(claimed: Claimed, *, needs_smtputf8: bool) -> Envelope:
     return Envelope(
         sender=claimed.envelope_from or "",
-        recipients=tuple(each.address for each in claimed.recipients if each.status.is_open),
+        recipients=tuple([each.address for each in claimed.recipients if each.status.is_open]),
         needs_smtputf8=needs_smtputf8,
     )

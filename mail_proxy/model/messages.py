@@ -39,7 +39,7 @@ class RecipientStatus(StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether this recipient still has to be tried."""
-        return self in (RecipientStatus.PENDING, RecipientStatus.DEFERRED)
+        return self is RecipientStatus.PENDING or self is RecipientStatus.DEFERRED
 
 
 class EventType(StrEnum):
@@ -66,7 +66,7 @@ class EventType(StrEnum):
         return self in (self.SENT, self.ERROR, self.DEFERRED, self.BOUNCE) or self.value.startswith("pec_")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: see NewMessage
 class Recipient:
     """One address of the envelope; `code` is the enhanced or basic status code of the last `reply`."""
 
@@ -92,7 +92,7 @@ class Attachment:
     inline: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: see NewMessage
 class Draft:
     """What a message says, as validated fields: the MIME builder's input.
 
@@ -173,7 +173,7 @@ class Message:
     bounce_ts: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: see NewMessage
 class Payload:
     """What a message carries; see `NewMessage.payload`."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
+from binascii import a2b_base64
+from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from mail_proxy.model.messages import Attachment, Draft, Payload, PayloadKind
 from mail_proxy.services.message_inputs import AttachmentInput, MessageInput
@@ -29,7 +30,7 @@ _OPTIONAL = ("to", "cc", "bcc", "body_html", "reply_to", "headers")
 
 def draft_of(payload: Payload) -> Draft:
     """Decode what `stored_fields` encoded."""
-    fields = json.loads(payload.content)
+    fields = _fields(payload)
     return Draft(
         sender=fields["from"],
         to=tuple(fields.get("to", ())),
@@ -48,10 +49,16 @@ def shown(payload: Payload) -> dict[str, object]:
     """Return what the API shows of a content: everything but the files in it."""
     if payload.kind is PayloadKind.RAW:
         return {"raw": True, "size": len(payload.content)}
-    fields: dict[str, object] = json.loads(payload.content)
+    fields = _fields(payload)
     attachments = fields.get("attachments")
     if isinstance(attachments, list):
         fields["attachments"] = [_without_content(each) for each in attachments]
+    return fields
+
+
+def _fields(payload: Payload) -> dict[str, Any]:
+    """Read JSON without a copy of its text, which may be large. Raise ValueError."""
+    fields: dict[str, Any] = from_json(payload.content, cache_strings="keys")
     return fields
 
 
@@ -70,7 +77,7 @@ def _attachment(fields: dict[str, str]) -> Attachment:
     return Attachment(
         filename=fields["filename"],
         mime_type=fields.get("mime_type"),
-        content=base64.b64decode(fields.get("content", "")),
+        content=a2b_base64(fields.get("content", "")),  # which copies the text no more than it must
         content_id=fields.get("content_id"),
         inline=bool(fields.get("inline", False)),
     )

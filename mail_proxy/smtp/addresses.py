@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from mail_proxy.errors import InvalidInput
 
 MAX_ADDRESS = 320  # octets: 64 of local part, @, 255 of domain (RFC 5321, section 4.5.3.1)
+MAX_PLAIN = 64  # characters of a mailbox that may be read at a glance
 
 # Controls (C0, DEL, C1) and surrogates are in no address; spaces only inside quotes.
 _NEVER = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
@@ -25,6 +26,14 @@ _ADDRESS = re.compile(
     rf"@(?P<domain>{_LABEL}+(?:\.{_LABEL}+)*|\[[^\s\[\]\\{_NEVER}]+\])"
 )
 _NAME_SPECIAL = re.compile(r'["()<>,;:\[\]\\@]')
+
+
+# What is the same however it is read.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_BARE = r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+)@([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)"
+_PLAIN_ADDRESS = re.compile(_BARE)
+_PLAIN_MAILBOX = re.compile(rf"({_ATOM}(?: {_ATOM})*) <{_BARE}>")
+
 _TOKEN = re.compile(
     r"""
       (?P<word> =\?[^?\s]+\?[bBqQ]\?[^?\s]*\?=  # an encoded word, whose commas are not ours
@@ -71,12 +80,43 @@ class _Token:
     text: str
 
 
+def is_plain(text: str) -> bool:
+    """Tell at a glance whether this is a mailbox of the commonest form; False may only mean it is long.
+
+    That is ``local@domain`` or ``Name <local@domain>``: ASCII, no quotes, nothing left out or repeated.
+    """
+    if len(text) > MAX_PLAIN:
+        return False
+    return bool(_PLAIN_ADDRESS.fullmatch(text) or _PLAIN_MAILBOX.fullmatch(text))
+
+
+def wire_address(text: str) -> str:
+    """Give the address of the one mailbox in `text` as it stands in an envelope; raise InvalidInput."""
+    if len(text) <= MAX_PLAIN and _PLAIN_ADDRESS.fullmatch(text):
+        return text
+    return parse_one(text).wire_address
+
+
 def parse_one(text: str) -> Mailbox:
     """Read exactly one mailbox; raise InvalidInput.
 
     A name may hold commas, parentheses, a lone quote and such: nothing else can be meant by
     ``Rossi, Mario <m@x.it>``, and what stands there is no comment and no group. Quotes are taken off.
     """
+    return _parse_plain(text) or _parse_any(text)
+
+
+def _parse_plain(text: str) -> Mailbox | None:
+    """Read a mailbox for which `is_plain` holds."""
+    if len(text) > MAX_PLAIN:
+        return None
+    if bare := _PLAIN_ADDRESS.fullmatch(text):
+        return Mailbox("", bare[1], bare[2])
+    named = _PLAIN_MAILBOX.fullmatch(text)
+    return named and Mailbox(named[1], named[2], named[3])
+
+
+def _parse_any(text: str) -> Mailbox:
     text = text.strip()
     name, spec = "", text
     if text.endswith(">"):
@@ -85,7 +125,7 @@ def parse_one(text: str) -> Mailbox:
     if match and not _NAME_SPECIAL.search(name):
         return _checked(name.strip(), match, text)
     try:
-        found = parse_list(text)
+        found = _parse_list(text)
     except InvalidInput:
         if match and "<" not in name and ">" not in name:
             return _checked(name.strip(), match, text)
@@ -97,6 +137,11 @@ def parse_one(text: str) -> Mailbox:
 
 def parse_list(text: str) -> tuple[Mailbox, ...]:
     """Read a list of mailboxes and groups; raise InvalidInput naming the first element that is neither."""
+    plain = _parse_plain(text)
+    return (plain,) if plain else _parse_list(text)
+
+
+def _parse_list(text: str) -> tuple[Mailbox, ...]:
     mailboxes = []
     for element in _elements(text):
         mailbox = _mailbox(element)

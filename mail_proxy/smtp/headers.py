@@ -6,15 +6,17 @@ Each function takes text and gives whole lines with their CRLF, ASCII but for in
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from urllib.parse import quote
 
 from mail_proxy.errors import InvalidInput
-from mail_proxy.smtp.addresses import Mailbox
+from mail_proxy.smtp.addresses import Mailbox, is_plain
 
 TRACKING_FIELD = "X-Genro-Mail-ID"
 CRLF = "\r\n"
@@ -43,6 +45,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 def checked(field: str, value: str) -> str:
     """Give the value with tabs as spaces; raise InvalidInput if it cannot stand in a header."""
+    if value.isascii() and value.isprintable():
+        return value
     if _FORBIDDEN.search(value):
         raise InvalidInput(f"{field} holds a line break, another control character or a lone surrogate")
     return value.replace("\t", " ")
@@ -74,6 +78,11 @@ def tracking_id(value: str) -> str:
 
 def date(timestamp: float) -> str:
     """Write the Date field for Unix seconds, in UTC (RFC 5322, section 3.3)."""
+    return _date(math.floor(timestamp))
+
+
+@lru_cache(maxsize=64)  # what is sent at about the same time was mostly queued at about the same time
+def _date(timestamp: int) -> str:
     t = time.gmtime(timestamp)
     day = f"{_DAYS[t.tm_wday]}, {t.tm_mday:02d} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04d}"
     return f"Date: {day} {t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} +0000{CRLF}"
@@ -102,6 +111,17 @@ def unstructured(name: str, value: str, *, prose: bool = False) -> str:
         first, last = flags.index(True), len(flags) - flags[::-1].index(True)
         flags[first:last] = [True] * (last - first)
     return _fold(name, _encode_runs(words, flags, _WIDTH - len(name) - 2))
+
+
+def plain_mailboxes(name: str, texts: Sequence[str]) -> str | None:
+    """Write what `mailboxes` would of these texts, for less; None unless it has each as it is."""
+    for text in texts:
+        if not is_plain(text) or "=?" in text:
+            return None
+    value = ", ".join(texts)
+    if len(name) + 2 + len(value) <= _WIDTH:
+        return f"{name}: {value}{CRLF}"
+    return _fold(name, value.split(" "))
 
 
 def mailboxes(name: str, boxes: Sequence[Mailbox]) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mail_proxy.errors import InvalidInput
 from mail_proxy.model.messages import Draft
@@ -28,7 +29,7 @@ _NOBODY = "To: undisclosed-recipients:;\r\n"  # some servers mistrust a message 
 _ADDRESS_FIELDS = frozenset({"sender", "errors-to", "disposition-notification-to", "return-receipt-to"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one is made for each message, and a frozen one takes twice as long
 class Built:
     """A message with CRLF line ends, the last line ended, not dot-stuffed.
 
@@ -50,9 +51,10 @@ def build(draft: Draft, *, message_id: str, date: float, tracking_id: str) -> Bu
     custom = {name.lower() for name in given}
     fields = [
         "" if "date" in custom else headers.date(date),
-        headers.mailboxes("From", [_mailbox("From", draft.sender)]),
+        headers.plain_mailboxes("From", [draft.sender])
+        or headers.mailboxes("From", [_mailbox("From", draft.sender)]),
         (_addresses("To", draft.to) + _addresses("Cc", draft.cc)) or _NOBODY,
-        _addresses("Reply-To", [draft.reply_to] if draft.reply_to else []),
+        _addresses("Reply-To", [draft.reply_to]) if draft.reply_to else "",
         headers.unstructured("Subject", draft.subject, prose=True),
         headers.message_id(message_id),
         headers.tracking_id(tracking_id),
@@ -72,7 +74,9 @@ def _content(draft: Draft) -> Part:
     """Nest the parts: mixed(alternative(plain, related(html, inline files)), files), as far as there are."""
     if draft.content_type not in ("plain", "html"):
         raise InvalidInput(f"content_type is 'plain' or 'html', not {draft.content_type!r}")
-    token = os.urandom(12).hex() if draft.body_html or draft.attachments else ""
+    if not draft.body_html and not draft.attachments:
+        return parts.text(draft.content_type, draft.body)
+    token = os.urandom(12).hex()
     subtype = "html" if draft.body_html else draft.content_type
     part = parts.text(subtype, draft.body_html or draft.body)
     inline = [parts.attached(file) for file in draft.attachments if parts.is_inline(file)]
@@ -93,6 +97,10 @@ def _mailbox(field: str, text: str) -> Mailbox:
 
 def _addresses(field: str, texts: Sequence[str]) -> str:
     """Write an address field; nothing if there is no address for it."""
+    if not texts:
+        return ""
+    if plain := headers.plain_mailboxes(field, texts):
+        return plain
     boxes = [box for text in texts for box in _mailboxes(field, text)]
     return headers.mailboxes(field, boxes) if boxes else ""
 
@@ -109,12 +117,19 @@ def _mailboxes(field: str, text: str) -> tuple[Mailbox, ...]:
 
 def _custom(given: Mapping[str, str], *, has_reply_to: bool) -> Iterable[str]:
     for name, value in given.items():
-        key = headers.checked_name(name).lower()
-        if key in _REFUSED or key.startswith(_REFUSED_PREFIXES):
-            raise InvalidInput(f"the header field {name} is not free to be set")
+        key = _custom_key(name)
         if key == "message-id" or (key == "reply-to" and has_reply_to):
             continue
         yield _address_field(name, value) if key in _ADDRESS_FIELDS else headers.unstructured(name, value)
+
+
+@lru_cache(maxsize=256)  # applications use a few names again and again
+def _custom_key(name: str) -> str:
+    """Give the name of a field that is free to be set in lower case; raise InvalidInput for others."""
+    key = headers.checked_name(name).lower()
+    if key in _REFUSED or key.startswith(_REFUSED_PREFIXES):
+        raise InvalidInput(f"the header field {name} is not free to be set")
+    return key
 
 
 def _address_field(name: str, value: str) -> str:

@@ -41,7 +41,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: at least one is made for each message
 class Part:
     """`header` is whole lines; `body`, in pieces that are joined only once, does not end its last line."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from time import perf_counter
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mail_proxy.errors import InvalidInput
-from mail_proxy.smtp.addresses import Mailbox, parse_list, parse_one, to_ascii
+from mail_proxy.smtp import headers
+from mail_proxy.smtp.addresses import Mailbox, is_plain, parse_list, parse_one, to_ascii, wire_address
+
+atoms = st.text(st.sampled_from("ab0=?_'.-"), min_size=1, max_size=12) | st.just("x" * 40)
+mailbox_texts = st.builds(
+    "{}{}@{}{}".format, st.just("") | atoms.map("{} <".format), atoms, atoms, st.sampled_from(["", ">"])
+) | st.lists(
+    st.sampled_from(["a", "b.c", "@", " ", "<", ">", ".", '"', ",", "é", "\t", "=?"]), max_size=9
+).map("".join)
 
 
 @pytest.mark.parametrize(
@@ -138,3 +147,65 @@ def test_hostile_lists_take_no_time(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_list(text)
     assert perf_counter() - begin < 20
+
+
+def outcome_of(read: Callable[[str], object], text: str) -> object:
+    try:
+        return read(text)
+    except InvalidInput as error:
+        return str(error)
+
+
+@given(mailbox_texts)
+@settings(deadline=None)
+def test_what_is_read_at_a_glance_is_what_reading_every_token_gives(text: str) -> None:
+    """A space before it, which changes nothing, makes any text one that is not read at a glance."""
+    slowly = f" {text}"
+    assert not is_plain(slowly)
+    assert outcome_of(parse_one, text) == outcome_of(parse_one, slowly)
+    assert outcome_of(parse_list, text) == outcome_of(parse_list, slowly)
+    assert outcome_of(wire_address, text) == outcome_of(lambda given: parse_one(given).wire_address, slowly)
+
+
+@given(st.lists(mailbox_texts.filter(is_plain), min_size=1, max_size=5))
+@settings(deadline=None)
+def test_mailboxes_written_as_they_are_given_are_written_as_any_others(texts: list[str]) -> None:
+    quickly = headers.plain_mailboxes("To", texts)
+    if quickly is None:
+        assert any("=?" in text for text in texts)
+    else:
+        assert quickly == headers.mailboxes("To", [parse_one(f" {text}") for text in texts])
+
+
+@pytest.mark.parametrize(
+    "text", ["a@b", "Mario Rossi <mario.rossi@example.it>", "o'neill+x@sub.domain-1.test"]
+)
+def test_the_commonest_forms_are_read_at_a_glance(text: str) -> None:
+    assert is_plain(text)
+    assert headers.plain_mailboxes("To", [text]) == f"To: {text}\r\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "a",
+            "a@",
+            "@b",
+            "a@b.",
+            "a@.b",
+            "a@b..c",
+            "a@@b",
+            "<a@b>",
+            " a@b",
+            "a@b ",
+            "a@b\n",
+            "N  N <a@b>",
+        ),
+        *("M. R <a@b>", '"N" <a@b>', "N <a@b", "N<a@b>", "a@b, c@d", "è <a@b>", "a@è", "è@b", "a@[1.2.3.4]"),
+        *("N <a@b>\n", "a\n@b", "a@b\u0660", "x" * 300 + "@b"),
+    ],
+)
+def test_all_that_needs_to_be_read_or_quoted_is_not(text: str) -> None:
+    assert not is_plain(text)
