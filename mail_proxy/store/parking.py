@@ -21,11 +21,20 @@ HEADS = 50
 """Messages of a lane that are parked at a time; those behind them are simply pending."""
 
 
-def park(lane: int, why: Parking, reason: str, until: Sequence[float] | float, now: float) -> Work[int]:
+def park(
+    lane: int,
+    why: Parking,
+    reason: str,
+    until: Sequence[float] | float,
+    now: float,
+    *,
+    since: float | None = None,
+) -> Work[int]:
     """Park the heads of a lane that are not parked for this yet; return how many those were.
 
     `until` is about when they will go: each in its turn, or one moment for all (Unix seconds). The moments of
-    those parked before are set anew, without a word, once they have passed.
+    those parked before are set anew, without a word, once they have passed. With `since`, when what they wait
+    for began, they have waited since then, or since they came or were due.
     """
     heads = yield Call(SQL["heads"], {"lane": lane, "limit": HEADS})
     moments = [*until, *[until[-1]] * HEADS] if isinstance(until, Sequence) else [until] * HEADS
@@ -34,7 +43,7 @@ def park(lane: int, why: Parking, reason: str, until: Sequence[float] | float, n
     stale = [(head, moment) for head, moment in line if head["parked_for"] == why and _has_passed(head, now)]
     yield Many(
         SQL["park"],
-        [_parked(head, why, now, moment, now) for head, moment in new]
+        [_parked(head, why, _since(head, since, now), moment, now) for head, moment in new]
         + [_parked(head, why, head["parked_since"], moment, now) for head, moment in stale],
     )
     yield Many(
@@ -45,6 +54,12 @@ def park(lane: int, why: Parking, reason: str, until: Sequence[float] | float, n
         ],
     )
     return len(new)
+
+
+def _since(head: Row, since: float | None, now: float) -> float:
+    if since is None:
+        return now
+    return min(now, max(since, head["created_at"], head["deferred_ts"] or 0.0))
 
 
 def _has_passed(head: Row, now: float) -> bool:

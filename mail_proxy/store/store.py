@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mail_proxy.encryption import Vault
 from mail_proxy.store.accounts import Accounts
+from mail_proxy.store.circuit import Circuits
 from mail_proxy.store.commands import Commands
 from mail_proxy.store.database import Database
 from mail_proxy.store.instance_settings import InstanceSettingsRecord
@@ -34,6 +35,7 @@ class Store:
     nodes: Nodes
     tenants: Tenants
     accounts: Accounts
+    circuits: Circuits
     storages: Storages
     intake: Intake
     messages: Messages
@@ -56,6 +58,7 @@ class Store:
             nodes=Nodes(database),
             tenants=Tenants(database, vault),
             accounts=Accounts(database, vault),
+            circuits=Circuits(database),
             storages=Storages(database, vault),
             intake=Intake(database),
             messages=Messages(database),

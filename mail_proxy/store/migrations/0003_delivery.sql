@@ -6,11 +6,13 @@ CREATE INDEX messages_parked ON messages (tenant_id, account_id, created_at, seq
     WHERE status = 'pending' AND parked_for IS NOT NULL;
 
 -- The circuit of an account, the same for all nodes: it rests for so many seconds, until a moment.
--- probe is the place of the message that tries it after that
+-- probe is the place of the message that tries it after that. What rested in the memory of older nodes ends here
 ALTER TABLE accounts ADD COLUMN rest DOUBLE PRECISION NOT NULL DEFAULT 0;
 ALTER TABLE accounts ADD COLUMN resting_until DOUBLE PRECISION;
 ALTER TABLE accounts ADD COLUMN ill_since DOUBLE PRECISION;
 ALTER TABLE accounts ADD COLUMN probe BIGINT;
+UPDATE accounts SET last_error = NULL;
+CREATE INDEX accounts_ailing ON accounts (tenant_id, id) WHERE rest > 0;
 
 -- Lists and counts tell what is parked from what is pending by the index alone, and find the parked by theirs
 DROP INDEX messages_by_status;

@@ -34,14 +34,15 @@ VALUES (:tenant_id, :id, :host, :port, :login, :enc_password, :tls, :use_tls, :t
 ON CONFLICT (tenant_id, id) DO NOTHING
 RETURNING lane;
 
--- update: its configuration; the lane and its queue stay
+-- update: its configuration; the lane and its queue stay, the circuit closes: as it is now it was not tried yet
 UPDATE accounts SET host = :host, port = :port, login = :login, enc_password = :enc_password, tls = :tls,
     use_tls = :use_tls, tls_verify = :tls_verify, tls_ca = :tls_ca, from_address = :from_address, ttl = :ttl,
     batch_size = :batch_size, max_concurrent = :max_concurrent, limit_per_minute = :limit_per_minute,
     limit_per_hour = :limit_per_hour, limit_per_day = :limit_per_day, limit_behavior = :limit_behavior,
     on_unknown = :on_unknown, is_pec_account = :is_pec_account, imap_host = :imap_host,
     imap_port = :imap_port, imap_user = :imap_user, enc_imap_password = :enc_imap_password,
-    imap_folder = :imap_folder, imap_ssl = :imap_ssl, by_tenant = :by_tenant, updated_at = :now
+    imap_folder = :imap_folder, imap_ssl = :imap_ssl, by_tenant = :by_tenant, updated_at = :now,
+    rest = 0, resting_until = NULL, ill_since = NULL, probe = NULL, last_error = NULL
 WHERE tenant_id = :tenant_id AND id = :id
 RETURNING lane;
 
