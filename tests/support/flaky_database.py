@@ -20,7 +20,7 @@ PATIENCE = 10.0
 class FlakyDatabase:
     """Passes everything on, but for units of work in `away` (by name, as often as the number says).
 
-    `done` counts what was run, `refused` what was not.
+    `done` counts what was run, `refused` what was not, `transactions` those that wrote.
     """
 
     def __init__(self, inner: Database) -> None:
@@ -28,6 +28,7 @@ class FlakyDatabase:
         self.away: dict[str, float] = {}
         self.done: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.transactions = 0
         self._changed = asyncio.Condition()
 
     @property
@@ -49,6 +50,7 @@ class FlakyDatabase:
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         await self._refuse(_names(work, args))
         result = await self._inner.write(work, *args, **kwargs)
+        self.transactions += 1
         await self._count(self.done, _names(work, args))
         return result
 

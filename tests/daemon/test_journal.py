@@ -1,0 +1,125 @@
+"""The journal: many messages in one transaction, and each of them as if it were alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from mail_proxy.daemon.journal import TRY_AGAIN, Journal
+from mail_proxy.encryption import Vault
+from mail_proxy.errors import DatabaseUnavailable, InvalidInput
+from mail_proxy.model.messages import EventType
+from mail_proxy.model.queue import Begin, Claimed, NewEvent
+from mail_proxy.store import Store
+from tests.support.clock import ManualClock
+from tests.support.flaky_database import FlakyDatabase
+from tests.support.stores import KEY, NOW, OTHER, OWNER, Bench, as_deferred, as_sent, open_bench
+
+MANY = 60
+
+
+class Rig:
+    """A store whose database may be away, and a journal over it."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.database = FlakyDatabase(bench.store.database)
+        self.clock = ManualClock(NOW)
+        self.journal = Journal(Store.over(self.database, Vault(KEY)).outcomes, self.clock, OWNER)
+
+    async def claimed(self, count: int) -> list[Claimed]:
+        await self.bench.add(*(f"m{number}" for number in range(count)))
+        return await self.bench.claim(count)
+
+    async def begin(self, claimed: Claimed) -> bool:
+        return await self.journal.begin(Begin(claimed.seq, claimed.tenant_id, "handing over"))
+
+
+@pytest.fixture
+async def rig(database_url: str) -> AsyncIterator[Rig]:
+    async with open_bench(database_url) as bench:
+        yield Rig(bench)
+
+
+async def test_what_comes_together_is_written_together(rig: Rig) -> None:
+    """However many wait, it is one commit; what comes meanwhile is the next."""
+    messages = await rig.claimed(MANY)
+
+    assert all(await asyncio.gather(*(rig.begin(each) for each in messages)))
+    assert all(await asyncio.gather(*(rig.journal.settle(as_sent(each)) for each in messages)))
+
+    assert rig.database.done == {"begin_final": MANY, "settle": MANY}
+    assert rig.database.transactions == 2
+    assert await rig.bench.told("m7") == ["queued", "sending", "sent"]
+
+
+async def test_each_is_told_of_its_own_lease(rig: Rig) -> None:
+    """One message that another node has does not stop the others."""
+    messages = await rig.claimed(3)
+    await rig.bench.execute(f"UPDATE messages SET lease_owner = '{OTHER}' WHERE id = 'm1'")
+
+    assert await asyncio.gather(*(rig.begin(each) for each in messages)) == [True, False, True]
+    settled = await asyncio.gather(*(rig.journal.settle(as_sent(each)) for each in messages))
+    assert settled == [True, False, True]
+    assert await rig.bench.told("m1") == ["queued"]
+
+
+async def test_begins_and_outcomes_share_a_transaction(rig: Rig) -> None:
+    ended, begun, put_off = await rig.claimed(3)
+
+    kept = await asyncio.gather(
+        rig.journal.settle(as_sent(ended)),
+        rig.begin(begun),
+        rig.journal.settle(as_deferred(put_off, NOW + 60)),
+    )
+
+    assert kept == [True, True, True]
+    assert rig.database.transactions == 1
+    states = [(await rig.bench.get(name)).status.value for name in ("m0", "m1", "m2")]
+    assert states == ["sent", "sending", "deferred"]
+
+
+async def test_what_cannot_be_stored_fails_alone(rig: Rig) -> None:
+    """A text that no database takes is its message's misfortune."""
+    messages = await rig.claimed(3)
+    broken = NewEvent(event_type=EventType.SENT, event_ts=NOW, description="\ud800")
+    outcomes = [as_sent(each) for each in messages]
+    outcomes[1] = replace(outcomes[1], events=(broken,))
+
+    results = await asyncio.gather(*map(rig.journal.settle, outcomes), return_exceptions=True)
+
+    assert (results[0], results[2]) == (True, True)
+    assert isinstance(results[1], InvalidInput)
+    assert (await rig.bench.get("m1")).status.value == "sending"
+
+
+async def test_a_database_away_stops_begins_and_keeps_outcomes(rig: Rig) -> None:
+    """Nothing is transmitted that is not on record; what was transmitted is recorded in the end."""
+    first, second = await rig.claimed(2)
+    rig.database.away = {"settle": 2}
+
+    outcome = asyncio.ensure_future(rig.journal.settle(as_sent(first)))
+    begin = asyncio.ensure_future(rig.begin(second))
+    for _ in range(2):
+        await rig.clock.until_asleep(TRY_AGAIN)
+        rig.clock.advance(TRY_AGAIN)
+
+    with pytest.raises(DatabaseUnavailable):
+        await begin
+    assert await outcome
+    assert (await rig.bench.get("m0")).status.value == "sent"
+
+
+async def test_who_goes_away_does_not_stop_the_recording(rig: Rig) -> None:
+    """A conversation that is cancelled has still had its outcome."""
+    [only] = await rig.claimed(1)
+
+    waiting = asyncio.ensure_future(rig.journal.settle(as_sent(only)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await rig.journal.idle()
+
+    assert (await rig.bench.get("m0")).status.value == "sent"
