@@ -12,6 +12,7 @@ from mail_proxy.services.account_check import AccountCheckService
 from mail_proxy.services.accounts import AccountsService
 from mail_proxy.services.authentication import AuthenticationService
 from mail_proxy.services.command_log import CommandLog
+from mail_proxy.services.explanation import ExplanationService
 from mail_proxy.services.instance import InstanceService
 from mail_proxy.services.instance_settings import InstanceSettingsService
 from mail_proxy.services.intake import IntakeService
@@ -34,6 +35,7 @@ class Services:
     storages: StoragesService
     intake: IntakeService
     messages: MessagesService
+    explanation: ExplanationService
     suspensions: SuspensionsService
     removal: RemovalService
     rescheduling: ReschedulingService
@@ -59,6 +61,7 @@ class Services:
         """Put the services over a store; `name` is the instance's, `where` tells the database, showably."""
         standings = Standings(store)
         authentication = AuthenticationService(standings, clock, admin_token)
+        instance = InstanceService(store, clock, bell, config, where)
         return cls(
             tenants=TenantsService(store, clock, bell),
             accounts=AccountsService(store, clock, bell),
@@ -74,11 +77,12 @@ class Services:
                 authentication=authentication,
             ),
             messages=MessagesService(store, clock),
+            explanation=ExplanationService(store, clock, config, instance),
             suspensions=SuspensionsService(store, clock, bell),
             removal=RemovalService(store, clock, config),
             rescheduling=ReschedulingService(store, clock, bell),
             reports=ReportsService(store, clock, bell, config),
-            instance=InstanceService(store, clock, bell, config, where),
+            instance=instance,
             instance_settings=InstanceSettingsService(store, bell, name),
             authentication=authentication,
             command_log=CommandLog(store),

@@ -16,6 +16,7 @@ SQL = load("rescheduling")
 MESSAGES = load("messages")
 
 ASKED = "retry asked for"
+RESCHEDULED = "rescheduled"
 
 
 class Rescheduling:
@@ -84,6 +85,6 @@ def _event(later: float | None, retry_count: int, now: float) -> NewEvent:
     return NewEvent(
         event_type=EventType.DEFERRED,
         event_ts=now,
-        description="rescheduled",
-        event_data={"reason": "rescheduled", "deferred_ts": later, "retry_count": retry_count},
+        description=RESCHEDULED,
+        event_data={"reason": RESCHEDULED, "deferred_ts": later, "retry_count": retry_count},
     )

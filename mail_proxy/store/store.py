@@ -12,6 +12,7 @@ from mail_proxy.store.accounts import Accounts
 from mail_proxy.store.circuit import Circuits
 from mail_proxy.store.commands import Commands
 from mail_proxy.store.database import Database
+from mail_proxy.store.explanation import Explanations
 from mail_proxy.store.instance_settings import InstanceSettingsRecord
 from mail_proxy.store.intake import Intake
 from mail_proxy.store.messages import Messages
@@ -39,6 +40,7 @@ class Store:
     storages: Storages
     intake: Intake
     messages: Messages
+    explanations: Explanations
     queue: Queue
     outcomes: Outcomes
     suspensions: Suspensions
@@ -62,6 +64,7 @@ class Store:
             storages=Storages(database, vault),
             intake=Intake(database),
             messages=Messages(database),
+            explanations=Explanations(database),
             queue=Queue(database),
             outcomes=Outcomes(database),
             suspensions=Suspensions(database),
