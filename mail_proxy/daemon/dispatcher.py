@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 from mail_proxy.bell import Wake
@@ -53,6 +53,25 @@ MEGABYTE = 1024 * 1024
 
 class NotToBeSent(Exception):
     """The message was suspended meanwhile, or may be another node's by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FinalStep:
+    """Puts on record that a message goes out now, and asks for its lease while it does."""
+
+    claimed: Claimed
+    account: Account
+    journal: Journal
+    leases: Leases
+
+    async def begin(self) -> None:
+        account, claimed = self.account, self.claimed
+        where = "sandbox" if account.is_sandbox else f"{account.host}:{account.port}"
+        if not await self.journal.begin(Begin(claimed.seq, claimed.tenant_id, f"handing over to {where}")):
+            raise NotToBeSent
+
+    def holds(self) -> bool:
+        return self.leases.holds(self.claimed.seq)
 
 
 class Dispatcher:
@@ -301,7 +320,7 @@ class Dispatcher:
                 account,
                 prepared.envelope,
                 prepared.content,
-                before_data=lambda: self._begin_final(claimed, account),
+                final=_FinalStep(claimed, account, self._journal, self._leases),
             )
         except NotToBeSent:
             text = "message %s is not sent now: it was suspended, or its lease was lost"
@@ -312,11 +331,6 @@ class Dispatcher:
         if lane.rest and lane.waiting:
             self._crew.spawn(self._leases.give_back(lane.dismiss()), "give back")
         return Attempted(outcome, is_news)
-
-    async def _begin_final(self, claimed: Claimed, account: Account) -> None:
-        where = "sandbox" if account.is_sandbox else f"{account.host}:{account.port}"
-        if not await self._journal.begin(Begin(claimed.seq, claimed.tenant_id, f"handing over to {where}")):
-            raise NotToBeSent
 
     async def _give_back(self, claimed: Claimed) -> None:
         """Let a message wait in its place again, unless another node has it."""

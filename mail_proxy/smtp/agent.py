@@ -5,23 +5,49 @@ It never schedules and never raises for what a server or the network does: that 
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.clock import Clock
 from mail_proxy.errors import InvalidInput
 from mail_proxy.model.accounts import Account
-from mail_proxy.model.verdicts import Bounced, Outcome, Scope, Verdict
+from mail_proxy.model.verdicts import Bounced, Deferred, Outcome, Scope, Verdict
 from mail_proxy.smtp import sandbox
 from mail_proxy.smtp.addresses import parse_one
 from mail_proxy.smtp.pool import Pool
-from mail_proxy.smtp.transport import GO_AHEAD, Connection, Dialer, Timeouts, open_connection
-from mail_proxy.smtp.verdict import Broken, Phase, judge, printable
+from mail_proxy.smtp.transport import GO_AHEAD, POSITIVE, Connection, Dialer, Timeouts, open_connection
+from mail_proxy.smtp.verdict import Broken, Phase, Reply, is_too_many, judge, printable
 
-BeforeData = Callable[[], Awaitable[None]]
+log = logging.getLogger(__name__)
+
+GROUP = 100
+"""Commands said in one go at most, so that "too many recipients" is heard before thousands are named."""
+
+_GO_AHEAD = range(GO_AHEAD, GO_AHEAD + 1)
+
+# Most addresses, which `parse_one` would give back as they are after a longer look.
+_PLAIN = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,3}", re.ASCII
+)
+
+
+class FinalStep(Protocol):
+    """What a delivery asks before it does what cannot be undone."""
+
+    async def begin(self) -> None:
+        """Take note that the content goes out now; called at most once.
+
+        What it raises ends the attempt, with nothing sent, and comes out of `deliver`.
+        """
+
+    def holds(self) -> bool:
+        """Tell whether the message still is ours to send; asked before each piece of the content."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,22 +99,29 @@ class DeliveryAgent:
         return self._pool.open_connections
 
     async def deliver(
-        self, account: Account, envelope: Envelope, content: bytes, *, before_data: BeforeData
+        self, account: Account, envelope: Envelope, content: bytes, *, final: FinalStep
     ) -> Outcome:
         """Try to deliver `content` to the envelope's recipients.
 
-        `before_data` is awaited at most once, right before DATA, the last moment at which nothing has
-        happened yet: what it raises ends the attempt and comes out here.
+        `final` is begun once the server waits for the content for at least one of them, the last moment at
+        which nothing has happened yet.
         """
         if account.is_sandbox:
             recipients = tuple(dict.fromkeys(envelope.recipients))
-            return await sandbox.deliver(self._sandbox_dir, envelope.sender, recipients, content, before_data)
-        attempt = _Attempt(envelope, content, before_data)
+            return await sandbox.deliver(self._sandbox_dir, envelope.sender, recipients, content, final)
+        attempt = _Attempt(envelope, content, final)
         if attempt.is_open:
             try:
                 await self._converse(account, attempt)
             except Broken as broken:
                 attempt.settle_open(judge(broken.phase, broken.cause))
+            except Exception as error:
+                if error is attempt.refusal:
+                    raise
+                # A bug that one message meets must not end the sending of all others.
+                log.exception("unforeseen in a conversation with %s:%d", account.host, account.port)
+                text = f"internal error: {type(error).__name__}"
+                attempt.settle_open(Deferred(reply=text, scope=Scope.MESSAGE, unknown=attempt.has_begun))
         return attempt.outcome()
 
     async def close_account(self, tenant_id: str, account_id: str) -> None:
@@ -104,34 +137,46 @@ class DeliveryAgent:
         await self._pool.close()
 
     async def _converse(self, account: Account, attempt: _Attempt) -> None:
-        async with self._pool.connection(account) as lent:
+        lent = await self._pool.lend(account)
+        try:
             try:
                 await attempt.converse(lent.connection)
             except Broken:
                 # A server may close a connection between two mails: that is no failure of this one.
-                if not lent.is_reused or attempt.has_begun_data:
+                if not lent.is_reused or attempt.has_begun or not attempt.is_open:
                     raise
-                await attempt.converse(await lent.renew())
+                await self._pool.renew(lent)
+                await attempt.converse(lent.connection)
+        finally:
+            self._pool.take_back(lent)
+
+
+_Commands = deque[tuple[Phase, str, str]]
+"""Phase, recipient if it names one, and the line."""
 
 
 class _Attempt:
-    """One message on its way through one conversation, or a second one if the first was stillborn."""
+    """One message on its way through one conversation, or a second one if the first was stillborn.
 
-    def __init__(self, envelope: Envelope, content: bytes, before_data: BeforeData) -> None:
+    `has_begun` tells that the final step was begun, and `refusal` what that raised.
+    """
+
+    def __init__(self, envelope: Envelope, content: bytes, final: FinalStep) -> None:
         self._content = content
-        self._before_data = before_data
-        self.has_begun_data = False
+        self._final = final
+        self.has_begun = False
+        self.refusal: Exception | None = None
         self._verdicts: dict[str, Verdict] = {}
         self._recipients = dict.fromkeys(envelope.recipients)
         self._wire: dict[str, str] = {}
         for address in self._recipients:
             try:
-                self._wire[address] = parse_one(address).wire_address
+                self._wire[address] = _wire_address(address)
             except InvalidInput as error:
                 self._verdicts[address] = Bounced(code="5.1.3", reply=printable(str(error)))
         self._sender = ""
         try:
-            self._sender = parse_one(envelope.sender).wire_address if envelope.sender else ""
+            self._sender = _wire_address(envelope.sender) if envelope.sender else ""
         except InvalidInput as error:
             refusal = Bounced(code="5.1.7", reply=printable(f"return path: {error}"), scope=Scope.MESSAGE)
             self.settle_open(refusal)
@@ -159,15 +204,16 @@ class _Attempt:
         if obstacle is not None:
             self.settle_open(obstacle)
             return
-        reply = await connection.mail(
-            self._sender, size=len(self._content), is_8bit=self._is_8bit, smtputf8=self._needs_smtputf8
-        )
-        if not reply.is_positive:
-            self.settle_open(judge(Phase.MAIL, reply))
-        elif await self._name_recipients(connection):
+        reply = await self._introduce(connection)
+        if reply is None or reply.is_negative:
+            if reply is not None:
+                self.settle_open(judge(Phase.DATA, reply))
+            await connection.reset()
+        elif self.is_open:
             await self._send(connection)
         else:
-            await connection.reset()
+            # It waits for a message to nobody, and even an empty one might be taken for a mail.
+            connection.abort()
 
     def _obstacle(self, connection: Connection) -> Bounced | None:
         """Find what keeps this message from being sent to this server, whatever it would answer."""
@@ -183,31 +229,49 @@ class _Attempt:
             return Bounced(code="5.6.3", reply=text, scope=Scope.MESSAGE)
         return None
 
-    async def _name_recipients(self, connection: Connection) -> bool:
-        """Say RCPT for each that has no verdict; tell whether somebody was accepted."""
-        waiting = deque(address for address in self._recipients if address not in self._verdicts)
-        accepted, refusal = False, None
-        async for reply in connection.recipients([self._wire[address] for address in waiting]):
-            address = waiting.popleft()
-            if reply.is_positive:
-                accepted = True
-            else:
-                refusal = self._verdicts[address] = judge(Phase.RCPT, reply)
-        if refusal is not None:  # the server takes no more: what it said to the last goes for the rest
-            self._verdicts |= dict.fromkeys(waiting, refusal)
-        return accepted
+    async def _introduce(self, connection: Connection) -> Reply | None:
+        """Say MAIL, RCPT and DATA, in groups where the server can; return the reply to DATA if said."""
+        mail = connection.mail(
+            self._sender, size=len(self._content), is_8bit=self._is_8bit, smtputf8=self._needs_smtputf8
+        )
+        waiting = [address for address in self._recipients if address not in self._verdicts]
+        commands = deque([(Phase.MAIL, "", mail)])
+        commands += [(Phase.RCPT, address, f"RCPT TO:<{self._wire[address]}>") for address in waiting]
+        commands.append((Phase.DATA, "", "DATA"))
+        most = GROUP if connection.offers("PIPELINING") else 1
+        reply = None
+        while commands and self.is_open:
+            group = [commands.popleft() for _ in range(min(most, len(commands)))]
+            answers = await connection.ask(group[0][0], [command for _, _, command in group])
+            for phase, address, _ in group:
+                reply = answers.take(phase, _GO_AHEAD if phase is Phase.DATA else POSITIVE)
+                if reply.is_negative and phase is not Phase.DATA:
+                    self._refuse(phase, address, reply, commands)
+        return None if commands else reply
+
+    def _refuse(self, phase: Phase, address: str, reply: Reply, commands: _Commands) -> None:
+        """Give the verdict of a refusal to those it concerns, be it that they wait in `commands`."""
+        verdict = judge(phase, reply)
+        if phase is Phase.MAIL:
+            self.settle_open(verdict)
+            return
+        self._verdicts.setdefault(address, verdict)
+        if is_too_many(reply):
+            while commands and commands[0][0] is Phase.RCPT:
+                self._verdicts.setdefault(commands.popleft()[1], verdict)
 
     async def _send(self, connection: Connection) -> None:
-        """Go through DATA, for those accepted."""
-        self.has_begun_data = True
+        """Send the content, for those accepted."""
+        self.has_begun = True
         try:
-            await self._before_data()
-        except Exception:
-            await connection.reset()
+            await self._final.begin()
+        except Exception as error:
+            self.refusal = error
             raise
-        reply = await connection.data()
-        if reply.code == GO_AHEAD:
-            self.settle_open(judge(Phase.FINAL, await connection.content(self._content)))
-        else:
-            self.settle_open(judge(Phase.DATA, reply))
-            await connection.reset()
+        reply = await connection.content(self._content, self._final.holds)
+        self.settle_open(judge(Phase.FINAL, reply))
+
+
+def _wire_address(address: str) -> str:
+    """Give an address in the form in which commands carry it. Raises InvalidInput."""
+    return address if _PLAIN.fullmatch(address) else parse_one(address).wire_address

@@ -7,27 +7,8 @@ from collections.abc import Iterator
 from mail_proxy.smtp.parts import with_crlf
 
 PIECE = 64 * 1024
-
-
-def wire_form(content: bytes) -> bytes:
-    """Make content fit to be sent: lines end in CRLF and nothing else, leading dots are doubled.
-
-    A bare CR or LF would let content be read by some servers as ending early, and as commands after that.
-    """
-    content = with_crlf(content)
-    if not content.endswith(b"\r\n"):
-        content += b"\r\n"
-    if content.startswith(b"."):
-        content = b"." + content
-    return content.replace(b"\r\n.", b"\r\n..")
-
-
-def pieces(content: bytes) -> Iterator[bytes]:
-    """Cut what is to be sent into pieces, the final dot with the last of them."""
-    last = max(len(content) - 1, 0) // PIECE * PIECE
-    for start in range(0, last, PIECE):
-        yield content[start : start + PIECE]
-    yield content[last:] + b".\r\n"
+LAST = 8 * 1024
+"""Octets of the last piece at most, so that the system takes the final dot at once or not yet."""
 
 
 def wire_pieces(content: bytes) -> Iterator[bytes]:
@@ -45,7 +26,10 @@ def wire_pieces(content: bytes) -> Iterator[bytes]:
         piece = piece.replace(b"\r\n.", b"\r\n..")
         begins_line = piece.endswith(b"\r\n")
         if end >= len(content):
-            yield piece + (b".\r\n" if begins_line else b"\r\n.\r\n")
+            piece += b".\r\n" if begins_line else b"\r\n.\r\n"
+            if len(piece) > LAST:
+                yield piece[:-LAST]
+            yield piece[-LAST:]
             return
         yield piece
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from mail_proxy.clock import Clock
@@ -25,14 +24,19 @@ class _Held:
 
     connection: Connection
     identity: Identity
+    generation: int
     opened_at: float
     ttl: float
     idle_since: float = 0.0
 
-    def is_fit(self, identity: Identity, now: float) -> bool:
+    def is_fit(self, identity: Identity, generation: int, now: float) -> bool:
         """Whether it still is what the account asks for; a clock set back counts against it."""
-        in_time = 0 <= now - self.opened_at < self.ttl
-        return in_time and self.identity == identity and self.connection.is_at_rest
+        return (
+            0 <= now - self.opened_at < self.ttl
+            and self.generation == generation
+            and self.identity == identity
+            and self.connection.is_at_rest
+        )
 
 
 @dataclass(slots=True)
@@ -80,28 +84,25 @@ class _Lane:
 
     def weed(self, identity: Identity | None, now: float) -> list[Connection]:
         """Take out the idle connections that are not fit (to be what `identity` says, if given)."""
-        unfit = [held for held in self.idle if not held.is_fit(identity or held.identity, now)]
+        unfit = [
+            held for held in self.idle if not held.is_fit(identity or held.identity, self.generation, now)
+        ]
         self.idle[:] = [held for held in self.idle if held not in unfit]
         return [held.connection for held in unfit]
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Lent:
-    """A connection lent out for one message."""
+    """A connection lent out for one message; `is_reused` tells that it has served another."""
 
-    def __init__(self, held: _Held, replace: Callable[[], Awaitable[_Held]], *, is_reused: bool) -> None:
-        self.held = held
-        self._replace = replace
-        self.is_reused = is_reused
+    lane: _Lane
+    account: Account
+    identity: Identity
+    held: _Held
+    is_reused: bool
 
     @property
     def connection(self) -> Connection:
-        return self.held.connection
-
-    async def renew(self) -> Connection:
-        """Replace a connection that turned out dead by a new one. Raises `Broken`."""
-        self.held.connection.abort()
-        self.held = await self._replace()
-        self.is_reused = False
         return self.held.connection
 
 
@@ -127,25 +128,45 @@ class Pool:
         """The number of connections, idle, in use, or being opened."""
         return sum(lane.lent + len(lane.idle) for lane in self._lanes.values())
 
-    @asynccontextmanager
-    async def connection(self, account: Account) -> AsyncIterator[Lent]:
-        """Lend a connection. Raises `Broken` if none can be opened; closes it if it is left in the middle."""
+    async def lend(self, account: Account) -> Lent:
+        """Lend a connection, to be given to `take_back`. Raises `Broken` if none can be opened."""
         key = (account.tenant_id, account.id)
-        lane = self._lanes.setdefault(key, _Lane())
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = _Lane()
         lane.users += 1
         try:
             await lane.enter(account.max_concurrent or self.default_limit)
             try:
-                lent = await self._lend(lane, account)
-                try:
-                    yield lent
-                finally:
-                    self._take_back(lane, account, lent)
-            finally:
+                return await self._lend(lane, account)
+            except BaseException:
                 lane.leave()
-        finally:
+                raise
+        except BaseException:
             lane.users -= 1
             self._forget(key)
+            raise
+
+    async def renew(self, lent: Lent) -> None:
+        """Replace a connection that turned out dead by a new one. Raises `Broken`."""
+        lent.connection.abort()
+        # What happened to this connection happened to those that idled beside it.
+        for connection in lent.lane.empty():
+            connection.abort()
+        lent.held = await self._open(lent.lane, lent.account, lent.identity)
+        lent.is_reused = False
+
+    def take_back(self, lent: Lent) -> None:
+        """Keep the connection for the next message; one that is left in the middle of a mail is closed."""
+        lane, held, now = lent.lane, lent.held, self._clock.now()
+        held.idle_since = now
+        if not self._closed and held.is_fit(lent.identity, lane.generation, now):
+            lane.idle.append(held)
+        else:
+            self._dismiss(held.connection)
+        lane.leave()
+        lane.users -= 1
+        self._forget((lent.account.tenant_id, lent.account.id))
 
     async def close_account(self, tenant_id: str, account_id: str) -> None:
         """Close the idle connections of one account; those in use close after their message."""
@@ -173,41 +194,34 @@ class Pool:
         await asyncio.gather(*self._leaving)
 
     async def _lend(self, lane: _Lane, account: Account) -> Lent:
-        identity = _identity(account, lane)
-        for connection in lane.weed(identity, self._clock.now()):
-            self._dismiss(connection)
+        identity = _identity(account)
+        held = await self._kept(lane, identity) if lane.idle else None
+        is_reused = held is not None
+        if held is None:
+            held = await self._open(lane, account, identity)
+        return Lent(lane=lane, account=account, identity=identity, held=held, is_reused=is_reused)
 
-        async def replace() -> _Held:
-            # What happened to this connection happened to those that idled beside it.
-            for connection in lane.empty():
-                connection.abort()
-            return await self._open(lane, account)
-
-        kept = await self._next_alive(lane)
-        if kept is not None:
-            return Lent(kept, replace, is_reused=True)
-        return Lent(await self._open(lane, account), replace, is_reused=False)
-
-    async def _open(self, lane: _Lane, account: Account) -> _Held:
-        identity = _identity(account, lane)
+    async def _open(self, lane: _Lane, account: Account, identity: Identity) -> _Held:
+        generation = lane.generation
         connection = await self._connect(account)
-        return _Held(connection=connection, identity=identity, opened_at=self._clock.now(), ttl=account.ttl)
+        return _Held(
+            connection=connection,
+            identity=identity,
+            generation=generation,
+            opened_at=self._clock.now(),
+            ttl=account.ttl,
+        )
 
-    async def _next_alive(self, lane: _Lane) -> _Held | None:
+    async def _kept(self, lane: _Lane, identity: Identity) -> _Held | None:
+        """Take the connection that was used last, if it lives and is what it has to be."""
+        now = self._clock.now()
+        for connection in lane.weed(identity, now):
+            self._dismiss(connection)
         while lane.idle:
             held = lane.idle.pop()
-            is_fresh = self._clock.now() - held.idle_since < CHECK_AFTER
-            if is_fresh or await held.connection.is_alive():
+            if now - held.idle_since < CHECK_AFTER or await held.connection.is_alive():
                 return held
         return None
-
-    def _take_back(self, lane: _Lane, account: Account, lent: Lent) -> None:
-        held = lent.held
-        held.idle_since = self._clock.now()
-        if not self._closed and held.is_fit(_identity(account, lane), held.idle_since):
-            lane.idle.append(held)
-        else:
-            self._dismiss(held.connection)
 
     def _dismiss(self, connection: Connection) -> None:
         """Take leave of the server without keeping anybody waiting."""
@@ -228,10 +242,9 @@ async def _quit_all(connections: list[Connection]) -> None:
     await asyncio.gather(*(connection.quit() for connection in connections))
 
 
-def _identity(account: Account, lane: _Lane) -> Identity:
+def _identity(account: Account) -> Identity:
     """What a connection depends on: once one of these changes, it is another account's."""
     return (
-        lane.generation,
         account.host,
         account.port,
         account.user,

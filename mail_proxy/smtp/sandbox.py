@@ -11,12 +11,16 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mail_proxy.files import sync_directory, write_through
 from mail_proxy.model.verdicts import Outcome, Verdict
 from mail_proxy.smtp.verdict import Failure, Phase, Reply, Trouble, judge, printable
+
+if TYPE_CHECKING:
+    from mail_proxy.smtp.agent import FinalStep
 
 DOMAIN = "sandbox"
 
@@ -32,7 +36,7 @@ async def deliver(
     sender: str,
     recipients: Sequence[str],
     content: bytes,
-    before_data: Callable[[], Awaitable[None]],
+    final: FinalStep,
 ) -> Outcome:
     """Go through the motions of a conversation, and capture the mail for those who take it."""
     verdicts: dict[str, Verdict] = {}
@@ -41,7 +45,11 @@ async def deliver(
             verdicts[address] = judge(Phase.RCPT, refusal)
     accepted = [address for address in recipients if address not in verdicts]
     if accepted:
-        await before_data()
+        await final.begin()
+        if not final.holds():
+            return Outcome(
+                verdicts=dict.fromkeys(accepted, judge(Phase.CONTENT, Failure(Trouble.SLEPT))) | verdicts
+            )
         bounced = [address for address in accepted if _actor(address) in AT_FINAL]
         taken = [address for address in accepted if address not in bounced]
         verdicts |= {address: judge(Phase.FINAL, AT_FINAL[_actor(address)]) for address in bounced}

@@ -1,6 +1,6 @@
-"""One SMTP connection, command by command: the only module that knows aiosmtplib.
+"""One SMTP connection: opened by aiosmtplib, which only this module and `wire` know, then ours.
 
-A command returns the server's `Reply`, positive or negative. When there is none, or the connection is
+A command is answered by the server's `Reply`, positive or negative. When there is none, or the connection is
 of no more use (421, an answer that fits no question), `Broken` is raised and the connection is closed.
 """
 
@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import aiosmtplib
-from aiosmtplib.protocol import SMTPProtocol
 
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.model.accounts import Account, TlsMode
 from mail_proxy.net import Resolver, resolve_by_system
 from mail_proxy.smtp.dial import dial, failure_of, may_say_password, server_name, tls_context
 from mail_proxy.smtp.framing import wire_pieces
-from mail_proxy.smtp.verdict import Broken, Failure, Phase, Reply, Trouble, is_too_many
+from mail_proxy.smtp.verdict import Broken, Failure, Phase, Reply, Trouble
+from mail_proxy.smtp.wire import SHUTTING_DOWN, Wire
 
 if TYPE_CHECKING:
     from aiosmtplib import SMTPResponse
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 CHECK_WAIT = 5.0
 """Seconds that a server has for NOOP, RSET and QUIT, on which no message depends."""
 
-SHUTTING_DOWN = 421
 GO_AHEAD = 354
 POSITIVE = range(200, 300)
 
@@ -66,47 +65,42 @@ class Dialer:
     resolve: Resolver = resolve_by_system
 
 
-class _Wire(SMTPProtocol):
-    """aiosmtplib's protocol, with flow control, and an ear for the server while content is being sent.
+class Answers:
+    """The replies to a group of commands, to be taken in the order of the commands."""
 
-    Pipelining belongs here: the base class keeps one reply and drops what comes unasked.
-    """
+    def __init__(self, connection: Connection, replies: Sequence[Reply], fault: Failure | None) -> None:
+        self._connection = connection
+        self._replies = replies
+        self._fault = fault
+        self._taken = 0
 
-    async def push(self, data: bytes, wait: float) -> None:
-        """Write, and wait until the system has taken everything; raises OSError if it has not."""
-        self.write(data)
-        if self.transport is None or self.transport.is_closing():
-            raise ConnectionResetError
-        async with asyncio.timeout(wait):
-            await self._drain_helper()
-        if self._connection_lost and self._paused:
-            raise ConnectionResetError
-
-    @property
-    def is_ahead(self) -> bool:
-        """Whether the server has said more than it was asked: its next reply would be taken for another."""
-        return bool(self._buffer)
-
-    def listen(self) -> None:
-        """Keep what the server says from now on, although no command awaits it."""
-        self._response_pending = True
-
-    def heard(self) -> SMTPResponse | None:
-        """Return what the server has said since `listen`, if it is a complete reply."""
-        waiter = self._response_waiter
-        if waiter is None or not waiter.done() or waiter.exception() is not None:
-            return None
-        return waiter.result()
+    def take(self, phase: Phase, expected: range = POSITIVE) -> Reply:
+        """Return the reply to the next command. Raises `Broken` if there is none that can be used."""
+        if self._taken == len(self._replies):
+            raise self._connection.broken(phase, self._fault or Failure(Trouble.LOST))
+        reply = self._replies[self._taken]
+        self._taken += 1
+        if reply.code == SHUTTING_DOWN:
+            raise self._connection.broken(phase, reply)
+        if reply.code not in expected and not reply.is_negative:
+            garbled = Failure(Trouble.GARBLED, f"{reply.code} {reply.text}")  # who knows what state it is in
+            raise self._connection.broken(phase, garbled)
+        return reply
 
 
 class Connection:
-    """An SMTP session, greeted and logged in. Make one with `open_connection`."""
+    """An SMTP session, greeted and logged in. Make one with `open_connection`.
 
-    def __init__(self, client: aiosmtplib.SMTP, wire: _Wire, timeouts: Timeouts) -> None:
+    `max_size` is the largest message in bytes that the server takes (RFC 1870); None if it does not tell.
+    """
+
+    def __init__(self, client: aiosmtplib.SMTP, wire: Wire, timeouts: Timeouts) -> None:
         self._client = client
         self._wire = wire
         self._timeouts = timeouts
         self._in_transaction = False
+        self._extensions: frozenset[str] = frozenset()
+        self.max_size: int | None = None
 
     @property
     def is_at_rest(self) -> bool:
@@ -115,72 +109,60 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        return self._wire.is_connected
+        return self._wire.fault is None and self._wire.is_connected
 
     @property
     def is_encrypted(self) -> bool:
         return self.is_open and self._client.get_transport_info("sslcontext") is not None
 
-    @property
-    def max_size(self) -> int | None:
-        """The largest message in bytes that the server takes (RFC 1870); None if it does not tell."""
-        size = self._client.esmtp_extensions.get("size", "").strip()
-        return int(size) or None if _SIZE.fullmatch(size) else None
-
     def offers(self, extension: str) -> bool:
-        """Tell whether the server's EHLO named the extension."""
-        return self._client.supports_extension(extension)
+        """Tell whether the server's EHLO named the extension, written in capitals."""
+        return extension in self._extensions
 
-    async def mail(self, sender: str, *, size: int, is_8bit: bool, smtputf8: bool) -> Reply:
-        """Begin a transaction; what the server does not offer is not said."""
-        options = [
-            f"SIZE={size}" if self.offers("SIZE") else "",
-            "BODY=8BITMIME" if is_8bit and self.offers("8BITMIME") else "",
-            "SMTPUTF8" if smtputf8 else "",
-        ]
-        reply = await self._command(Phase.MAIL, "MAIL", f"FROM:<{sender}>", *filter(None, options))
-        self._in_transaction = reply.is_positive
-        return reply
+    def mail(self, sender: str, *, size: int, is_8bit: bool, smtputf8: bool) -> str:
+        """Write the command that begins a transaction; what the server does not offer is not said."""
+        size_told = f" SIZE={size}" if "SIZE" in self._extensions else ""
+        body = " BODY=8BITMIME" if is_8bit and "8BITMIME" in self._extensions else ""
+        utf8 = " SMTPUTF8" if smtputf8 else ""
+        return f"MAIL FROM:<{sender}>{size_told}{body}{utf8}"
 
-    async def recipients(self, addresses: Iterable[str]) -> AsyncIterator[Reply]:
-        """Name the recipients, yielding the reply to each; ends early when the server takes no more."""
-        for address in addresses:
-            reply = await self._command(Phase.RCPT, "RCPT", f"TO:<{address}>")
-            yield reply
-            if is_too_many(reply):
-                return
+    async def ask(self, phase: Phase, commands: Sequence[str]) -> Answers:
+        """Say commands of a transaction in one go, the first at `phase`, and wait for the replies to them.
 
-    async def data(self) -> Reply:
-        """Ask to send the content; only after a reply of 354 may it follow."""
-        return await self._command(Phase.DATA, "DATA", expected=range(GO_AHEAD, GO_AHEAD + 1))
+        More than one may be said only to a server that offers PIPELINING (RFC 2920), DATA the last of them.
+        """
+        self._in_transaction = True
+        return await self._ask(phase, commands, self._timeouts.command)
 
-    async def content(self, content: bytes) -> Reply:
+    async def content(self, content: bytes, may_go_on: Callable[[], bool]) -> Reply:
         """Send the content and the final dot, and return the reply to them.
 
-        The phase of what is raised tells whether the dot had left (`FINAL`) or not (`CONTENT`).
+        `may_go_on` is asked before each piece. The phase of what is raised tells whether the dot had left
+        (`FINAL`) or not (`CONTENT`).
         """
         self._require_in_step(Phase.CONTENT)
-        self._wire.listen()
-        try:
-            for piece in wire_pieces(content):
-                if self._wire.heard() is not None:
-                    break
-                await self._wire.push(piece, self._timeouts.data)
-            else:
-                return await self._final_reply()
-        except OSError as error:
-            cause: Reply | Failure = _failure(error)
-        else:
-            cause = Failure(Trouble.LOST)
-        early = self._wire.heard()
-        self.abort()
-        raise Broken(Phase.CONTENT, cause if early is None else _reply(early))
+        wire, patience = self._wire, self._timeouts
+        wire.expect(1)
+        for piece in wire_pieces(content):
+            await wire.drain(patience.data)
+            if wire.fault is not None or wire.replies:
+                raise self._cut_short()
+            if not may_go_on():
+                raise self.broken(Phase.CONTENT, Failure(Trouble.SLEPT))
+            wire.send(piece)
+        if wire.fault is not None:  # nothing of the last piece has left
+            raise self._cut_short()
+        await wire.hear_final(patience.data, patience.final)
+        if wire.has_unsent:
+            raise self._cut_short()
+        reply = Answers(self, wire.replies[:1], wire.fault).take(Phase.FINAL)
+        self._in_transaction = False
+        return reply
 
-    async def _final_reply(self) -> Reply:
-        with self._translating(Phase.FINAL):
-            reply = _reply(await self._wire.read_response(timeout=self._timeouts.final))
-            self._in_transaction = False
-            return _usable(Phase.FINAL, reply, POSITIVE)
+    def _cut_short(self) -> Broken:
+        """Close amid the content, and tell why: a reply, or a fault."""
+        cause = self._wire.replies[0] if self._wire.replies else self._wire.fault
+        return self.broken(Phase.CONTENT, cause or Failure(Trouble.LOST))
 
     async def reset(self) -> None:
         """Give up the transaction, and the connection too if the server does not let go."""
@@ -204,31 +186,42 @@ class Connection:
             cast("asyncio.WriteTransport", transport).abort()
         self._client.close()
 
+    def broken(self, phase: Phase, cause: Reply | Failure) -> Broken:
+        """Close, and tell why."""
+        self.abort()
+        return Broken(phase, cause)
+
     async def _check(self, command: str) -> bool:
-        wait = min(CHECK_WAIT, self._timeouts.command)
         try:
-            reply = await self._command(Phase.MAIL, command, wait=wait)
+            answers = await self._ask(Phase.MAIL, [command], min(CHECK_WAIT, self._timeouts.command))
+            reply = answers.take(Phase.MAIL)
         except Broken:
             return False
         if not reply.is_positive:
             self.abort()
         return reply.is_positive
 
-    async def _command(
-        self, phase: Phase, *words: str, expected: range = POSITIVE, wait: float | None = None
-    ) -> Reply:
-        encoded = (word.encode() for word in words)
+    async def _ask(self, phase: Phase, commands: Sequence[str], patience: float) -> Answers:
+        data = "\r\n".join([*commands, ""]).encode()
+        if data.count(b"\n") != len(commands):
+            raise ValueError("a command with a line end in it")
         self._require_in_step(phase)
-        with self._translating(phase):
-            reply = _reply(
-                await self._client.execute_command(*encoded, timeout=wait or self._timeouts.command)
-            )
-            return _usable(phase, reply, expected)
+        wire = self._wire
+        wire.expect(len(commands))
+        try:
+            wire.send(data)
+            await wire.hear(patience)
+        except BaseException:
+            self.abort()
+            raise
+        return Answers(self, wire.replies[: len(commands)], wire.fault)
 
     def _require_in_step(self, phase: Phase) -> None:
         if self._wire.is_ahead:
-            self.abort()
-            raise Broken(phase, Failure(Trouble.GARBLED, "it said more than it was asked"))
+            surplus = self._wire.surplus
+            if surplus is not None and surplus.code == SHUTTING_DOWN:
+                raise self.broken(phase, surplus)
+            raise self.broken(phase, Failure(Trouble.GARBLED, "it said more than it was asked"))
 
     @contextmanager
     def _translating(self, phase: Phase) -> Iterator[None]:
@@ -256,15 +249,13 @@ class Connection:
             await self._start_tls(account)
             await self._hello()
         with self._translating(Phase.AUTH):
-            self._limit_buffer()
             if account.user:
                 await self._login(account, account.user, account.password or "")
-
-    def _limit_buffer(self) -> None:
-        """Have `push` wait for each byte: what is in our own buffers has not been sent."""
-        if self._wire.transport is None:
-            raise ConnectionResetError
-        cast("asyncio.WriteTransport", self._wire.transport).set_write_buffer_limits(high=1)
+            offered = self._client.esmtp_extensions
+            self._extensions = frozenset(name.upper() for name in offered)
+            size = offered.get("size", "").strip()
+            self.max_size = int(size) or None if _SIZE.fullmatch(size) else None
+            self._wire.take_over()
 
     def _own_name(self) -> str:
         name = socket.gethostname()
@@ -284,7 +275,7 @@ class Connection:
 
     async def _start_tls(self, account: Account) -> None:
         with self._translating(Phase.STARTTLS):
-            if not self.offers("STARTTLS"):
+            if not self._client.supports_extension("STARTTLS"):
                 raise Broken(Phase.STARTTLS, Failure(Trouble.NO_STARTTLS))
             await self._client.starttls(
                 tls_context=await tls_context(account),
@@ -330,7 +321,7 @@ async def open_connection(account: Account, dialer: Dialer) -> Connection:
     implicit = account.effective_tls is TlsMode.SSL
     transport, wire = await dial(
         account,
-        lambda: _Wire(loop=loop),
+        lambda: Wire(loop),
         tls=await tls_context(account) if implicit else None,
         policy=dialer.policy,
         resolve=dialer.resolve,
@@ -345,15 +336,6 @@ async def open_connection(account: Account, dialer: Dialer) -> Connection:
 
 def _reply(response: SMTPResponse) -> Reply:
     return Reply(response.code, response.message)
-
-
-def _usable(phase: Phase, reply: Reply, expected: range) -> Reply:
-    """Return the reply unless it ends the session, or leaves unclear what state it is in."""
-    if reply.code == SHUTTING_DOWN:
-        raise Broken(phase, reply)
-    if reply.code not in expected and not reply.is_negative:
-        raise Broken(phase, Failure(Trouble.GARBLED, f"{reply.code} {reply.text}"))
-    return reply
 
 
 def _failure(error: Exception) -> Reply | Failure:

@@ -47,6 +47,7 @@ class Trouble(StrEnum):
     NO_AUTH = "the server offers no login that can be used"
     UNENCRYPTED = 'password not sent: the connection is not encrypted (set tls, or allow it with tls "none")'
     SETTINGS = "the account cannot be used as it is"
+    SLEPT = "the lease ran out while this server slept, and the message was not sent"
 
 
 @dataclass(frozen=True, slots=True)

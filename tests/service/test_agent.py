@@ -39,7 +39,7 @@ async def test_refused_recipients_do_not_keep_the_others_from_their_mail() -> No
     }
 
 
-async def test_when_all_recipients_are_refused_data_is_never_reached() -> None:
+async def test_when_all_recipients_are_refused_the_final_step_is_never_reached() -> None:
     gate = Gate()
     async with SmtpServer().running() as server:
         outcome = await deliver(server, envelope("nouser", "full"), gate=gate)
@@ -198,29 +198,29 @@ async def test_an_impossible_return_path_fails_the_message() -> None:
     assert server.connections == 0
 
 
-async def test_what_is_raised_before_data_comes_out_and_nothing_is_sent() -> None:
+async def test_what_the_final_step_raises_comes_out_and_nothing_is_sent() -> None:
+    """The server waits for a content by then, so that only closing the connection ends it."""
+
     class LeaseLostError(Exception):
         pass
 
     async with SmtpServer().running() as server, running_agent() as agent:
         lost = Gate(LeaseLostError())
         with pytest.raises(LeaseLostError):
-            await agent.deliver(account_for(server), envelope("ann"), CONTENT, before_data=lost)
-        assert server.commands[-1] == "RSET"
-        assert server.received == []
-        outcome = await agent.deliver(account_for(server), envelope("bob"), CONTENT, before_data=Gate())
+            await agent.deliver(account_for(server), envelope("ann"), CONTENT, final=lost)
+        await server.wait_closed()
+        assert (lost.passed, lost.pieces, server.received) == (1, 0, [])
+        outcome = await agent.deliver(account_for(server), envelope("bob"), CONTENT, final=Gate())
         assert isinstance(outcome.verdicts["bob@there.test"], Delivered)
     assert server.received[0].rcpt_tos == ("bob@there.test",)
-    assert server.connections == 1
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize("stage", [Stage.CONNECT, Stage.EHLO, Stage.RCPT, Stage.DATA, Stage.ACCEPTED])
 async def test_a_cancelled_delivery_leaves_no_connection(stage: Stage) -> None:
     gate = asyncio.Event()
     async with SmtpServer(at={stage: gate}).running() as server, running_agent() as agent:
-        task = asyncio.create_task(
-            agent.deliver(account_for(server), envelope("ann"), CONTENT, before_data=Gate())
-        )
+        task = asyncio.create_task(agent.deliver(account_for(server), envelope("ann"), CONTENT, final=Gate()))
         await server.wait_at(stage)
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -28,7 +28,7 @@ USERS = {"ann": "s3cret€"}
 async def verdict_for(account: Account, *, hasty: bool = False) -> Verdict:
     """Deliver one message to one recipient."""
     async with running_agent(HASTY if hasty else PATIENT) as agent:
-        outcome = await agent.deliver(account, envelope("bob"), CONTENT, before_data=Gate())
+        outcome = await agent.deliver(account, envelope("bob"), CONTENT, final=Gate())
     return outcome.verdicts["bob@there.test"]
 
 

@@ -107,7 +107,7 @@ async def test_the_agent_applies_its_policy_to_tenants_accounts(
     )
     async with SmtpServer().running() as server:
         account = replace(account_for(server), by_tenant=True)
-        outcome = await agent.deliver(account, envelope("ann"), CONTENT, before_data=Gate())
+        outcome = await agent.deliver(account, envelope("ann"), CONTENT, final=Gate())
         await agent.close()
     (told,) = outcome.verdicts.values()
     assert isinstance(told, verdict)

@@ -46,7 +46,7 @@ class Sender:
         )
 
     async def send(self, account: Account, gate: Gate | None = None) -> Verdict:
-        outcome = await self.agent.deliver(account, envelope("ann"), CONTENT, before_data=gate or Gate())
+        outcome = await self.agent.deliver(account, envelope("ann"), CONTENT, final=gate or Gate())
         return outcome.verdicts["ann@there.test"]
 
 
@@ -164,15 +164,25 @@ async def test_a_fresh_connection_that_dies_is_not_tried_again() -> None:
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("stage", [Stage.DATA, Stage.DOT])
-async def test_once_data_has_begun_nothing_is_repeated(stage: Stage) -> None:
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA])
+async def test_before_the_content_a_message_goes_on_over_a_new_connection(stage: Stage) -> None:
     gate = Gate()
     async with SmtpServer().running() as server, sending() as sender:
         await sender.send(account_for(server))
-        server.at[stage] = DROP
+        server.at[stage] = [DROP]
+        assert isinstance(await sender.send(account_for(server), gate), Delivered)
+    assert connections_used(server) == [1, 2]
+    assert gate.passed == 1
+
+
+async def test_once_the_content_was_begun_nothing_is_repeated() -> None:
+    gate = Gate()
+    async with SmtpServer().running() as server, sending() as sender:
+        await sender.send(account_for(server))
+        server.at[Stage.DOT] = DROP
         verdict = await sender.send(account_for(server), gate)
     assert isinstance(verdict, Deferred)
-    assert verdict.unknown is (stage is Stage.DOT)
+    assert verdict.unknown
     assert (server.connections, gate.passed) == (1, 1)
 
 
@@ -223,12 +233,12 @@ async def test_a_turn_given_to_one_who_is_cancelled_goes_to_the_next() -> None:
         pool = Pool(lambda account: open_connection(account, dialer), default_limit=1, clock=HandClock())
 
         async def borrow() -> None:
-            async with pool.connection(account_for(server)):
-                pass
+            pool.take_back(await pool.lend(account_for(server)))
 
-        async with pool.connection(account_for(server)):
-            second, third = asyncio.create_task(borrow()), asyncio.create_task(borrow())
-            await asyncio.sleep(0)  # both wait now
+        first = await pool.lend(account_for(server))
+        second, third = asyncio.create_task(borrow()), asyncio.create_task(borrow())
+        await asyncio.sleep(0)  # both wait now
+        pool.take_back(first)
         second.cancel()  # it was given the turn by the line above, and has not run yet
         await asyncio.wait_for(third, 10)
         assert second.cancelled()

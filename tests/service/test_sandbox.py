@@ -24,7 +24,7 @@ async def deliver(
         timeouts=PATIENT, max_concurrent_per_account=1, sandbox_dir=directory, clock=SystemClock()
     )
     envelope = Envelope(sender=sender, recipients=recipients)
-    return await agent.deliver(ACCOUNT, envelope, CONTENT, before_data=gate or Gate())
+    return await agent.deliver(ACCOUNT, envelope, CONTENT, final=gate or Gate())
 
 
 def captured(directory: Path) -> list[bytes]:

@@ -18,16 +18,25 @@ HASTY = Timeouts(connect=1.0, command=0.3, data=0.3, final=0.3)
 
 
 class Gate:
-    """What the dispatcher does right before DATA: counted, and failing if told so."""
+    """The final step of a delivery: counted, failing if told so, and held for as long as it `holds`.
 
-    def __init__(self, error: Exception | None = None) -> None:
+    `pieces` is the number of times that was asked for; the lease is lost at the one numbered `lost_at`.
+    """
+
+    def __init__(self, error: Exception | None = None, *, lost_at: int = 0) -> None:
         self.passed = 0
+        self.pieces = 0
         self.error = error
+        self.lost_at = lost_at
 
-    async def __call__(self) -> None:
+    async def begin(self) -> None:
         self.passed += 1
         if self.error is not None:
             raise self.error
+
+    def holds(self) -> bool:
+        self.pieces += 1
+        return self.pieces != self.lost_at
 
 
 @asynccontextmanager
@@ -61,4 +70,4 @@ async def deliver(
 ) -> Outcome:
     """Deliver once, over a connection that is closed afterwards."""
     async with running_agent(timeouts) as agent:
-        return await agent.deliver(account_for(server), to, content, before_data=gate or Gate())
+        return await agent.deliver(account_for(server), to, content, final=gate or Gate())

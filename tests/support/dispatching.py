@@ -19,7 +19,7 @@ from mail_proxy.model.messages import Event, EventType, Message
 from mail_proxy.model.tenants import Tenant
 from mail_proxy.model.verdicts import Outcome
 from mail_proxy.runtime import Runtime, open_services
-from mail_proxy.smtp.agent import BeforeData, DeliveryAgent, Envelope
+from mail_proxy.smtp.agent import DeliveryAgent, Envelope, FinalStep
 from mail_proxy.smtp.transport import Timeouts
 from mail_proxy.store import Store
 from mail_proxy.store.database import Call, Work
@@ -47,12 +47,12 @@ class CountingAgent(DeliveryAgent):
     most_at_once = 0
 
     async def deliver(
-        self, account: Account, envelope: Envelope, content: bytes, *, before_data: BeforeData
+        self, account: Account, envelope: Envelope, content: bytes, *, final: FinalStep
     ) -> Outcome:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            return await super().deliver(account, envelope, content, before_data=before_data)
+            return await super().deliver(account, envelope, content, final=final)
         finally:
             self.at_once -= 1
 
