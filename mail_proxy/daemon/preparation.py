@@ -68,14 +68,13 @@ class Preparer:
         return Prepared(_envelope(claimed, needs_smtputf8=built.needs_smtputf8), built.content)
 
     def _from_raw(self, claimed: Claimed, payload: Payload) -> Prepared:
-        parsed = eml.parse(payload.content)
-        content = eml.prepare(
+        ready = eml.prepare(
             payload.content,
             tracking_id=self._tracking.id_for(claimed.pk),
             message_id=claimed.message_id,
             date=claimed.created_at,
         )
-        return Prepared(_envelope(claimed, needs_smtputf8=parsed.needs_smtputf8), content)
+        return Prepared(_envelope(claimed, needs_smtputf8=ready.needs_smtputf8), ready.content)
 
 
 def _unwritable(error: Exception) -> Bounced:

@@ -15,8 +15,12 @@ from mail_proxy.smtp.addresses import Mailbox, parse_list
 from mail_proxy.smtp.parts import with_crlf
 
 MAX_HEADER = 1024 * 1024  # octets; a list of ten thousand recipients has room in it
+_FIRST_LOOK = 64 * 1024  # octets in which nearly every header ends
 
 _BOM = b"\xef\xbb\xbf"
+
+# A field's name in lower case, and the match, whose group 2 is the value with its line ends.
+_Field = tuple[bytes, re.Match[bytes]]
 
 # One field with its continuation lines. `.` is anything but LF, and every CR has its LF by now.
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*(?:\r\n|\Z)(?:[ \t].*(?:\r\n|\Z))*)")
@@ -24,9 +28,10 @@ _MBOX_LINE = re.compile(rb"From (?![ \t]*:)[^\r\n]*(?:\r\n|\r|\n)?")
 _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
-_RECIPIENTS = ("to", "cc", "bcc")
-_BLIND = ("bcc", "resent-bcc")
-_VISIBLE_ADDRESSES = ("from", "sender", "reply-to", "to", "cc")
+_RECIPIENTS = (b"to", b"cc", b"bcc")
+_VISIBLE_ADDRESSES = (b"from", b"sender", b"reply-to", b"to", b"cc")
+_DROPPED = frozenset({b"bcc", b"resent-bcc", headers.TRACKING_FIELD.lower().encode("ascii")})
+_ADDED = frozenset({b"message-id", b"date"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +40,13 @@ class RawMessage:
 
     `sender` is the address in From; `recipients` those in To, Cc and Bcc, once each, as written there;
     `faults` what in these fields could not be read. `message_id` has angle brackets if it is written with
-    them. `needs_smtputf8` speaks of the addresses in fields that are transmitted, so not of Bcc.
+    them.
     """
 
     sender: str
     recipients: tuple[str, ...]
     faults: tuple[str, ...]
     message_id: str | None
-    needs_smtputf8: bool
 
     def addressed(self) -> tuple[str, ...]:
         """Give the recipients; raise InvalidInput if there are none, or any that cannot be read."""
@@ -54,10 +58,14 @@ class RawMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
-    name: str  # in lower case
-    value: bytes  # with its line ends
-    whole: bytes
+class Ready:
+    """A message with CRLF line ends, not dot-stuffed.
+
+    `needs_smtputf8` speaks of the addresses in its header; those of the envelope are the sender's to check.
+    """
+
+    content: bytes
+    needs_smtputf8: bool
 
 
 def parse(raw: bytes) -> RawMessage:
@@ -65,7 +73,7 @@ def parse(raw: bytes) -> RawMessage:
     if not raw or raw.isspace():
         raise InvalidInput("the message is empty")
     raw = _without_envelope(raw)
-    fields = list(_fields(_head(with_crlf(raw[: 2 * MAX_HEADER]))))
+    fields = list(_fields(_head_alone(raw)))
     if b"\0" in raw:
         raise InvalidInput("the message holds a NUL byte, which SMTP cannot carry")
     boxes, faults = _recipients(fields)
@@ -73,12 +81,11 @@ def parse(raw: bytes) -> RawMessage:
         sender=_sender(fields).address,
         recipients=_unique(boxes),
         faults=tuple(faults),
-        message_id=_message_id(_first(fields, "message-id")),
-        needs_smtputf8=any(_has_unicode_address(field) for field in fields),
+        message_id=_message_id(_first(fields, b"message-id")),
     )
 
 
-def prepare(raw: bytes, *, tracking_id: str, message_id: str, date: float) -> bytes:
+def prepare(raw: bytes, *, tracking_id: str, message_id: str, date: float) -> Ready:
     """Make a message ready for SMTP: byte for byte the same, but for what must differ.
 
     Line ends become CRLF; a byte order mark and the ``From `` line of an mbox go, and so do Bcc and
@@ -89,17 +96,23 @@ def prepare(raw: bytes, *, tracking_id: str, message_id: str, date: float) -> by
     content = with_crlf(_without_envelope(raw))
     head = _head(content)
     kept: list[bytes] = []
-    present: set[str] = set()
-    for field in _fields(head):
-        if field.name in ("message-id", "date") and not field.value.strip():
+    missing = set(_ADDED)
+    is_ascii, needs_smtputf8 = head.isascii(), False
+    for name, match in _fields(head):
+        if name in _DROPPED:
             continue
-        present.add(field.name)
-        if field.name not in _BLIND and field.name != headers.TRACKING_FIELD.lower():
-            kept.append(field.whole)
+        if name in _ADDED:
+            if not match[2].strip():
+                continue
+            missing.discard(name)
+        if not is_ascii:
+            needs_smtputf8 = needs_smtputf8 or _has_unicode_address(name, match[2])
+        kept.append(match[0])
     added = headers.tracking_id(tracking_id)
-    added += "" if "message-id" in present else headers.message_id(message_id)
-    added += "" if "date" in present else headers.date(date)
-    return b"".join([added.encode("ascii"), *kept, memoryview(content)[len(head) :]])
+    added += headers.message_id(message_id) if b"message-id" in missing else ""
+    added += headers.date(date) if b"date" in missing else ""
+    body = memoryview(content)[len(head) :]
+    return Ready(b"".join([added.encode("ascii"), *kept, body]), needs_smtputf8)
 
 
 def _without_envelope(raw: bytes) -> bytes:
@@ -107,6 +120,15 @@ def _without_envelope(raw: bytes) -> bytes:
     start = len(_BOM) if raw.startswith(_BOM) else 0
     line = _MBOX_LINE.match(raw, start)
     return raw[line.end() if line else start :]
+
+
+def _head_alone(raw: bytes) -> bytes:
+    """Give the header section with CRLF line ends; a large body behind it is not touched."""
+    if len(raw) > _FIRST_LOOK:
+        start = with_crlf(raw[:_FIRST_LOOK])
+        if b"\r\n\r\n" in start:
+            return _head(start)
+    return _head(with_crlf(raw[: 2 * MAX_HEADER]))
 
 
 def _head(content: bytes) -> bytes:
@@ -126,7 +148,7 @@ def _fields(head: bytes) -> Iterator[_Field]:
     position = 0
     while position < len(head):
         match = _next_field(head, position)
-        yield _Field(match[1].decode("ascii").lower(), match[2], match[0])
+        yield match[1].lower(), match
         position = match.end()
 
 
@@ -143,12 +165,12 @@ def _text(value: bytes) -> str:
     return value.replace(b"\r\n", b"").decode("utf-8", "surrogateescape").strip()
 
 
-def _first(fields: list[_Field], name: str) -> str:
-    return next((text for field in fields if field.name == name and (text := _text(field.value))), "")
+def _first(fields: list[_Field], name: bytes) -> str:
+    return next((text for each, match in fields if each == name and (text := _text(match[2]))), "")
 
 
 def _sender(fields: list[_Field]) -> Mailbox:
-    text = _first(fields, "from")
+    text = _first(fields, b"from")
     if not text:
         raise InvalidInput("the message has no From field")
     try:
@@ -163,12 +185,12 @@ def _sender(fields: list[_Field]) -> Mailbox:
 def _recipients(fields: list[_Field]) -> tuple[list[Mailbox], list[str]]:
     boxes: list[Mailbox] = []
     faults: list[str] = []
-    for field in fields:
-        if field.name in _RECIPIENTS:
+    for name, match in fields:
+        if name in _RECIPIENTS:
             try:
-                boxes += parse_list(_text(field.value))
+                boxes += parse_list(_text(match[2]))
             except InvalidInput as error:
-                faults.append(f"{field.name.capitalize()}: {error}")
+                faults.append(f"{name.decode('ascii').capitalize()}: {error}")
     return boxes, faults
 
 
@@ -180,11 +202,11 @@ def _unique(boxes: list[Mailbox]) -> tuple[str, ...]:
     return tuple(first.values())
 
 
-def _has_unicode_address(field: _Field) -> bool:
-    if field.name not in _VISIBLE_ADDRESSES or field.value.isascii():
+def _has_unicode_address(name: bytes, value: bytes) -> bool:
+    if value.isascii() or name not in _VISIBLE_ADDRESSES:
         return False
     try:
-        return not all(box.address.isascii() for box in parse_list(_text(field.value)))
+        return not all(box.address.isascii() for box in parse_list(_text(value)))
     except InvalidInput:
         return False
 

@@ -103,6 +103,8 @@ def is_inline(attachment: Attachment) -> bool:
 
 def with_crlf(data: bytes) -> bytes:
     """Make every line end (CRLF, LF or CR) a CRLF; what has only these is returned as it is."""
+    if b"\r" not in data:
+        return data.replace(b"\n", b"\r\n")
     feeds = data.count(b"\n")
     if feeds == data.count(b"\r") == data.count(b"\r\n"):
         return data

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mail_proxy.errors import InvalidInput
-from mail_proxy.smtp.eml import MAX_HEADER, RawMessage, parse, prepare
+from mail_proxy.smtp.eml import MAX_HEADER, RawMessage, Ready, parse, prepare
 
 SIMPLE = b"From: Shop <shop@example.com>\r\nTo: mario@example.it\r\nSubject: Hello\r\n\r\nHi\r\n"
 ADDED = (
@@ -21,6 +21,10 @@ ADDED = (
 
 
 def prepared(raw: bytes) -> bytes:
+    return ready(raw).content
+
+
+def ready(raw: bytes) -> Ready:
     return prepare(raw, tracking_id="t-1", message_id="<new@example.com>", date=1_700_000_000.0)
 
 
@@ -39,7 +43,6 @@ class TestParse:
             recipients=("mario@example.it",),
             faults=(),
             message_id=None,
-            needs_smtputf8=False,
         )
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -106,23 +109,6 @@ class TestParse:
         assert parse(with_header(b"Message-Id: " + value)).message_id == expected
 
     @pytest.mark.parametrize(
-        ("line", "expected"),
-        [
-            ("Cc: josé@x.it", True),
-            ("Reply-To: a@münchen.de", True),
-            ("Sender: josé@x.it", True),
-            ("Cc: José <jose@x.it>", False),
-            ("Bcc: josé@x.it", False),
-            ("Subject: è", False),
-            ("Reply-To: è, broken", False),
-        ],
-    )
-    def test_an_address_that_is_transmitted_beyond_ascii_needs_smtputf8(
-        self, line: str, expected: bool
-    ) -> None:
-        assert parse(with_header(line.encode())).needs_smtputf8 is expected
-
-    @pytest.mark.parametrize(
         ("raw", "reason"),
         [
             (b"", "the message is empty"),
@@ -150,6 +136,16 @@ class TestParse:
         with pytest.raises(InvalidInput) as caught:
             parse(raw)
         assert str(caught.value) == reason
+
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+    @pytest.mark.parametrize("more", [*range(-4, 5), 64 * 1024])
+    def test_a_long_header_before_a_large_body_is_read_whole(self, end: bytes, more: int) -> None:
+        """Wherever what is looked at first may end: that is 64 KiB, here about the empty line."""
+        last = end + b"From: shop@x.it" + end + b"To: last@x.it" + end + end
+        first = b"Subject: "
+        header = first + b"x" * (64 * 1024 + more - len(first + last)) + last
+        message = parse(header + (b"line" + end) * 30_000)
+        assert (message.sender, message.recipients) == ("shop@x.it", ("last@x.it",))
 
     @given(
         st.binary(max_size=200) | st.lists(st.sampled_from(SIMPLE.splitlines(keepends=True))).map(b"".join)
@@ -256,6 +252,23 @@ class TestPrepare:
     def test_what_is_no_message_is_refused(self, raw: bytes) -> None:
         with pytest.raises(InvalidInput):
             prepared(raw)
+
+    @pytest.mark.parametrize(
+        ("line", "expected"),
+        [
+            ("Cc: josé@x.it", True),
+            ("Reply-To: a@münchen.de", True),
+            ("Sender: josé@x.it", True),
+            ("Cc: José <jose@x.it>", False),
+            ("Bcc: josé@x.it", False),
+            ("Subject: è", False),
+            ("Reply-To: è, broken", False),
+        ],
+    )
+    def test_an_address_that_is_transmitted_beyond_ascii_needs_smtputf8(
+        self, line: str, expected: bool
+    ) -> None:
+        assert ready(with_header(line.encode())).needs_smtputf8 is expected
 
     @pytest.mark.parametrize("bad", ["", "a b", "a\r\nBcc: x@y.z", "é"])
     def test_nothing_can_be_injected(self, bad: str) -> None:
