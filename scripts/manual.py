@@ -16,7 +16,7 @@ import click
 from mail_proxy import __version__
 from mail_proxy.config import describe_settings
 from mail_proxy_cli.completion import SHELLS, script
-from mail_proxy_cli.nodes import load
+from mail_proxy_cli.nodes import Command, load
 from mail_proxy_cli.registry import Entry
 from scripts.reference import LEVELS, option_words, usage_words
 
@@ -115,7 +115,11 @@ def _command_page(name: str, levels: Sequence[Level]) -> Iterator[str]:
     for prefix, _, command in loaded:
         for path, leaf in _leaves(f"{prefix} {name}", command):
             yield from _options(path, leaf, named=isinstance(command, click.Group) or len(loaded) > 1)
-    yield from (".SH EXAMPLES", ".nf", *(_escaped(entry.example) for _, entry in levels), ".fi")
+    examples = [entry.example for _, entry in levels]
+    for prefix, _, command in loaded:
+        leaves = [leaf for _, leaf in _leaves(f"{prefix} {name}", command) if leaf is not command]
+        examples += [leaf.example for leaf in leaves if isinstance(leaf, Command) and leaf.example]
+    yield from (".SH EXAMPLES", ".nf", *map(_escaped, examples), ".fi")
     yield from (".SH SEE ALSO", _reference(None))
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from mail_proxy.errors import Conflict, MailProxyError, NotFound
 from mail_proxy.model.messages import END_OF_TIME, Message, MessageFilter, Status
 from mail_proxy_cli.complete import accounts as complete_accounts
 from mail_proxy_cli.complete import batches as complete_batches
 from mail_proxy_cli.complete import messages as complete_messages
+from mail_proxy_cli.errors import FAILED, OK, describe
+from mail_proxy_cli.explaining import told
 from mail_proxy_cli.moments import moment
-from mail_proxy_cli.nodes import Group
-from mail_proxy_cli.output import Column, echo_csv, echo_json, echo_record, echo_table, when
+from mail_proxy_cli.nodes import Group, example
+from mail_proxy_cli.output import Column, confirm, echo_csv, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.session import run
 
 if TYPE_CHECKING:
+    from mail_proxy.model.explanations import Explanation
     from mail_proxy.runtime import Runtime
 
 View = dict[str, object]
@@ -75,7 +79,7 @@ EVENT_COLUMNS = (
 
 @click.group(cls=Group)
 def messages() -> None:
-    """List messages, show one, tell its events."""
+    """List messages, show them, explain why they wait, try them again, delete them."""
 
 
 @messages.command("list")
@@ -157,6 +161,68 @@ def message_events(scope: Scope, message_id: str, *, as_json: bool) -> None:
         echo_table(rows, EVENT_COLUMNS, color=scope.invocation.color, empty="no events")
 
 
+@example("mail-proxy myserver acme messages explain order-1")
+@messages.command("explain")
+@click.argument("message_id", metavar="ID", shell_complete=complete_messages)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_scope
+def explain_message(scope: Scope, message_id: str, *, as_json: bool) -> None:
+    """Explain why a message waits, for what, and until when.
+
+    Several things may keep it at once: the first is what decides, the others follow.
+    """
+    from mail_proxy.services.views import explanation_view
+
+    explanation, now = run(scope, lambda runtime: _explain(runtime, scope.tenant, message_id))
+    if as_json:
+        echo_json(explanation_view(explanation))
+    else:
+        echo_record(told(explanation, now), color=scope.invocation.color)
+
+
+@example("mail-proxy myserver acme messages retry order-1 order-2 --at +2h")
+@messages.command("retry")
+@click.argument("message_ids", metavar="ID…", nargs=-1, required=True, shell_complete=complete_messages)
+@click.option("--at", metavar="WHEN", callback=moment, help="Then, not now: +2h, 2026-03-01T09:00.")
+@pass_scope
+def retry_messages(scope: Scope, message_ids: tuple[str, ...], *, at: float | None) -> int:
+    """Let messages that wait or have failed be sent now, or at another time.
+
+    What nobody knows the outcome of is sent again, too, and may arrive twice. What is suspended stays held.
+    """
+    failures = run(scope, lambda runtime: _retry(runtime, scope.tenant, message_ids, at))
+    return _tell_each(message_ids, failures, "is due now" if at is None else f"is due {when(at)}")
+
+
+@example("mail-proxy myserver acme messages delete order-1 --yes")
+@messages.command("delete")
+@click.argument("message_ids", metavar="ID…", nargs=-1, required=True, shell_complete=complete_messages)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-f", "--force", is_flag=True, help="Do not ask, and delete what is sent and unreported, too.")
+@pass_scope
+def delete_messages(scope: Scope, message_ids: tuple[str, ...], *, yes: bool, force: bool) -> int:
+    """Delete messages, with all that is known of them. What waits is thereby cancelled.
+
+    What is being sent stays, and so does what was sent and not yet reported to the application.
+    """
+    what = f"message '{message_ids[0]}'" if len(message_ids) == 1 else f"{len(message_ids)} messages"
+    confirm(f"Delete {what} of tenant '{scope.tenant}'?", force=yes or force)
+    failures = run(scope, lambda runtime: _delete(runtime, scope.tenant, message_ids, force=force))
+    return _tell_each(message_ids, failures, "was deleted")
+
+
+def _tell_each(message_ids: Sequence[str], failures: Mapping[str, MailProxyError], done: str) -> int:
+    """Say what became of each; the exit code of a single one is its own, of several that of a failure."""
+    for message_id in dict.fromkeys(message_ids):
+        if message_id in failures:
+            click.echo(f"Error: {describe(failures[message_id])[0]}", err=True)
+        else:
+            click.echo(f"message '{message_id}' {done}")
+    if not failures:
+        return OK
+    return FAILED if len(message_ids) > 1 else describe(failures[message_ids[0]])[1]
+
+
 async def _list(runtime: Runtime, which: MessageFilter, limit: int) -> list[View]:
     from dataclasses import replace
 
@@ -188,3 +254,29 @@ async def _events(runtime: Runtime, tenant_id: str, message_id: str) -> list[Vie
 
     message = await runtime.services.messages.get(tenant_id, message_id)
     return [event_view(event) for event in await runtime.services.messages.events(message)]
+
+
+async def _explain(runtime: Runtime, tenant_id: str, message_id: str) -> tuple[Explanation, float]:
+    return await runtime.services.explanation.explain(tenant_id, message_id), runtime.clock.now()
+
+
+async def _retry(
+    runtime: Runtime, tenant_id: str, message_ids: Sequence[str], at: float | None
+) -> dict[str, MailProxyError]:
+    """Reschedule each; return what went wrong with which."""
+    failures: dict[str, MailProxyError] = {}
+    for message_id in dict.fromkeys(message_ids):
+        try:
+            await runtime.services.rescheduling.retry(tenant_id, message_id, at)
+        except (NotFound, Conflict) as error:
+            failures[message_id] = error
+    return failures
+
+
+async def _delete(
+    runtime: Runtime, tenant_id: str, message_ids: Sequence[str], *, force: bool
+) -> dict[str, MailProxyError]:
+    """Delete each; return what went wrong with which."""
+    removal = await runtime.services.removal.delete(message_ids, tenant_id, force=force, tells_foreign=False)
+    failures: dict[str, MailProxyError] = {each: NotFound("message", each) for each in removal.not_found}
+    return failures | {each: Conflict(f"message '{each}' stays: {why}") for each, why in removal.kept.items()}

@@ -176,6 +176,17 @@ def command(
     return decorate
 
 
+def example(words: str) -> Callable[[click.Command], click.Command]:
+    """Give a command of a group an example; it stands above the group's own decorator."""
+
+    def decorate(made: click.Command) -> click.Command:
+        if isinstance(made, Command):
+            made.example = words
+        return made
+
+    return decorate
+
+
 def write_commands(
     formatter: click.HelpFormatter, heading: str, rows: Sequence[tuple[str, str, str | None]]
 ) -> None:

@@ -173,7 +173,7 @@ TENANT = (
         "messages",
         "messages:messages",
         WORK,
-        "List messages, show one, tell its events.",
+        "List messages, show them, explain why they wait, try them again, delete them.",
         "mail-proxy myserver acme messages list --status error",
     ),
     Entry(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from mail_proxy.clock import iso
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.commands import Command
+from mail_proxy.model.explanations import Cause, Condition, Explanation, Sender
 from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.model.logins import LoginTrial
 from mail_proxy.model.messages import Event, Message, Payload
@@ -146,6 +147,31 @@ def event_view(event: Event) -> View:
     }
 
 
+def explanation_view(explanation: Explanation) -> View:
+    message, decisive = explanation.message, explanation.causes[0]
+    return {
+        "id": message.id,
+        "tenant_id": message.tenant_id,
+        "account_id": message.account_id,
+        "status": message.status,
+        "reason": decisive.reason,
+        "since": seconds(decisive.since),
+        "until": seconds(decisive.until),
+        "reasons": [_cause_view(each) for each in explanation.causes],
+        "ahead": explanation.ahead,
+        "more_ahead": explanation.is_more_ahead,
+        "retry_count": message.retry_count,
+        "attempts_left": explanation.attempts_left,
+        "last_error": message.last_error,
+        "account": None if explanation.condition is None else _condition_view(explanation.condition),
+        "limits": [
+            {"limit": each.limit, "taken": each.taken, "frees_at": seconds(each.frees_at)}
+            for each in explanation.windows
+        ],
+        "sender": None if explanation.sender is None else _sender_view(explanation.sender),
+    }
+
+
 def suspension_view(suspension: Suspension) -> View:
     return {
         "tenant_id": suspension.tenant_id,
@@ -240,6 +266,34 @@ def command_view(command: Command) -> View:
 def seconds(moment: float | None) -> int | None:
     """Whole Unix seconds, as the API gives them."""
     return None if moment is None else int(moment)
+
+
+def _cause_view(cause: Cause) -> View:
+    return {
+        "reason": cause.reason,
+        "since": seconds(cause.since),
+        "until": seconds(cause.until),
+        "detail": cause.detail,
+    }
+
+
+def _condition_view(condition: Condition) -> View:
+    return {
+        "circuit": condition.circuit,
+        "resting_until": None if condition.rest is None else seconds(condition.rest.until),
+        "ill_since": seconds(condition.ill_since),
+        "last_error": condition.last_error,
+    }
+
+
+def _sender_view(sender: Sender) -> View:
+    return {
+        "node_id": sender.node_id,
+        "name": sender.name,
+        "alive": sender.is_alive,
+        "lease_until": seconds(sender.lease_until),
+        "begun_at": seconds(sender.begun_at),
+    }
 
 
 def _trial_view(trial: LoginTrial) -> View:
