@@ -127,6 +127,9 @@ class Config:
     retry_delays: tuple[float, ...] = _seconds(
         (60.0, 300.0, 900.0, 3600.0, 7200.0), "Waits before each further attempt; the last one repeats."
     )
+    max_account_wait: float = _seconds(
+        86_400, "Time for which a message waits for an account that cannot be used; then it fails."
+    )
     smtp_connect_timeout: float = _seconds(30, "Time to connect to an SMTP server, TLS included.")
     smtp_command_timeout: float = _seconds(60, "Time for the reply to an SMTP command.")
     smtp_data_timeout: float = _seconds(300, "Time to transmit a message.")

@@ -15,9 +15,10 @@ from random import Random
 from mail_proxy.bell import Wake
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
+from mail_proxy.daemon.circuits import CircuitKeeper
 from mail_proxy.daemon.crew import Crew
 from mail_proxy.daemon.journal import Journal
-from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Turn
+from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Sign, Turn
 from mail_proxy.daemon.leases import LEASE, Leases
 from mail_proxy.daemon.outage import Outage
 from mail_proxy.daemon.preparation import Preparer
@@ -103,11 +104,11 @@ class Dispatcher:
         self._renewing = Crew(self.wake.set)
         self._leases = Leases(store.queue, clock, owner)
         self._journal = Journal(store.outcomes, clock, owner)
+        self._circuits = CircuitKeeper(store.circuits, clock, self._leases, metrics, told)
         self._stopping = False
         self._breath = BREATH
         self._outage = Outage("dispatch")
         self._recorder = Recorder(
-            store=store,
             clock=clock,
             metrics=metrics,
             journal=self._journal,
@@ -122,10 +123,12 @@ class Dispatcher:
         self._config = config
         self._lanes.sends = config.max_concurrent_sends
         self._recorder.reconfigure(config)
+        self._circuits.reconfigure(config)
 
     async def run(self) -> None:
         """Dispatch until `stop`; raises what a bug raised, so that the process ends rather than limps."""
         self._renewing.spawn(self._leases.keep(), "renew leases")
+        self._renewing.spawn(self._circuits.keep(), "look after accounts that rest")
         try:
             await self.recover()
             await self._loop()
@@ -239,7 +242,9 @@ class Dispatcher:
             return
         is_urgent = ready.priority == Priority.IMMEDIATE
         lane = self._lanes.open(ready.lane)
-        lane.has_more = True
+        lane.has_more, lane.rest = True, ready.rest
+        if lane.is_resting(self._clock.now()):  # another node has found out
+            await self._leases.give_back(lane.dismiss())
         if not self._lanes.room(lane, self._clock.now(), is_urgent=is_urgent):
             return
         account = await self._account_of(lane)
@@ -247,7 +252,6 @@ class Dispatcher:
             return
         lane.quota = account.batch_size or self._config.batch_size_per_account
         lane.conversations = account.max_concurrent or self._config.max_concurrent_per_account
-        lane.is_ill = account.last_error is not None
         now = self._clock.now()
         room = self._lanes.room(lane, now, is_urgent=is_urgent)
         if not room:
@@ -300,6 +304,9 @@ class Dispatcher:
                 self._lanes.leave(lane, turn)
             if attempted is None or await self._recorder.record(claimed, account, lane, attempted):
                 self.wake.set()  # there is a new moment to wait for
+            if attempted is not None and attempted.has_recovered:
+                await self._circuits.mend(account, lane)
+                self.wake.set()
         except DatabaseError as error:
             # It is no longer renewed: its lease runs out, and it is taken over.
             log.warning("message %s is left to its lease: %s", claimed.id, error, extra=about(claimed))
@@ -327,10 +334,10 @@ class Dispatcher:
             log.info(text, claimed.id, extra=about(claimed))
             self._crew.spawn(self._give_back(claimed), f"give back {claimed.pk}")  # once it is not in hand
             return None
-        is_news = lane.learn(outcome, self._clock.now())
-        if lane.rest and lane.waiting:
-            self._crew.spawn(self._leases.give_back(lane.dismiss()), "give back")
-        return Attempted(outcome, is_news)
+        sign = lane.learn(outcome)
+        if sign is Sign.FAILING:  # noted before the turn goes to the next message, which would fail as well
+            await self._circuits.trip(account, lane, outcome)
+        return Attempted(outcome, has_recovered=sign is Sign.WORKING)
 
     async def _give_back(self, claimed: Claimed) -> None:
         """Let a message wait in its place again, unless another node has it."""
@@ -339,7 +346,8 @@ class Dispatcher:
 
     def _pause(self, outlook: Outlook) -> float:
         now = self._clock.now()
-        moments = (outlook.next_due, outlook.next_expiry, self._lanes.next_ready(now))
+        moments = [outlook.next_due, outlook.next_expiry, self._lanes.next_ready(now)]
+        moments += [ready.rest.until for ready in outlook.lanes if ready.rest and ready.rest.holds(now)]
         waits = [moment - now for moment in moments if moment is not None]
         return max(SHORTEST_PAUSE, min([self._config.send_loop_interval, *waits]))
 

@@ -1,8 +1,12 @@
-"""How much of each account may be under way, whose turn it is, and which accounts rest.
+"""How much of each account may be under way on this node, and whose turn it is.
 
 A lane is an account's queue. What is claimed waits in its lane for a turn; turns go to immediate messages
 first, then to the lane with the fewest conversations, so a slow server holds only its own lane. What is
 claimed beyond the conversations is small: it lets the next message be ready when one ends.
+
+Many slow servers are not to hold the whole node either. A lane whose server has not answered yet gets more
+than one conversation only while the node has most of its own free, and no lane more than one out of the last
+quarter: that is for those with nothing under way.
 """
 
 from __future__ import annotations
@@ -10,25 +14,38 @@ from __future__ import annotations
 import asyncio
 import heapq
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
+from mail_proxy.model.accounts import Rest
 from mail_proxy.model.messages import Priority
 from mail_proxy.model.queue import Claimed
 from mail_proxy.model.verdicts import Deferred, Outcome, Scope
 
-FIRST_REST = 30.0
-LONGEST_REST = 900.0
 FAILURES = 3
 """Consecutive failures to connect after which an account rests; a failed login needs only one."""
 
 CLAIMED_PER_SLOT = 4
-"""Messages claimed at most for each conversation that this node may hold."""
+"""Messages claimed at most for each conversation that this node may hold; one more for lanes with none."""
 
 ASK_ANEW = 60.0
 """Seconds after which a lane at a rate limit is asked again at the latest: the limit may have been changed,
 or the clock."""
 
 FAIR = 4
-"""A lane takes at most this many times what it leaves free: no account alone can hold everything."""
+"""A lane claims at most this many times what it leaves free: no account alone can hold everything."""
+
+KEPT = 0.25
+"""Share of the node that is kept for lanes with nothing under way."""
+
+KEPT_FROM_UNKNOWN = 0.75
+"""The same before a lane's server has answered: it may be one that never does."""
+
+
+class Sign(Enum):
+    """What an attempt says of the account itself: that it is to rest, or that it works again."""
+
+    FAILING = auto()
+    WORKING = auto()
 
 
 class ByteBudget:
@@ -70,8 +87,9 @@ class Lane:
     """What this node has under way for one account. Times are Unix seconds.
 
     `quota` is how much that may be, `conversations` how many at the server at a time. `has_more` tells that
-    the queue held more when it was last looked at, `is_ill` that the account's trouble is on record.
-    Until `limited_until` a rate limit lets nothing through.
+    the queue held more when it was last looked at. `rest` is there while the account's circuit is open, as
+    far as this node knows. Until `limited_until` a rate limit, or another node's probe, lets nothing through.
+    `is_known` tells that its server has answered, `failures` counts the attempts since at which it did not.
     """
 
     number: int
@@ -81,11 +99,10 @@ class Lane:
     sending: int = 0
     waiting: list[Turn] = field(default_factory=list)
     has_more: bool = False
+    is_known: bool = False
     failures: int = 0
-    rest: float = 0.0
-    resting_until: float = 0.0
+    rest: Rest | None = None
     limited_until: float = 0.0
-    is_ill: bool = False
 
     @property
     def is_low(self) -> bool:
@@ -95,7 +112,7 @@ class Lane:
     @property
     def is_idle(self) -> bool:
         """Whether it holds nothing and remembers nothing."""
-        return not (self.under_way or self.failures or self.rest or self.limited_until)
+        return not (self.under_way or self.failures or self.limited_until)
 
     def limit(self, until: float, now: float) -> None:
         """Let nothing through until then, or for `ASK_ANEW`."""
@@ -106,28 +123,22 @@ class Lane:
         return self.limited_until - ASK_ANEW <= now < self.limited_until
 
     def is_resting(self, now: float) -> bool:
-        return now < self.resting_until
+        return self.rest is not None and self.rest.holds(now)
 
-    def learn(self, outcome: Outcome, now: float) -> bool:
-        """Note what an attempt says of the account itself; return whether it is a change worth telling.
-
-        What conversations begun before a rest come to during it neither lengthens nor ends it.
-        """
+    def learn(self, outcome: Outcome) -> Sign | None:
+        """Note what an attempt came to; return what it says of the account, if it does."""
         scopes = {each.scope for each in outcome.verdicts.values() if isinstance(each, Deferred)}
-        is_failure = Scope.ACCOUNT in scopes or scopes == {Scope.CONNECTION}
-        if self.is_resting(now):
-            return False
-        if not is_failure:
-            was_ill, self.is_ill = self.is_ill, False
-            self.failures, self.rest = 0, 0.0
-            return was_ill
+        self.is_known = Scope.ACCOUNT not in scopes and scopes != {Scope.CONNECTION}
+        if self.is_known:
+            self.failures = 0
+            return None if self.rest is None else Sign.WORKING
         self.failures += 1
-        if Scope.ACCOUNT not in scopes and self.failures < FAILURES:
-            return False
-        self.rest = min(max(self.rest * 2, FIRST_REST), LONGEST_REST)
-        self.resting_until = now + self.rest
-        self.is_ill = True
-        return True
+        is_failing = Scope.ACCOUNT in scopes or self.rest is not None or self.failures >= FAILURES
+        return Sign.FAILING if is_failing else None
+
+    def recover(self) -> None:
+        """The account works again."""
+        self.rest, self.limited_until = None, 0.0
 
     def dismiss(self) -> list[int]:
         """Send back what waits; return the places in the queue that are to be given back."""
@@ -160,25 +171,26 @@ class Lanes:
         return lane.under_way if lane else 0
 
     def room(self, lane: Lane, now: float, *, is_urgent: bool = False) -> int:
-        """How many more messages of a lane to claim; one as a probe when a rest has ended.
+        """How many more messages of a lane to claim; one, as a probe, while its circuit is open.
 
         Urgent ones do not wait until what was claimed before them is used up.
         """
-        if lane.is_limited(now):
+        if lane.is_limited(now) or lane.is_resting(now):
             return 0
         lane.limited_until = 0.0
-        if lane.rest:
-            return int(not lane.under_way and not lane.is_resting(now))
         own = lane.quota - lane.under_way if lane.is_low else 0
         if is_urgent:
             own = lane.quota + lane.conversations - lane.under_way
+        if lane.rest is not None:
+            own = int(lane.sending + len(lane.waiting) < lane.conversations)
         if own <= 0:
             return 0
-        free = self.sends * CLAIMED_PER_SLOT - self._under_way
+        most = self.sends * CLAIMED_PER_SLOT
+        free = int(most * (1 - _kept(lane))) - self._under_way
         share = (FAIR * free - lane.under_way) // (FAIR + 1)
         if share < 1:
             self.is_short = True
-            return int(free > 0 and not lane.under_way)
+            return int(not lane.under_way and self._under_way < most + self.sends)
         return min(own, share)
 
     def enqueue(self, lane: Lane, message: Claimed) -> Turn:
@@ -226,14 +238,9 @@ class Lanes:
             del self._lanes[number]
 
     def next_ready(self, now: float) -> float | None:
-        """When the next rest ends, or the next slot of a rate limit is free."""
-        ends = [
-            moment
-            for lane in self._lanes.values()
-            for moment in (lane.resting_until, lane.limited_until)
-            if moment > now
-        ]
-        return min(ends, default=None)
+        """When the next lane that was let be is to be asked again."""
+        ends = (lane.limited_until for lane in self._lanes.values())
+        return min((end for end in ends if end > now), default=None)
 
     def _next(self) -> Lane | None:
         free = self.sends - self._sending
@@ -243,7 +250,14 @@ class Lanes:
         return min(able, key=_urgency, default=None)
 
     def _may_send(self, lane: Lane, free: int) -> bool:
-        return lane.sending < min(lane.conversations, FAIR * free) and self._memory.fits(lane.waiting[0].size)
+        """It is known that some are free."""
+        is_free = not lane.sending or free > self.sends * _kept(lane)
+        return is_free and lane.sending < lane.conversations and self._memory.fits(lane.waiting[0].size)
+
+
+def _kept(lane: Lane) -> float:
+    """Which share of the node is not for this lane, but for those with nothing under way."""
+    return KEPT if lane.is_known else KEPT_FROM_UNKNOWN
 
 
 def _urgency(lane: Lane) -> tuple[bool, int, Turn]:

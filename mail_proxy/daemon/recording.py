@@ -13,23 +13,21 @@ from mail_proxy.daemon.journal import Journal
 from mail_proxy.daemon.lanes import Lane
 from mail_proxy.daemon.leases import Leases
 from mail_proxy.daemon.settlement import Attempt, RetryPolicy, settle
-from mail_proxy.errors import DatabaseError
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.messages import EventType
 from mail_proxy.model.queue import Claimed, Settlement
 from mail_proxy.model.verdicts import Outcome
-from mail_proxy.store import Store
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """What came of an attempt; `is_news` tells that the account has begun to fail, or to work again."""
+    """What came of an attempt; `has_recovered` tells that the account was ill and has worked."""
 
     outcome: Outcome
-    is_news: bool = False
+    has_recovered: bool = False
 
 
 class Recorder:
@@ -38,7 +36,6 @@ class Recorder:
     def __init__(
         self,
         *,
-        store: Store,
         clock: Clock,
         metrics: Metrics,
         journal: Journal,
@@ -46,7 +43,6 @@ class Recorder:
         told: Callable[[], None],
         rng: Random,
     ) -> None:
-        self._store = store
         self._clock = clock
         self._metrics = metrics
         self._journal = journal
@@ -56,7 +52,12 @@ class Recorder:
 
     def reconfigure(self, config: Config) -> None:
         """Take what can change without a restart."""
-        self._policy = RetryPolicy(delays=config.retry_delays, max_retries=config.max_retries, rng=self._rng)
+        self._policy = RetryPolicy(
+            delays=config.retry_delays,
+            max_retries=config.max_retries,
+            max_account_wait=config.max_account_wait,
+            rng=self._rng,
+        )
         self._level = logging.INFO if config.log_delivery_activity else logging.DEBUG
 
     async def record(self, claimed: Claimed, account: Account, lane: Lane, attempted: Attempted) -> bool:
@@ -66,7 +67,7 @@ class Recorder:
             outcome=attempted.outcome,
             now=now,
             on_unknown=account.on_unknown,
-            account_ready=lane.resting_until if lane.is_resting(now) else None,
+            rests_until=lane.rest.until if lane.rest is not None and lane.rest.holds(now) else None,
         )
         settlement = settle(claimed, attempt, self._policy)
         if await self._journal.settle(settlement):
@@ -76,20 +77,7 @@ class Recorder:
         else:
             text = "an outcome came too late: another server has taken message %d over"
             log.warning(text, claimed.seq, extra=about(claimed))
-        if attempted.is_news:
-            await self._tell_account(account, lane, settlement)
-        return settlement.deferred_ts is not None or bool(lane.rest)
-
-    async def _tell_account(self, account: Account, lane: Lane, settlement: Settlement) -> None:
-        name, trouble = f"{account.tenant_id}/{account.id}", settlement.last_error if lane.rest else None
-        if lane.rest:
-            log.warning("account %s rests for %.0f s: %s", name, lane.rest, trouble)
-        else:
-            log.info("account %s works again", name)
-        try:
-            await self._store.accounts.set_last_error(account.lane, trouble)
-        except DatabaseError as error:
-            log.warning("cannot note how account %s fares: %s", name, error)
+        return settlement.deferred_ts is not None
 
     def _count(self, claimed: Claimed, settlement: Settlement) -> None:
         counters = {

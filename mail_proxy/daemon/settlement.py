@@ -11,17 +11,21 @@ from random import Random
 
 from mail_proxy.model.accounts import OnUnknown
 from mail_proxy.model.messages import EventType, Recipient, RecipientStatus, Status
-from mail_proxy.model.queue import Claimed, NewEvent, Settlement
+from mail_proxy.model.queue import Claimed, NewEvent, Parking, Settlement
 from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Outcome, Scope, Verdict
 from mail_proxy.smtp.backoff import retry_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """`delays` are seconds after the first, second… failed attempt; see `smtp.backoff`."""
+    """`delays` are seconds after the first, second… failed attempt; see `smtp.backoff`.
+
+    `max_account_wait` is how many seconds a message waits for its account.
+    """
 
     delays: Sequence[float]
     max_retries: int
+    max_account_wait: float
     rng: Random
 
 
@@ -29,45 +33,52 @@ class RetryPolicy:
 class Attempt:
     """What came of one attempt that ended at `now`.
 
-    `account_ready` is when an account that is at fault itself will be tried again. Times are Unix seconds.
+    `rests_until` is when an account that rests by now will be tried again. Times are Unix seconds.
     """
 
     outcome: Outcome
     now: float
     on_unknown: OnUnknown = OnUnknown.RETRY
-    account_ready: float | None = None
+    rests_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """What the recipients that were put off have before them."""
+    """What the recipients that were put off have before them; `parked_since`: they wait for their account."""
 
     retries: int
     due: float | None
-    is_exhausted: bool
-    is_unknown: bool
+    is_exhausted: bool = False
+    is_unknown: bool = False
+    parked_since: float | None = None
 
 
 def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlement:
     """Decide the message's new state and the events that tell it."""
-    verdicts = attempt.outcome.verdicts
     following = _following(claimed, attempt, policy)
+    verdicts = attempt.outcome.verdicts
+    if following.is_exhausted and following.parked_since is not None:
+        verdicts = _given_up(verdicts, policy.max_account_wait)
     recipients = tuple(
         _after(each, verdicts.get(each.address), is_exhausted=following.is_exhausted)
         for each in claimed.recipients
     )
     status = _status(recipients)
+    is_parked = status is Status.DEFERRED and following.parked_since is not None
     tried = [each for each in recipients if each.address in verdicts]
     failures = [each for each in recipients if each.status is RecipientStatus.ERROR]
     put_off = [each for each in tried if each.status is RecipientStatus.DEFERRED]
     sent_now = any(each.status is RecipientStatus.SENT for each in tried)
+    events = _events(recipients, verdicts, attempt.now, following)
+    if is_parked and claimed.parked_for is Parking.ACCOUNT:  # that it waits for its account is told once
+        events = (event for event in events if event.event_type is not EventType.DEFERRED)
     return Settlement(
         seq=claimed.seq,
         tenant_id=claimed.tenant_id,
-        status=status,
+        status=Status.PENDING if is_parked else status,
         recipients=recipients,
         retry_count=following.retries,
-        events=tuple(_events(recipients, verdicts, attempt.now, following)),
+        events=tuple(events),
         deferred_ts=following.due if status is Status.DEFERRED else None,
         sent_ts=attempt.now if sent_now else None,
         error_ts=attempt.now if status is Status.ERROR else None,
@@ -76,23 +87,52 @@ def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlemen
         # A doubt about an earlier attempt stays until the message is sent: it must not be replaced.
         is_unknown=following.is_unknown or (claimed.is_unknown and status is not Status.SENT),
         is_limited=claimed.is_limited,
-        may_be_sent=sent_now or following.is_unknown,
+        parked_for=Parking.ACCOUNT if is_parked else None,
+        parked_since=following.parked_since if is_parked else None,
     )
+
+
+def waited_too_long(seconds: float, trouble: str) -> str:
+    """Say why a message fails that has waited for its account for so long."""
+    return f"its account could not be used for {seconds / 3600:.3g} h: {trouble}"
 
 
 def _following(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> _Next:
     """Waiting for an account that is itself at fault costs a message no retry."""
     deferred = [each for each in attempt.outcome.verdicts.values() if isinstance(each, Deferred)]
     if not deferred:
-        return _Next(claimed.retry_count, None, is_exhausted=False, is_unknown=False)
+        return _Next(claimed.retry_count, None)
     is_unknown = any(_is_unknown(each) for each in deferred)
-    if attempt.account_ready is not None and all(each.scope is Scope.ACCOUNT for each in deferred):
-        return _Next(claimed.retry_count, attempt.account_ready, is_exhausted=False, is_unknown=False)
+    if not is_unknown and _is_accounts(deferred, is_resting=attempt.rests_until is not None):
+        since = attempt.now
+        if claimed.parked_for is Parking.ACCOUNT and claimed.parked_since is not None:
+            since = claimed.parked_since
+        return _Next(
+            claimed.retry_count,
+            attempt.now if attempt.rests_until is None else attempt.rests_until,
+            is_exhausted=attempt.now - since >= policy.max_account_wait,
+            parked_since=since,
+        )
     retries = claimed.retry_count + 1
     if is_unknown and attempt.on_unknown is OnUnknown.HOLD:
-        return _Next(retries, None, is_exhausted=False, is_unknown=True)
+        return _Next(retries, None, is_unknown=True)
     due = retry_at(attempt.now, retries, policy.delays, policy.max_retries, policy.rng)
     return _Next(retries, due, is_exhausted=due is None, is_unknown=is_unknown)
+
+
+def _is_accounts(deferred: Sequence[Deferred], *, is_resting: bool) -> bool:
+    """Whether it is the account that failed; that its server cannot be reached says so once it rests."""
+    scopes = {each.scope for each in deferred}
+    return scopes == {Scope.ACCOUNT} or (is_resting and scopes <= {Scope.ACCOUNT, Scope.CONNECTION})
+
+
+def _given_up(verdicts: Mapping[str, Verdict], waited: float) -> Mapping[str, Verdict]:
+    return {
+        address: replace(each, reply=waited_too_long(waited, each.reply))
+        if isinstance(each, Deferred)
+        else each
+        for address, each in verdicts.items()
+    }
 
 
 def _after(recipient: Recipient, verdict: Verdict | None, *, is_exhausted: bool) -> Recipient:

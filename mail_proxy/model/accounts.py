@@ -55,8 +55,8 @@ class Account:
     """`ttl` is seconds a connection is kept; limits of 0 are no limit; timestamps are Unix seconds.
 
     `lane` is the number of the account's queue in the database; 0 before it is stored.
-    `by_tenant` tells that a tenant token, not the admin's, gave the address. `rest` is there while the circuit
-    is open, `last_error` says why it is, `ill_since` since when.
+    `by_tenant` tells that a tenant token, not the admin's, gave the address. `rest` is there while the
+    circuit is open, `last_error` says why it is, `ill_since` since when.
     """
 
     tenant_id: str

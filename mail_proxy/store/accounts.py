@@ -57,9 +57,6 @@ class Accounts:
         """Apply `change` to what is stored, as one step; raise `NotFound`."""
         return await self._database.write(self._change, tenant_id, account_id, change, now)
 
-    async def set_last_error(self, lane: int, text: str | None) -> None:
-        await self._database.write(self._set_last_error, lane, text)
-
     async def delete(self, tenant_id: str, account_id: str, *, force: bool, now: float) -> int:
         """Remove it; with `force` its queued messages become errors, and their number is returned.
 
@@ -102,9 +99,6 @@ class Accounts:
         yield Call(SQL["update"], shape.account_params(change(current), self._vault) | {"now": now})
         yield Call(TENANTS["touch"], {"id": tenant_id})
         return (yield from self._get(tenant_id, account_id))
-
-    def _set_last_error(self, lane: int, text: str | None) -> Work[None]:
-        yield Call(SQL["set_last_error"], {"lane": lane, "last_error": text})
 
     def _delete(self, tenant_id: str, account_id: str, force: bool, now: float) -> Work[int]:
         account = yield from self._get(tenant_id, account_id)

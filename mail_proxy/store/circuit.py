@@ -23,7 +23,7 @@ FIRST_REST = 30.0
 LONGEST_REST = 900.0
 
 LOOK_AGAIN = 5.0
-"""Seconds after which to look whether another node's probe has ended."""
+"""Seconds after which to look whether another node's probe has ended, or somebody has changed the account."""
 
 WAITING = "waiting for the account, which rests"
 
@@ -41,6 +41,10 @@ class Passage:
     most: int | None = None
     until: float | None = None
     avoided: int = 0
+
+    @property
+    def is_shut(self) -> bool:
+        return self.most == 0
 
     @property
     def is_probe(self) -> bool:
@@ -91,9 +95,9 @@ class Circuits:
         """The accounts whose circuits are open."""
         return await self._database.read(self._found, "ailing", {})
 
-    async def unparked(self) -> list[Ailing]:
-        """Those of them with a message at the head of the line that does not say yet that it waits."""
-        return await self._database.read(self._found, "unparked", {"heads": HEADS})
+    async def unparked(self, now: float) -> list[Ailing]:
+        """Those of them that rest, with a message at the head of the line that does not say that it waits."""
+        return await self._database.read(self._found, "unparked", {"now": now, "heads": HEADS})
 
     async def park(self, lane: int, now: float) -> int:
         """Let the heads of a line say that they wait for their account; return how many had not said so."""
@@ -130,11 +134,10 @@ class Circuits:
     def _park(self, lane: int, now: float) -> Work[int]:
         rows = yield Call(SQL["state"], {"lane": lane})
         rest = shape.rest_of(rows[0]) if rows else None
-        if rest is None:
+        if rest is None or not rest.holds(now):
             return 0
-        reason = f"{WAITING}: {rows[0]['last_error']}"
-        until = rest.until if rest.holds(now) else now
-        return (yield from park(lane, Parking.ACCOUNT, reason, until, now, since=rows[0]["ill_since"]))
+        reason, since = f"{WAITING}: {rows[0]['last_error']}", rows[0]["ill_since"]
+        return (yield from park(lane, Parking.ACCOUNT, reason, rest.until, now, since=since))
 
     def _give_up(self, lane: int, before: float, error: str, now: float) -> Work[int]:
         rows: list[Row] = []
@@ -161,7 +164,7 @@ def gate(lane: int, now: float) -> Work[Passage]:
     if rest is None:
         return Passage()
     if rest.holds(now):
-        return Passage(0, rest.until)
+        return Passage(0, min(rest.until, now + LOOK_AGAIN))
     last: int = rows[0]["probe"] or 0
     if (yield Call(SQL["probing"], {"seq": last})):
         return Passage(0, now + LOOK_AGAIN)

@@ -59,7 +59,8 @@ def park(
 def _since(head: Row, since: float | None, now: float) -> float:
     if since is None:
         return now
-    return min(now, max(since, head["created_at"], head["deferred_ts"] or 0.0))
+    came_or_due: float = max(head["created_at"], head["deferred_ts"] or 0.0)
+    return min(now, max(since, came_or_due))
 
 
 def _has_passed(head: Row, now: float) -> bool:

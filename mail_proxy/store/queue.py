@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown
 from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.queue import Claim, Claimed, NewEvent, Orphan, Outlook, Parking, ReadyLane
-from mail_proxy.store import limits
+from mail_proxy.store import circuit, limits
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Many, Params, Work
 from mail_proxy.store.limits import Limits, Use
@@ -32,6 +32,17 @@ CHUNK = 500
 UNKNOWN_TEXT = "outcome unknown: the connection or the server process ended after the content was handed over"
 
 
+@dataclass(frozen=True, slots=True)
+class _Taking:
+    """Whose messages are taken by whom until when; `avoided` only if there is no other."""
+
+    lane: int
+    owner: str
+    now: float
+    until: float
+    avoided: int
+
+
 class Queue:
     """`owner` is the node that holds a lease; times are Unix seconds."""
 
@@ -50,7 +61,7 @@ class Queue:
         """Take up to `limit` messages of a lane, best first, leased until `until`.
 
         Rate limits are kept: fewer may come, and none. Then the claim tells when there may be more, and the
-        next in line are parked, or rejected.
+        next in line are parked, or rejected. While the account's circuit is open, one comes after each rest.
         """
         return await self._database.write(self._claim, lane, limit, owner, now, until)
 
@@ -96,12 +107,25 @@ class Queue:
         )
 
     def _claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[Claim]:
-        bound = yield from limits.limits_of(lane)
+        passage = yield from circuit.gate(lane, now)
+        if passage.is_shut:
+            return Claim(held_by=Parking.ACCOUNT, opens_at=passage.until)
+        take = _Taking(lane, owner, now, until, passage.avoided)
+        if not passage.is_probe:
+            return (yield from self._claim_within_limits(take, limit))
+        claim = yield from self._claim_within_limits(take, 1)
+        for message in claim.messages:
+            yield from circuit.probe(lane, message.seq)
+        return claim
+
+    def _claim_within_limits(self, take: _Taking, limit: int) -> Work[Claim]:
+        bound = yield from limits.limits_of(take.lane)
         if bound is None:
-            return Claim(messages=tuple((yield from self._take(lane, limit, owner, now, until))))
+            return Claim(messages=tuple((yield from self._take(take, limit))))
+        now = take.now
         uses = yield from limits.use_of(bound, now)
         free = min(use.free for use in uses)
-        claimed = (yield from self._take(lane, min(limit, free), owner, now, until)) if free else []
+        claimed = (yield from self._take(take, min(limit, free))) if free else []
         yield from limits.reserve(bound, [message.seq for message in claimed])
         messages = tuple(replace(message, is_limited=True) for message in claimed)
         if limit <= free or len(messages) < free:
@@ -119,12 +143,21 @@ class Queue:
         parked = yield from park(bound.lane, Parking.LIMIT, opening.reason, opening.moments, now)
         return Claim(messages=messages, held_by=Parking.LIMIT, opens_at=opening.opens_at, parked=parked)
 
-    def _take(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[list[Claimed]]:
-        rows = yield Call(
-            SQL["claim"], {"lane": lane, "limit": limit, "owner": owner, "now": now, "until": until}
-        )
+    def _take(self, take: _Taking, limit: int) -> Work[list[Claimed]]:
+        given = {
+            "lane": take.lane,
+            "limit": limit,
+            "owner": take.owner,
+            "now": take.now,
+            "until": take.until,
+            "avoided": take.avoided,
+        }
+        rows = yield Call(SQL["claim"], given)
+        if take.avoided and not rows:
+            rows = yield Call(SQL["claim"], given | {"avoided": 0})
         claimed = sorted(
-            (shape.claimed_of(row, lane) for row in rows), key=lambda message: (message.priority, message.seq)
+            (shape.claimed_of(row, take.lane) for row in rows),
+            key=lambda message: (message.priority, message.seq),
         )
         small = [message.seq for message in claimed if message.size <= READ_ALONG]
         contents = (yield from read_payloads(small)) if small else {}

@@ -46,8 +46,5 @@ UPDATE accounts SET host = :host, port = :port, login = :login, enc_password = :
 WHERE tenant_id = :tenant_id AND id = :id
 RETURNING lane;
 
--- set_last_error: what the server last said against this account, or nothing once it works again
-UPDATE accounts SET last_error = :last_error WHERE lane = :lane;
-
 -- delete: remove it
 DELETE FROM accounts WHERE tenant_id = :tenant_id AND id = :id RETURNING lane;

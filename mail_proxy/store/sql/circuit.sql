@@ -28,9 +28,9 @@ UPDATE accounts SET probe = :seq WHERE lane = :lane;
 SELECT lane, tenant_id, id, last_error, rest, resting_until, ill_since FROM accounts
 WHERE rest > 0 ORDER BY tenant_id, id;
 
--- unparked: those of them with a head that does not say yet that it waits
+-- unparked: those of them that rest, with a head that does not say yet that it waits
 SELECT a.lane, a.tenant_id, a.id, a.last_error, a.rest, a.resting_until, a.ill_since FROM accounts a
-WHERE a.rest > 0 AND EXISTS (SELECT 1
+WHERE a.rest > 0 AND a.resting_until > :now AND EXISTS (SELECT 1
     FROM (SELECT m.parked_for FROM messages m
         WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = a.lane
         ORDER BY m.priority, m.seq LIMIT :heads) AS head

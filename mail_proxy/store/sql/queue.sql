@@ -32,12 +32,12 @@ WHERE ready.lane IS NOT NULL
     AND (a.lane IS NULL OR (t.active = 1
         AND NOT EXISTS (SELECT 1 FROM suspensions s WHERE s.tenant_id = t.id AND s.batch_code = '*')));
 
--- claim: take the first messages of a lane under a lease
+-- claim: take the first messages of a lane under a lease, all but one
 UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
     updated_at = :now
 WHERE seq IN (
     SELECT m.seq FROM messages m
-    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
+    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND m.seq <> :avoided
         AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
             WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
@@ -49,7 +49,7 @@ RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_fro
 -- claim @postgres: the same; chosen apart, since a plan may run a subquery, and its LIMIT, once for each row
 WITH first AS MATERIALIZED (
     SELECT m.seq FROM messages m
-    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
+    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND m.seq <> :avoided
         AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
             WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
