@@ -59,8 +59,11 @@ class Preparer:
             return _unwritable(error)
 
     def _from_fields(self, claimed: Claimed, payload: Payload) -> Prepared:
+        draft = draft_of(payload)
+        if claimed.payload is None:
+            payload.content = b""  # it was read for this alone, and is large: as much will be written now
         built = mime.build(
-            draft_of(payload),
+            draft,
             message_id=claimed.message_id,
             date=claimed.created_at,
             tracking_id=self._tracking.id_for(claimed.pk),

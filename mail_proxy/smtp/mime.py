@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 
 from mail_proxy.errors import InvalidInput
 from mail_proxy.model.messages import Draft
@@ -64,18 +65,21 @@ def build(draft: Draft, *, message_id: str, date: float, tracking_id: str) -> Bu
         "\r\n",
     ]
     header = "".join(fields)
-    body = content.body
-    last = body[-1] if body else b""
-    ending = b"" if not last or last.endswith(b"\r\n") else b"\r\n"
-    return Built(b"".join([header.encode(), *body, ending]), needs_smtputf8=not header.isascii())
+    written = BytesIO()
+    written.write(header.encode())
+    written.writelines(content.body)
+    return Built(written.getvalue(), needs_smtputf8=not header.isascii())
 
 
 def _content(draft: Draft) -> Part:
-    """Nest the parts: mixed(alternative(plain, related(html, inline files)), files), as far as there are."""
+    """Nest the parts: mixed(alternative(plain, related(html, inline files)), files), as far as there are.
+
+    The last line is ended.
+    """
     if draft.content_type not in ("plain", "html"):
         raise InvalidInput(f"content_type is 'plain' or 'html', not {draft.content_type!r}")
     if not draft.body_html and not draft.attachments:
-        return parts.text(draft.content_type, draft.body)
+        return parts.text(draft.content_type, draft.body, ends_line=True)
     token = os.urandom(12).hex()
     subtype = "html" if draft.body_html else draft.content_type
     part = parts.text(subtype, draft.body_html or draft.body)

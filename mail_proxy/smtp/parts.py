@@ -6,7 +6,7 @@ import mimetypes
 import re
 import unicodedata
 from binascii import b2a_base64, b2a_qp
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -43,19 +43,24 @@ _TYPES = {
 
 @dataclass(slots=True)  # not frozen: at least one is made for each message
 class Part:
-    """`header` is whole lines; `body`, in pieces that are joined only once, does not end its last line."""
+    """`header` is whole lines; `body` comes in pieces, once, so that a large one lies nowhere in between."""
 
     header: str
-    body: Sequence[bytes]
+    body: Iterable[bytes]
 
 
-def text(subtype: str, content: str) -> Part:
-    """Make a text part; raise InvalidInput for what UTF-8 cannot encode."""
+def text(subtype: str, content: str, *, ends_line: bool = False) -> Part:
+    """Make a text part, with `ends_line` one whose last line is ended.
+
+    Raise InvalidInput for what UTF-8 cannot encode.
+    """
     try:
         data = with_crlf(content.encode())
     except UnicodeEncodeError:
         raise InvalidInput("the body holds a lone surrogate, which no encoding can express") from None
     encoding, body = _encode_text(data)
+    if ends_line and data and not body[-1].endswith(b"\r\n"):
+        body.append(b"\r\n")
     return Part(
         f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: {encoding}\r\n', body
     )
@@ -64,12 +69,17 @@ def text(subtype: str, content: str) -> Part:
 def multipart(subtype: str, parts: Sequence[Part], token: str, *parameters: str) -> Part:
     """Put parts into one. `token` is random; no boundary is the beginning of one of another subtype."""
     boundary = f"=_{subtype[0]}_{token}"  # neither base64 nor quoted-printable can contain "=_"
-    body: list[bytes] = []
-    for part in parts:
-        body += (f"--{boundary}\r\n{part.header}\r\n".encode("ascii"), *part.body, b"\r\n")
-    body.append(f"--{boundary}--\r\n".encode("ascii"))
     value = [f'boundary="{boundary}"', *parameters]
-    return Part(headers.with_parameters("Content-Type", f"multipart/{subtype}", value), body)
+    header = headers.with_parameters("Content-Type", f"multipart/{subtype}", value)
+    return Part(header, _bounded(parts, boundary))
+
+
+def _bounded(parts: Sequence[Part], boundary: str) -> Iterator[bytes]:
+    for part in parts:
+        yield f"--{boundary}\r\n{part.header}\r\n".encode("ascii")
+        yield from part.body
+        yield b"\r\n"
+    yield f"--{boundary}--\r\n".encode("ascii")
 
 
 def attached(attachment: Attachment) -> Part:
@@ -79,7 +89,8 @@ def attached(attachment: Attachment) -> Part:
     other one, and what calls itself multipart, as a file of unknown type.
     """
     kind = _media_type(attachment)
-    encoding, body = "base64", None
+    encoding: str = "base64"
+    body: Iterable[bytes] | None = None
     if kind.startswith(("message/", "multipart/")):
         data = with_crlf(attachment.content)
         if kind.startswith("message/") and _is_7bit(data):
@@ -118,23 +129,22 @@ def _is_7bit(data: bytes) -> bool:
     return len(data) <= headers.MAX_LINE or max(map(len, data.split(b"\r\n"))) <= headers.MAX_LINE
 
 
-def _encode_text(data: bytes) -> tuple[str, Sequence[bytes]]:
+def _encode_text(data: bytes) -> tuple[str, list[bytes]]:
     if _is_7bit(data):
         return "7bit", [data]
     escaped = len(data.translate(None, _PRINTABLE))
     if escaped * 6 > len(data):  # three octets for one, against four for three
-        return "base64", _base64(data)
+        return "base64", list(_base64(data))
     quoted = b2a_qp(data.replace(b"\r\n", b"\n"), quotetabs=False, istext=True)
     return "quoted-printable", [quoted.replace(b"\n", b"\r\n")]
 
 
-def _base64(data: bytes) -> list[bytes]:
-    pieces = []
+def _base64(data: bytes) -> Iterator[bytes]:
     for start in range(0, len(data), _BLOCK):
+        if start:
+            yield b"\r\n"
         encoded = b2a_base64(data[start : start + _BLOCK], newline=False)
-        pieces.append(b"\r\n".join([encoded[i : i + _LINE] for i in range(0, len(encoded), _LINE)]))
-        pieces.append(b"\r\n")
-    return pieces[:-1]
+        yield b"\r\n".join([encoded[i : i + _LINE] for i in range(0, len(encoded), _LINE)])
 
 
 def _media_type(attachment: Attachment) -> str:
