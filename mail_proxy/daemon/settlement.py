@@ -87,6 +87,7 @@ def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlemen
         # A doubt about an earlier attempt stays until the message is sent: it must not be replaced.
         is_unknown=following.is_unknown or (claimed.is_unknown and status is not Status.SENT),
         is_limited=claimed.is_limited,
+        may_be_sent=sent_now or following.is_unknown,
         parked_for=Parking.ACCOUNT if is_parked else None,
         parked_since=following.parked_since if is_parked else None,
     )
