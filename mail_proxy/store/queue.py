@@ -161,7 +161,9 @@ class Queue:
         )
         small = [message.seq for message in claimed if message.size <= READ_ALONG]
         contents = (yield from read_payloads(small)) if small else {}
-        return [replace(message, payload=contents.get(message.seq)) for message in claimed]
+        for message in claimed:
+            message.payload = contents.get(message.seq)
+        return claimed
 
     def _renew(self, seqs: Sequence[int], owner: str, until: float) -> Work[frozenset[int]]:
         rows = yield Call(SQL["renew"], {"seqs": json.dumps(sorted(seqs)), "owner": owner, "until": until})
