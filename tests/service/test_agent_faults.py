@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Scope
-from tests.support.delivery import HASTY, deliver, envelope
-from tests.support.scripted_server import DROP, HANG, Fault, ScriptedServer, Step
-from tests.support.smtp_server import Action, SmtpServer, Stage
+from tests.support.delivery import CONTENT, HASTY, Gate, deliver, envelope, running_agent
+from tests.support.scripted_server import DRIP, DROP, HANG, Fault, ScriptedServer, Step
+from tests.support.smtp_server import Action, SmtpServer, Stage, account_for
+
+BOTH_WAYS = pytest.mark.parametrize("pipelining", [False, True], ids=["one by one", "pipelined"])
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize(
     ("stage", "scope"),
     [
@@ -24,9 +29,9 @@ from tests.support.smtp_server import Action, SmtpServer, Stage
 )
 @pytest.mark.parametrize("fault", [DROP, HANG])
 async def test_silence_and_loss_are_deferred_and_unknown_only_after_the_dot(
-    stage: Stage, scope: Scope, fault: Fault
+    stage: Stage, scope: Scope, fault: Fault, *, pipelining: bool
 ) -> None:
-    async with SmtpServer(at={stage: fault}).running() as server:
+    async with SmtpServer(at={stage: fault}, pipelining=pipelining).running() as server:
         outcome = await deliver(server, envelope("ann", "bob"), timeouts=HASTY)
     for verdict in outcome.verdicts.values():
         assert isinstance(verdict, Deferred)
@@ -37,6 +42,7 @@ async def test_silence_and_loss_are_deferred_and_unknown_only_after_the_dot(
     assert len(server.received) == (1 if stage is Stage.ACCEPTED else 0)
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize(
     ("stage", "reply", "verdict", "scope"),
     [
@@ -60,9 +66,9 @@ async def test_silence_and_loss_are_deferred_and_unknown_only_after_the_dot(
     ],
 )
 async def test_a_refusal_at_any_stage_gets_its_verdict_in_the_servers_words(
-    stage: Stage, reply: str, verdict: type[Bounced | Deferred], scope: Scope
+    stage: Stage, reply: str, verdict: type[Bounced | Deferred], scope: Scope, *, pipelining: bool
 ) -> None:
-    async with SmtpServer(at={stage: reply}).running() as server:
+    async with SmtpServer(at={stage: reply}, pipelining=pipelining).running() as server:
         outcome = await deliver(server, envelope("ann", "bob"))
     for told in outcome.verdicts.values():
         assert isinstance(told, verdict)
@@ -73,9 +79,12 @@ async def test_a_refusal_at_any_stage_gets_its_verdict_in_the_servers_words(
     assert server.received == []
 
 
-async def test_what_is_known_of_some_recipients_survives_the_loss_of_the_connection() -> None:
+@BOTH_WAYS
+async def test_what_is_known_of_some_recipients_survives_the_loss_of_the_connection(
+    *, pipelining: bool
+) -> None:
     actions: list[Action] = ["550 5.1.1 no such user", DROP]
-    async with SmtpServer(at={Stage.RCPT: actions}).running() as server:
+    async with SmtpServer(at={Stage.RCPT: actions}, pipelining=pipelining).running() as server:
         outcome = await deliver(server, envelope("ann", "bob", "eve"))
     ann, bob, eve = outcome.verdicts.values()
     assert ann == Bounced(code="5.1.1", reply="550 5.1.1 no such user")
@@ -168,3 +177,51 @@ async def test_a_closed_port_is_deferred() -> None:
     assert isinstance(verdict, Deferred)
     assert verdict.scope is Scope.CONNECTION
     assert verdict.reply.startswith(f"cannot connect: 127.0.0.1:{server.port}: ")
+
+
+@pytest.mark.parametrize(
+    ("stage", "steps"),
+    [
+        ("greeting", [("", DRIP)]),
+        ("EHLO", [("", "220 hello"), ("EHLO", DRIP)]),
+        ("MAIL", [*GREETED, ("MAIL", DRIP)]),
+        ("DATA", [*READY[:-1], ("DATA", DRIP)]),
+    ],
+)
+async def test_a_reply_in_drips_has_no_more_time_than_any_other(stage: str, steps: list[Step]) -> None:
+    async with ScriptedServer(steps).running() as server:
+        outcome = await deliver(server, envelope("ann"), timeouts=HASTY)
+    assert outcome.verdicts["ann@there.test"] == Deferred(
+        reply=f"timed out ({stage})", scope=Scope.CONNECTION
+    )
+
+
+async def test_a_bug_met_before_the_content_defers_the_message_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A port that no socket has, which no validation lets through, stands for all bugs."""
+    async with SmtpServer().running() as server, running_agent() as agent:
+        impossible = replace(account_for(server), port=70_000)
+        outcome = await agent.deliver(impossible, envelope("ann"), CONTENT, final=Gate())
+        assert outcome.verdicts["ann@there.test"] == Deferred(
+            reply="internal error: OverflowError", scope=Scope.MESSAGE
+        )
+        assert agent.open_connections == 0
+        outcome = await agent.deliver(account_for(server), envelope("ann"), CONTENT, final=Gate())
+        assert isinstance(outcome.verdicts["ann@there.test"], Delivered)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+
+
+async def test_a_bug_met_once_the_content_was_begun_leaves_the_outcome_unknown() -> None:
+    class Puzzled(Gate):
+        def holds(self) -> bool:
+            raise ZeroDivisionError
+
+    async with SmtpServer().running() as server, running_agent() as agent:
+        outcome = await agent.deliver(account_for(server), envelope("ann"), CONTENT, final=Puzzled())
+        await server.wait_closed()
+    assert outcome.verdicts["ann@there.test"] == Deferred(
+        reply="internal error: ZeroDivisionError", scope=Scope.MESSAGE, unknown=True
+    )
+    assert server.received == []

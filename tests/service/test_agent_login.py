@@ -39,8 +39,9 @@ def assert_account_is_at_fault(verdict: Verdict, words: str) -> None:
 
 
 @BOTH
-async def test_a_trusted_server_gets_login_and_mail_over_tls(tls: Tls) -> None:
-    async with SmtpServer(tls=tls, users=USERS).running() as server:
+@pytest.mark.parametrize("pipelining", [False, True], ids=["one by one", "pipelined"])
+async def test_a_trusted_server_gets_login_and_mail_over_tls(tls: Tls, *, pipelining: bool) -> None:
+    async with SmtpServer(tls=tls, users=USERS, pipelining=pipelining).running() as server:
         verdict = await verdict_for(replace(account_for(server), user="ann", password="s3cret€"))
     assert isinstance(verdict, Delivered)
     assert (server.received[0].tls, server.received[0].user) == (True, "ann")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,9 +17,14 @@ class Fault(Enum):
 
     DROP = "drop the connection"
     HANG = "say nothing"
+    SILENT = "say nothing yet, and read on"
+    LATE = "say 250 after a while"
+    DRIP = "say line after line of a reply that never ends"
 
 
-DROP, HANG = Fault.DROP, Fault.HANG
+DROP, HANG, SILENT, LATE, DRIP = Fault
+WHILE = 0.2
+"""Seconds that are a while; the drops of a drip come ten times as often."""
 
 Step = tuple[str, str | Fault]
 """What the client's line must begin with, and what to answer. For the line, "" is no line (the greeting),
@@ -30,11 +36,13 @@ class ScriptedServer:
     """A server that only follows its script, each connection from the start; unmet expectations drop it.
 
     Answers are sent as they are, lines parted by CRLF, the last CRLF added. `lines` are the client's.
+    `buffer`: octets that the system keeps for it, as few as it grants.
     """
 
     steps: Sequence[Step]
     host: str = HOST
     port: int = 0
+    buffer: int | None = None
     lines: list[str] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
     connections: int = 0
@@ -50,13 +58,27 @@ class ScriptedServer:
                     return
                 if answer is HANG:
                     await asyncio.Event().wait()  # reading nothing either; ended with the server
-                writer.write(f"{answer}\r\n".encode("utf-8", "surrogateescape"))
-                await writer.drain()
+                if isinstance(answer, Fault):
+                    await self._say_otherwise(writer, answer)
+                else:
+                    await self._say(writer, answer)
             await reader.readline()  # QUIT, as a rule
         except (ConnectionError, asyncio.IncompleteReadError):
             return
         finally:
             writer.transport.abort()
+
+    async def _say(self, writer: asyncio.StreamWriter, answer: str) -> None:
+        writer.write(f"{answer}\r\n".encode("utf-8", "surrogateescape"))
+        await writer.drain()
+
+    async def _say_otherwise(self, writer: asyncio.StreamWriter, fault: Fault) -> None:
+        if fault is LATE:
+            await asyncio.sleep(WHILE)
+            await self._say(writer, "250 ok")
+        while fault is DRIP:
+            await self._say(writer, "250-and")
+            await asyncio.sleep(WHILE / 10)
 
     async def _meets(self, reader: asyncio.StreamReader, expected: str) -> bool:
         if expected == "":
@@ -78,7 +100,11 @@ class ScriptedServer:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ScriptedServer]:
         """Listen on a port of the system's choice until the block ends."""
-        listener = await asyncio.start_server(self._accept, self.host, self.port)
+        listening = socket.create_server((self.host, self.port))
+        if self.buffer is not None:
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                listening.setsockopt(socket.SOL_SOCKET, option, self.buffer)
+        listener = await asyncio.start_server(self._accept, sock=listening)
         self.port = listener.sockets[0].getsockname()[1]
         try:
             yield self

@@ -131,6 +131,7 @@ class SmtpServer:
     refusals: Mapping[str, str] = field(default_factory=lambda: dict(REFUSALS))
     at: dict[Stage, Action | list[Action]] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()
+    pipelining: bool = False
     size_limit: int = 2**25
     mails_per_connection: int | None = None
     certificate_names: Sequence[str] = (HOST, "localhost")
@@ -240,7 +241,10 @@ class SmtpServer:
             return [reply]
         session.host_name = hostname
         hidden = self.hidden if self.users is not None else self.hidden | {"AUTH"}
-        return [line for line in responses if line[4:].split()[0] not in hidden]
+        name, *offered = responses
+        if self.pipelining:  # aiosmtpd hears it, and does not say so
+            offered.insert(0, "250-PIPELINING")
+        return [name, *(line for line in offered if line[4:].split()[0] not in hidden)]
 
     async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
         self, server: _Conversation, session: Session, envelope: Envelope, address: str, options: list[str]
