@@ -12,7 +12,18 @@ import sys
 from tests.bench.report import Report
 from tests.support.children import clean_up_when_terminated
 
-MEASURES = ("intake", "memory", "dispatch", "backlog", "latency", "history", "listing", "startup", "plans")
+MEASURES = (
+    "intake",
+    "memory",
+    "prepare",
+    "dispatch",
+    "backlog",
+    "latency",
+    "history",
+    "listing",
+    "startup",
+    "plans",
+)
 
 
 def main() -> int:
