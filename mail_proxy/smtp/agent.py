@@ -6,7 +6,6 @@ It never schedules and never raises for what a server or the network does: that 
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from mail_proxy.errors import InvalidInput
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.verdicts import Bounced, Deferred, Outcome, Scope, Verdict
 from mail_proxy.smtp import sandbox
-from mail_proxy.smtp.addresses import parse_one
+from mail_proxy.smtp.addresses import wire_address
 from mail_proxy.smtp.pool import Pool
 from mail_proxy.smtp.transport import GO_AHEAD, POSITIVE, Connection, Dialer, Timeouts, open_connection
 from mail_proxy.smtp.verdict import Broken, Phase, Reply, is_too_many, judge, printable
@@ -29,11 +28,6 @@ GROUP = 100
 """Commands said in one go at most, so that "too many recipients" is heard before thousands are named."""
 
 _GO_AHEAD = range(GO_AHEAD, GO_AHEAD + 1)
-
-# Most addresses, which `parse_one` would give back as they are after a longer look.
-_PLAIN = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,3}", re.ASCII
-)
 
 
 class FinalStep(Protocol):
@@ -50,7 +44,7 @@ class FinalStep(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: one is made for each message
 class Envelope:
     """`sender` is the return path, empty for none. `needs_smtputf8` speaks of the content's header;
     addresses here that need it are seen.
@@ -171,12 +165,12 @@ class _Attempt:
         self._wire: dict[str, str] = {}
         for address in self._recipients:
             try:
-                self._wire[address] = _wire_address(address)
+                self._wire[address] = wire_address(address)
             except InvalidInput as error:
                 self._verdicts[address] = Bounced(code="5.1.3", reply=printable(str(error)))
         self._sender = ""
         try:
-            self._sender = _wire_address(envelope.sender) if envelope.sender else ""
+            self._sender = wire_address(envelope.sender) if envelope.sender else ""
         except InvalidInput as error:
             refusal = Bounced(code="5.1.7", reply=printable(f"return path: {error}"), scope=Scope.MESSAGE)
             self.settle_open(refusal)
@@ -270,8 +264,3 @@ class _Attempt:
             raise
         reply = await connection.content(self._content, self._final.holds)
         self.settle_open(judge(Phase.FINAL, reply))
-
-
-def _wire_address(address: str) -> str:
-    """Give an address in the form in which commands carry it. Raises InvalidInput."""
-    return address if _PLAIN.fullmatch(address) else parse_one(address).wire_address
