@@ -86,7 +86,7 @@ class Claim:
     rejected: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: see NewMessage
 class NewEvent:
     """One thing that happened, to be recorded together with the change it tells of."""
 
@@ -96,7 +96,7 @@ class NewEvent:
     event_data: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see NewMessage
 class Begin:
     """A message whose content is about to be transmitted; `description` tells where to."""
 
@@ -105,7 +105,7 @@ class Begin:
     description: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: see NewMessage
 class Settlement:
     """What an attempt came to: the message's new state and the events that tell it.
 
