@@ -55,6 +55,16 @@ async def test_fields_become_mime_with_a_date_and_ids_that_stay(rig: Dispatching
     assert once == again
 
 
+async def test_a_large_content_is_read_again_for_each_attempt(rig: Dispatching, preparer: Preparer) -> None:
+    """It is let go of as soon as it has been read, and not by mistake for ever."""
+    body = "line\r\n" * (LARGE // 6 + 1)
+    claimed = await claim(rig, body=body)
+    assert claimed.payload is None
+    once, again = await prepared(preparer, claimed), await prepared(preparer, claimed)
+    assert once.content.endswith(body.encode())
+    assert once == again
+
+
 async def test_only_open_recipients_are_in_the_envelope(rig: Dispatching, preparer: Preparer) -> None:
     """Who took it, or refused it for good, is not asked again."""
     claimed = await claim(rig, to=["ann@b.test", "bob@b.test", "cyd@b.test"], bcc=["dan@b.test"])
