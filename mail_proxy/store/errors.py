@@ -55,6 +55,7 @@ def from_postgres(error: Exception, where: str) -> MailProxyError | None:
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # the server has said farewell on this connection, and not yet closed it
         asyncpg.PostgresSystemError,
         asyncpg.TransactionRollbackError,
         asyncpg.IdleInTransactionSessionTimeoutError,

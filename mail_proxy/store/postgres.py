@@ -132,7 +132,7 @@ class PostgresDatabase:
                 await lost.wait()
             finally:
                 if not lost.is_set():  # the pool has taken back one that was lost, and lets nobody ask it
-                    await connection.remove_listener(CHANNEL, relay)
+                    await _fall_silent(connection, relay)
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
@@ -162,6 +162,15 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
         "SET enable_seqscan = off; SET jit = off; "
         f"SET idle_in_transaction_session_timeout = '{STANDSTILL}s'"
     )
+
+
+async def _fall_silent(
+    connection: PoolConnectionProxy[asyncpg.Record], relay: Callable[..., None]
+) -> None:
+    """Hear no more; whoever ends the listening waits for its end, and not for a server that may be gone."""
+    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        async with asyncio.timeout(RELEASE_TIMEOUT):
+            await connection.remove_listener(CHANNEL, relay)
 
 
 async def _leave_as_it_is(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
