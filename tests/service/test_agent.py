@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Literal
 
 import pytest
 
@@ -110,9 +111,10 @@ async def test_no_content_can_end_the_message_early(content: bytes, arrives: byt
     assert [mail.content for mail in server.received] == [arrives]
 
 
-async def test_a_message_of_many_pieces_arrives_whole() -> None:
-    content = b"Subject: long\r\n\r\n" + b".some line of text, and a little more of it\r\n" * 10_000
-    async with SmtpServer().running() as server:
+@pytest.mark.parametrize("tls", [None, "starttls", "ssl"])
+async def test_a_message_of_many_pieces_arrives_whole(tls: Literal["starttls", "ssl"] | None) -> None:
+    content = b"Subject: long\r\n\r\n" + b".some line of text, and a little more of it\r\n" * 100_000
+    async with SmtpServer(tls=tls, pipelining=True).running() as server:
         await deliver(server, envelope("ann"), content)
     assert server.received[0].content == content
 
