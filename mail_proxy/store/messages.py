@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from mail_proxy.errors import NotFound
 from mail_proxy.model.messages import (
@@ -110,20 +111,31 @@ class Messages:
             rows = yield Call(SQL["waiting"], {})
         else:
             rows = yield Call(SQL["waiting_of_tenant"], {"tenant_id": tenant_id})
+        counted: Counter[tuple[str, str, Status]] = Counter()
+        for row in rows:
+            for status, count in _shown(row):
+                counted[row["tenant_id"], row["account_id"], status] += count
         return [
-            Waiting(
-                tenant_id=row["tenant_id"],
-                account_id=row["account_id"],
-                status=Status(row["shown"]),
-                count=row["n"],
-            )
-            for row in rows
+            Waiting(tenant_id=tenant_id, account_id=account_id, status=status, count=count)
+            for (tenant_id, account_id, status), count in counted.items()
+            if count
         ]
 
     def _totals(self, tenant_id: str | None) -> Work[dict[Status, int]]:
         rows = yield Call(SQL["totals"], {"tenant_id": tenant_id})
-        counted = {row["shown"]: row["n"] for row in rows}
-        return {status: counted.get(status, 0) for status in Status}
+        totals = dict.fromkeys(Status, 0)
+        for row in rows:
+            for status, count in _shown(row):
+                totals[status] += count
+        return totals
+
+
+def _shown(row: Row) -> Iterator[tuple[Status, int]]:
+    """Part what was counted of a stored status by the statuses that are shown."""
+    status = Status(row["status"])
+    parked = row["parked"] if status is Status.PENDING else 0
+    yield status, row["n"] - parked
+    yield Status.DEFERRED, parked
 
 
 def read_payloads(seqs: Sequence[int]) -> Work[dict[int, Payload]]:

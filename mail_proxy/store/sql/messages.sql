@@ -174,27 +174,20 @@ FROM json_array_elements(CAST(:branches AS json)) WITH ORDINALITY AS b(value, pl
         ORDER BY m.created_at DESC, m.seq DESC LIMIT :each)) n
 ORDER BY n.created_at DESC, n.seq DESC LIMIT :limit;
 
--- waiting: how many have still to leave, by tenant, account and the status that is shown
-SELECT m.tenant_id, m.account_id,
-    CASE WHEN m.status = 'pending' AND m.parked_for IS NOT NULL THEN 'deferred' ELSE m.status END AS shown,
-    COUNT(*) AS n
+-- waiting: how many have still to leave, by tenant, account and stored status, and of these how many are parked
+SELECT m.tenant_id, m.account_id, m.status, COUNT(*) AS n, COUNT(m.parked_for) AS parked
 FROM tenants t CROSS JOIN messages m
 WHERE m.tenant_id = t.id AND m.status IN ('pending', 'deferred', 'sending')
-GROUP BY m.tenant_id, m.account_id, shown;
+GROUP BY m.tenant_id, m.account_id, m.status;
 
 -- waiting_of_tenant: the same of one tenant
-SELECT tenant_id, account_id,
-    CASE WHEN status = 'pending' AND parked_for IS NOT NULL THEN 'deferred' ELSE status END AS shown,
-    COUNT(*) AS n
-FROM messages
+SELECT tenant_id, account_id, status, COUNT(*) AS n, COUNT(parked_for) AS parked FROM messages
 WHERE tenant_id = :tenant_id AND status IN ('pending', 'deferred', 'sending')
-GROUP BY tenant_id, account_id, shown;
+GROUP BY tenant_id, account_id, status;
 
--- totals: how many of each status that is shown there are
-SELECT CASE WHEN status = 'pending' AND parked_for IS NOT NULL THEN 'deferred' ELSE status END AS shown,
-    COUNT(*) AS n
-FROM messages
-WHERE (CAST(:tenant_id AS TEXT) IS NULL OR tenant_id = :tenant_id) GROUP BY shown;
+-- totals: how many of each stored status there are, and of these how many are parked
+SELECT status, COUNT(*) AS n, COUNT(parked_for) AS parked FROM messages
+WHERE (CAST(:tenant_id AS TEXT) IS NULL OR tenant_id = :tenant_id) GROUP BY status;
 
 -- waiting_of_lane: how many of an account have still to leave
 SELECT COUNT(*) AS n FROM accounts a CROSS JOIN messages m
