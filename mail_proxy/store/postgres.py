@@ -37,8 +37,8 @@ CONFLICTS = (
 """What another node's work, or its migration, causes: the second try sees what the other has done."""
 
 STANDSTILL = 10
-"""Seconds after which the server ends a transaction whose node says nothing: stopped, or cut off, it would hold
-its rows against all others, and no lease that runs out would let go of them."""
+"""Seconds after which the server ends a transaction whose node says nothing: stopped, or cut off, it would
+hold its rows against all others, and no lease that runs out would let go of them."""
 
 POOL_SIZE = 10
 CHANNEL = "mail_proxy"
@@ -159,16 +159,15 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     fictitious, and compiling statements is not to be decided by them.
     """
     await connection.execute(
-        "SET enable_seqscan = off; SET jit = off; "
-        f"SET idle_in_transaction_session_timeout = '{STANDSTILL}s'"
+        f"SET enable_seqscan = off; SET jit = off; SET idle_in_transaction_session_timeout = '{STANDSTILL}s'"
     )
 
 
-async def _fall_silent(
-    connection: PoolConnectionProxy[asyncpg.Record], relay: Callable[..., None]
-) -> None:
+async def _fall_silent(connection: PoolConnectionProxy[asyncpg.Record], relay: Callable[..., None]) -> None:
     """Hear no more; whoever ends the listening waits for its end, and not for a server that may be gone."""
-    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+    with contextlib.suppress(
+        OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+    ):
         async with asyncio.timeout(RELEASE_TIMEOUT):
             await connection.remove_listener(CHANNEL, relay)
 

@@ -311,6 +311,45 @@ async def test_a_node_that_stands_still_in_a_transaction_holds_nobody_up(databas
     assert await database.read(keys) == ["k"]
 
 
+async def test_a_farewell_of_the_server_that_is_half_read(own_server: PostgresServer) -> None:
+    """It says that it ends, and then closes: who asks between the two is told what others are told."""
+    dsn = await own_server.create_database()
+    opened = await PostgresDatabase.open(dsn, "db")
+    try:
+        await opened.migrate()
+        for turns in range(5):
+            kinds = (opened.read, opened.snapshot, opened.write)
+            await asyncio.gather(*(kind(keys) for kind in kinds))
+            own_server.halt()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            told = await asyncio.gather(*(kind(keys) for kind in kinds), return_exceptions=True)
+            assert [type(each) for each in told] == [DatabaseUnavailable] * 3, f"after {turns} turns: {told}"
+            own_server.serve()
+    finally:
+        await opened.close()
+
+
+async def test_a_listener_can_be_ended_while_the_server_says_farewell(own_server: PostgresServer) -> None:
+    """Whoever ends it waits for its end, not for an error in it."""
+    dsn = await own_server.create_database()
+    for turns in range(5):
+        opened = await PostgresDatabase.open(dsn, "db")
+        try:
+            heard: asyncio.Queue[str] = asyncio.Queue()
+            listening = asyncio.create_task(opened.listen(heard.put_nowait))
+            await heard_something(opened, heard)
+            own_server.halt()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            listening.cancel()
+            await asyncio.wait([listening], timeout=10)
+            assert listening.cancelled(), f"after {turns} turns"
+        finally:
+            await opened.close()
+        own_server.serve()
+
+
 async def test_listening_ends_when_the_line_is_lost(own_server: PostgresServer) -> None:
     """So that whoever listens can take it up again."""
     dsn = await own_server.create_database()
