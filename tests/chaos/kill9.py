@@ -11,58 +11,26 @@ import random
 import secrets
 import signal
 import sys
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.rig import Rig, queue, wait_for
-from tests.chaos.ledger import Happened, read_events, read_states
+from tests.chaos.ledger import Deliveries, read_events, read_states
 from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import PostgresServer
-from tests.support.sink import Arrival, Knobs, read_record
+from tests.support.sink import Knobs, read_record
 
 SETTINGS = {"GMP_RETRY_DELAYS": "1"}
 FINAL_DELAY = 0.003
 """Seconds the sink takes to answer the final dot: the step in which a kill leaves the outcome unknown."""
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What was seen. `in_final` were at a kill beyond their final dot with no outcome on disk."""
+@dataclass(slots=True, kw_only=True)
+class Outcome(Deliveries):
+    """What was seen."""
 
     seed: int
-    queued: list[str] = field(default_factory=list)
     kills: int = 0
-    in_final: set[str] = field(default_factory=set)
-    arrivals: list[Arrival] = field(default_factory=list)
-    events: dict[str, list[Happened]] = field(default_factory=dict)
-
-    @property
-    def copies(self) -> Counter[str]:
-        """How often the sink accepted each message."""
-        return Counter(arrival.test_id for arrival in self.arrivals if arrival.is_accepted)
-
-    @property
-    def doubled(self) -> set[str]:
-        return {name for name, count in self.copies.items() if count > 1}
-
-    @property
-    def flagged(self) -> set[str]:
-        """The messages whose events admit a possible duplicate."""
-        return {name for name, events in self.events.items() if any(e.possible_duplicate for e in events)}
-
-    def broken_promises(self) -> list[str]:
-        """Everything that should not be so, in words; empty is the hoped-for answer."""
-        copies = self.copies
-        broken = [f"{name} never arrived" for name in self.queued if copies[name] == 0]
-        broken += [
-            f"{name} was doubled although no kill found it in its final step"
-            for name in self.doubled - self.in_final
-        ]
-        broken += [f"{name} was doubled and no event says so" for name in self.doubled - self.flagged]
-        for name in self.queued:
-            broken += [f"{name}: {fault}" for fault in _untruths(self.events.get(name, []), copies[name])]
-        return broken
 
     def __str__(self) -> str:
         return (
@@ -70,23 +38,6 @@ class Outcome:
             f"{len(self.copies)} arrived, {len(self.in_final)} were in their final step at a kill, "
             f"{len(self.flagged)} flagged possible_duplicate, {len(self.doubled)} doubled"
         )
-
-
-def _untruths(events: list[Happened], copies: int) -> list[str]:
-    """Compare the story a message's events tell with how often it arrived."""
-    kinds = [event.kind for event in events]
-    faults = []
-    if kinds.count("queued") != 1 or kinds[:1] != ["queued"]:
-        faults.append(f"does not begin with one 'queued': {kinds}")
-    if kinds.count("sent") != 1 or kinds[-1:] != ["sent"]:
-        faults.append(f"does not end with one 'sent': {kinds}")
-    if "sent" in kinds and "sending" not in kinds[: kinds.index("sent")]:
-        faults.append(f"'sent' without a 'sending' before: {kinds}")
-    if kinds.count("sending") < copies:
-        faults.append(f"arrived {copies} times, more often than its events say: {kinds}")
-    if kinds.count("sending") != kinds.count("deferred") + 1:
-        faults.append(f"an attempt without an outcome: {kinds}")
-    return faults
 
 
 def run(

@@ -64,6 +64,11 @@ class PostgresServer:
         return self._dsn
 
     @property
+    def is_given(self) -> bool:
+        """Whether it is somebody else's, and not to be stopped."""
+        return self._given is not None
+
+    @property
     def pid(self) -> int | None:
         """The postmaster's process id, if it was started here."""
         return self._process.pid if self._process else None
@@ -99,6 +104,12 @@ class PostgresServer:
             self._process.kill()
             self._process.wait(STOP_TIMEOUT)
         self._process = None
+
+    def restart(self, how: signal.Signals = signal.SIGINT, *, away: float = 0.0) -> None:
+        """End it as `halt` does, and serve it again on the same port after `away` seconds."""
+        self.halt(how)
+        time.sleep(away)
+        self.serve()
 
     def silence(self) -> list[int]:
         """Let the server and all that it has started say nothing any more; return them, for `wake`."""

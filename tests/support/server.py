@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mail_proxy.encryption import generate_key
+from mail_proxy.instance import Instance
 from tests.support.children import tethered
 from tests.support.machine_clock import SHIM, MachineClock
 
@@ -116,6 +117,16 @@ class Server:
     def pid(self) -> int:
         assert self._process is not None, "start() first"
         return self._process.pid
+
+    @property
+    def node_id(self) -> str:
+        """Under which it owns leases, in all its lives."""
+        return Instance(self.name, self.directory).node_id()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, be it a stopped one."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> str:
