@@ -2,7 +2,8 @@
 
 Every commit is durable (WAL, ``synchronous=FULL``, docs/adr/0004). While one commit waits for the disk,
 the units of work that arrive meanwhile gather, and the next commit takes them all: under load the cost
-of an fsync is shared by many, and an idle database answers at once.
+of an fsync is shared by many, and an idle database answers at once. The writer's thread goes from one group
+to the next by itself: the event loop may be busy.
 """
 
 from __future__ import annotations
@@ -173,21 +174,16 @@ class SqliteDatabase:
             await connection.close()
 
     async def _commit_loop(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._jobs or not self._closing:
             if not self._jobs:
                 self._work_arrived.clear()
                 await self._work_arrived.wait()
                 continue
-            group = [self._jobs.popleft() for _ in range(min(GROUP, len(self._jobs)))]
             try:
-                await self._writer.run(partial(_commit, group=group))
+                await self._writer.run(partial(_commit_all, jobs=self._jobs, loop=loop))
             except Exception as error:  # noqa: BLE001 - whoever asked gets it; the loop serves the next
-                for job in group:
-                    job.error = error
-            for job in group:
-                job.resolve()
-            group.clear()  # the thread remembers it until others come, but not what they hold
-            del job
+                _fail_all(self._jobs, error)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -267,22 +263,55 @@ def _read(raw: sqlite3.Connection, work: Work[T]) -> T:
             raw.execute("ROLLBACK")
 
 
+def _commit_all(raw: sqlite3.Connection, jobs: deque[_Job], loop: asyncio.AbstractEventLoop) -> None:
+    """Commit group after group until nothing waits, and tell whoever asked."""
+    while jobs:
+        group = [jobs.popleft() for _ in range(min(GROUP, len(jobs)))]
+        try:
+            _commit(raw, group)
+        except Exception as error:  # noqa: BLE001 - whoever asked gets it
+            for job in group:
+                job.error = error
+        loop.call_soon_threadsafe(_resolve_all, group)
+        del group  # the thread waits here for others, and is not to keep what they hold
+
+
+def _resolve_all(group: list[_Job]) -> None:
+    for job in group:
+        job.resolve()
+
+
+def _fail_all(jobs: deque[_Job], error: Exception) -> None:
+    while jobs:
+        job = jobs.popleft()
+        job.error = error
+        job.resolve()
+
+
 def _commit(raw: sqlite3.Connection, group: list[_Job]) -> None:
     """Run each job in a savepoint of its own and commit all that succeeded at once."""
     raw.execute("BEGIN IMMEDIATE")
     try:
-        for job in group:
-            raw.execute("SAVEPOINT job")
-            try:
-                job.result = _drive(raw, job.make())
-            except Exception as error:  # a job's failure is its own, the others commit
-                if not raw.in_transaction:  # a full disk rolls back everything by itself
-                    raise
-                raw.execute("ROLLBACK TO job")
-                job.error = error
-            raw.execute("RELEASE job")
+        if len(group) == 1:
+            [job] = group
+            job.result = _drive(raw, job.make())
+        else:
+            for job in group:
+                _in_savepoint(raw, job)
         raw.execute("COMMIT")
     except BaseException:
         if raw.in_transaction:
             raw.execute("ROLLBACK")
         raise
+
+
+def _in_savepoint(raw: sqlite3.Connection, job: _Job) -> None:
+    raw.execute("SAVEPOINT job")
+    try:
+        job.result = _drive(raw, job.make())
+    except Exception as error:  # a job's failure is its own, the others commit
+        if not raw.in_transaction:  # a full disk rolls back everything by itself
+            raise
+        raw.execute("ROLLBACK TO job")
+        job.error = error
+    raw.execute("RELEASE job")
