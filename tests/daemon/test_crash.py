@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos import intake_kill, kill9
+from tests.chaos import intake_kill, kill9, three_nodes
+from tests.chaos.three_nodes import NODES, Disturbance, Kind
 from tests.support.postgres import PostgresServer
 
 KILLS, MESSAGES = 3, 200
@@ -39,3 +40,18 @@ def test_a_kill_during_intake_loses_no_message_that_was_answered(
 
     assert outcome.missing == [], str(outcome)
     assert outcome.answered
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_a_node_killed_and_one_stopped_for_a_while_lose_and_double_nothing_else(
+    database: str, request: pytest.FixtureRequest
+) -> None:
+    """Three nodes on PostgreSQL, one on SQLite; a stop shorter than a lease costs nothing but its time."""
+    last = len(NODES[database]) - 1
+    plan = [Disturbance(0.5, 0.5, Kind.KILL, 0), Disturbance(2.0, 1.0, Kind.STOP, last)]
+    outcome = three_nodes.run(
+        database, messages=MESSAGES, seconds=6, plan=plan, postgres=_postgres(database, request)
+    )
+
+    assert outcome.broken_promises() == [], str(outcome)
+    assert (outcome.kills, outcome.stops, outcome.long_stops) == (1, 1, 0)
