@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 
 import asyncpg
@@ -23,7 +24,7 @@ SELECT 100 + i, 'pk-' || i, 'acme', 'held-' || i, 'main', {lane}, 'pending', 0, 
 SUSPENSION = "INSERT INTO suspensions (tenant_id, batch_code, created_at) VALUES ('acme', 'campaign', 0)"
 
 LIMIT = 10
-PARAMETERS = {"lane": 1, "limit": LIMIT, "owner": "n", "now": NOW, "until": NOW, "error": "x"}
+PARAMETERS = {"lane": 1, "limit": LIMIT, "owner": "n", "now": NOW, "until": NOW, "error": "x", "avoided": 0}
 STEPS = 10
 
 
@@ -49,10 +50,11 @@ async def test_sqlite_does_not_look_at_what_is_held(sqlite_url: str) -> None:
     assert with_them["claim"] > 0
 
 
-def steps_of_sqlite(path: str) -> dict[str, int]:
+def steps_of_sqlite(path: str, queries: Sequence[Query] = (CLAIM, LANES, REJECT)) -> dict[str, int]:
+    """How many steps of its virtual machine, about, each statement takes."""
     counted = {}
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
-        for query in (CLAIM, LANES, REJECT):
+        for query in queries:
             steps: list[int] = []
             raw.execute("BEGIN")
             raw.set_progress_handler(lambda: steps.append(STEPS), STEPS)  # noqa: B023 - of this round

@@ -17,9 +17,9 @@ from tests.support.stores import NOW, OTHER, OWNER, Bench, as_sent, open_store, 
 MINUTE = 60 + MARGIN
 
 
-async def limited(bench: Bench, queued: int, **limits: object) -> int:
+async def limited(bench: Bench, queued: int, **limits: int) -> int:
     """An account with limits and messages m0, m1, … in line; its lane."""
-    lane = await bench.account("limited", **limits)
+    lane = await bench.account("limited", "acme", **limits)
     await bench.add(*(f"m{number}" for number in range(queued)), account_id="limited", lane=lane)
     return lane
 
