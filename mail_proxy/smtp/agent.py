@@ -202,12 +202,21 @@ class _Attempt:
         if reply is None or reply.is_negative:
             if reply is not None:
                 self.settle_open(judge(Phase.DATA, reply))
-            await connection.reset()
+            if not self._is_unwelcome:
+                await connection.reset()
         elif self.is_open:
             await self._send(connection)
         else:
             # It waits for a message to nobody, and even an empty one might be taken for a mail.
             connection.abort()
+        if self._is_unwelcome:
+            await connection.quit()
+
+    @property
+    def _is_unwelcome(self) -> bool:
+        """Whether the server has enough of this connection: the next message would be told the same."""
+        deferred = [each for each in self._verdicts.values() if isinstance(each, Deferred)]
+        return any(each.scope is Scope.CONNECTION for each in deferred)
 
     def _obstacle(self, connection: Connection) -> Bounced | None:
         """Find what keeps this message from being sent to this server, whatever it would answer."""

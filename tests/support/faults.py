@@ -1,0 +1,25 @@
+"""Accounts on servers that fail, and a dispatcher that does not wait long for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mail_proxy.model.accounts import TlsMode
+from mail_proxy.smtp.transport import Timeouts
+from tests.support.dispatching import TENANT, Dispatching
+from tests.support.faulty_server import HOST, FaultyServer
+
+HASTY = Timeouts(connect=1.0, command=0.4, data=0.4, final=0.4)
+
+
+async def speak_to(
+    rig: Dispatching, server: FaultyServer, account_id: str = "main", **changes: object
+) -> None:
+    """Add an account that speaks to this server."""
+    settings: Mapping[str, object] = {"tls": TlsMode.NONE} | changes
+    await rig.add_account(None, account_id, host=HOST, port=server.port, **settings)
+
+
+async def trouble(rig: Dispatching) -> str | None:
+    """What the trouble of the account `main` is, None while it has none."""
+    return (await rig.store.accounts.get(TENANT, "main")).last_error
