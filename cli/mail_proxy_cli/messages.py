@@ -18,7 +18,7 @@ from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import Group, example
 from mail_proxy_cli.output import Column, confirm, echo_csv, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import run
+from mail_proxy_cli.session import is_served, run
 
 if TYPE_CHECKING:
     from mail_proxy.model.explanations import Explanation
@@ -190,8 +190,12 @@ def retry_messages(scope: Scope, message_ids: tuple[str, ...], *, at: float | No
 
     What nobody knows the outcome of is sent again, too, and may arrive twice. What is suspended stays held.
     """
-    failures = run(scope, lambda runtime: _retry(runtime, scope.tenant, message_ids, at))
-    return _tell_each(message_ids, failures, "is due now" if at is None else f"is due {when(at)}")
+    failures, served = run(scope, lambda runtime: _retry(scope, runtime, message_ids, at))
+    code = _tell_each(message_ids, failures, "is due now" if at is None else f"is due {when(at)}")
+    if not served and len(failures) < len(set(message_ids)):
+        name = scope.instance.name
+        click.echo(f"in the queue only, for '{name}' is not running: mail-proxy start {name}", err=True)
+    return code
 
 
 @example("mail-proxy myserver acme messages delete order-1 --yes")
@@ -206,7 +210,7 @@ def delete_messages(scope: Scope, message_ids: tuple[str, ...], *, yes: bool, fo
     What is being sent stays, and so does what was sent and not yet reported to the application.
     """
     what = f"message '{message_ids[0]}'" if len(message_ids) == 1 else f"{len(message_ids)} messages"
-    confirm(f"Delete {what} of tenant '{scope.tenant}'?", force=yes or force)
+    confirm(f"Delete {what} of tenant '{scope.tenant}'?", force=yes or force, option="--yes")
     failures = run(scope, lambda runtime: _delete(runtime, scope.tenant, message_ids, force=force))
     return _tell_each(message_ids, failures, "was deleted")
 
@@ -261,16 +265,16 @@ async def _explain(runtime: Runtime, tenant_id: str, message_id: str) -> tuple[E
 
 
 async def _retry(
-    runtime: Runtime, tenant_id: str, message_ids: Sequence[str], at: float | None
-) -> dict[str, MailProxyError]:
-    """Reschedule each; return what went wrong with which."""
+    scope: Scope, runtime: Runtime, message_ids: Sequence[str], at: float | None
+) -> tuple[dict[str, MailProxyError], bool]:
+    """Reschedule each; return what went wrong with which, and whether a server is there to send them."""
     failures: dict[str, MailProxyError] = {}
     for message_id in dict.fromkeys(message_ids):
         try:
-            await runtime.services.rescheduling.retry(tenant_id, message_id, at)
+            await runtime.services.rescheduling.retry(scope.tenant, message_id, at)
         except (NotFound, Conflict) as error:
             failures[message_id] = error
-    return failures
+    return failures, await is_served(scope, runtime)
 
 
 async def _delete(

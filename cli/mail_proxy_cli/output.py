@@ -176,12 +176,12 @@ def _width(cell: str) -> int:
     )
 
 
-def confirm(question: str, *, force: bool) -> None:
-    """Ask before something is lost; without a terminal only ``--force`` will do. Raises Abort on no."""
+def confirm(question: str, *, force: bool, option: str = "--force") -> None:
+    """Ask before something is lost; without a terminal only the option will do. Raises Abort on no."""
     if force:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError(f"{question} There is no terminal to ask on: give --force to go ahead")
+        raise click.UsageError(f"{question} There is no terminal to ask on: give {option} to go ahead")
     if not click.confirm(question, err=True):
         raise click.Abort
 

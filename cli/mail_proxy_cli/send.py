@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mail_proxy.daemon.process import is_locked
 from mail_proxy.errors import NotFound, NotRunning
 from mail_proxy_cli.complete import accounts as complete_accounts
 from mail_proxy_cli.complete import batches as complete_batches
@@ -16,7 +15,7 @@ from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import command, near
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.sending import STDIN, await_outcome, queue_files
-from mail_proxy_cli.session import run
+from mail_proxy_cli.session import is_served, run
 from mail_proxy_cli.telling import Teller
 
 if TYPE_CHECKING:
@@ -89,9 +88,9 @@ async def _send(
 ) -> None:
     if "account_id" in fields:
         await _check_account(runtime, scope.tenant, str(fields["account_id"]))
-    is_served = await _is_served(scope, runtime)
+    served = await is_served(scope, runtime)
     name = scope.instance.name
-    if wait and not is_served:
+    if wait and not served:
         raise NotRunning(
             f"instance '{name}' is not running, so there is nothing to wait for: mail-proxy start {name}"
         )
@@ -106,7 +105,7 @@ async def _send(
             at_once=config.max_enqueue_batch,
         ):
             teller.queued(outcome)
-    if not is_served and any(outcome.is_good for outcome in teller.outcomes):
+    if not served and any(outcome.is_good for outcome in teller.outcomes):
         teller.notice(f"in the queue only, for '{name}' is not running: mail-proxy start {name}")
     if wait:
         for position, outcome in enumerate(teller.outcomes):
@@ -120,13 +119,6 @@ async def _check_account(runtime: Runtime, tenant_id: str, account_id: str) -> N
     known = [account.id for account in await runtime.services.accounts.list(tenant_id)]
     if account_id not in known:
         raise NotFound("account", account_id, near(account_id, known))
-
-
-async def _is_served(scope: Scope, runtime: Runtime) -> bool:
-    """Tell whether a server is there to send: the instance's, or another on the same PostgreSQL."""
-    if is_locked(scope.instance):
-        return True
-    return runtime.config.uses_postgres and bool(await runtime.services.instance.nodes())
 
 
 def _check(files: Sequence[str], *, message_id: str | None, wait: bool, timeout: float | None) -> None:

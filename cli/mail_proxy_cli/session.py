@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from mail_proxy.daemon.process import SignalBell
+from mail_proxy.daemon.process import SignalBell, is_locked
 from mail_proxy.errors import NotFound
 from mail_proxy_cli import registry
 from mail_proxy_cli.nodes import UnknownName, near
@@ -31,6 +31,13 @@ def check_tenant(scope: Scope) -> None:
 def check_database(scope: Scope) -> None:
     """Raise MailProxyError unless configuration, key and database of the instance are in order."""
     run(scope, _nothing)
+
+
+async def is_served(scope: Scope, runtime: Runtime) -> bool:
+    """Tell whether a server is there to send: the instance's, or another on the same PostgreSQL."""
+    if is_locked(scope.instance):
+        return True
+    return runtime.config.uses_postgres and bool(await runtime.services.instance.nodes())
 
 
 async def _nothing(_runtime: Runtime) -> None:

@@ -59,6 +59,7 @@ PARAMETERS: dict[str, object] = {
     "account_id": ACCOUNT,
     "active_only": 0,
     "after": 0,
+    "avoided": 0,
     "batch_code": None,
     "before": _NOW + 60,
     "below": 0,
