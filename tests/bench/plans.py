@@ -27,7 +27,7 @@ HOT = {
     "replacing": ("intake", ("replace", "replace_payload")),
     "claim": ("queue", ("promote", "next_due", "next_expiry", "lanes", "claim", "renew", "release")),
     "content": ("messages", ("payload", "payloads")),
-    "settle": ("outcomes", ("hold", "begin_final", "settle")),
+    "settle": ("outcomes", ("lock", "held", "begin_final", "settle")),
     "taking over": ("queue", ("orphans", "reclaim")),
     "report": ("reports", ("tenants_due", "batch", "acknowledge", "acknowledge_message", "pending")),
     "reading": ("messages", ("get", "by_id", "events", "histories", "some", "waiting", "waiting_of_tenant")),

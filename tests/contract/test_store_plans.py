@@ -29,7 +29,7 @@ OFTEN = {
         "promote", "next_due", "next_expiry", "lanes", "claim", "renew", "release", "orphans",
         "orphans_at_start", "reclaim",
     ),
-    "outcomes": ("hold", "begin_final", "settle"),
+    "outcomes": ("lock", "held", "begin_final", "settle"),
     "reports": (
         "tenants_due", "batch", "acknowledge", "acknowledge_message", "pending", "synced", "sync_failed",
         "failing", "sync_states", "pending_of_each", "span", "event_from", "stretch", "replay",
@@ -41,6 +41,10 @@ OFTEN = {
     ),
     "removal": (
         "of_tenant", "of_anybody", "due", "known", "delete", "told_before", "untold_before", "delete_done",
+    ),
+    "circuit": (
+        "state", "lock", "open", "close", "probing", "probe", "ailing", "unparked", "overdue", "waited_since",
+        "fail",
     ),
     "parking": ("heads", "park"),
     "rescheduling": ("state", "reschedule"),
@@ -59,7 +63,7 @@ PARAMETERS: dict[str, object] = {
     "is_held": 0, "is_unknown": 0, "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW,
     "recipients": "[]", "pk": "p", "message_id": "<x>", "description": "", "event_type": "sent",
     "moment": 0.0, "untold_before": 1.0, "in_flight": 1e15, "later": NOW, "span": 0, "most": 1000,
-    "sent_at": NOW, "amount": 1,
+    "sent_at": NOW, "amount": 1, "heads": 50, "rest": 30.0, "updated_at": NOW,
 }  # fmt: skip
 """What plans are asked with; whatever is not here is NULL."""
 
