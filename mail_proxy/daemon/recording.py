@@ -77,6 +77,9 @@ class Recorder:
         else:
             text = "an outcome came too late: another server has taken message %d over"
             log.warning(text, claimed.seq, extra=about(claimed))
+        if claimed.is_limited and not settlement.may_be_sent:
+            lane.limited_until = 0.0  # its slot is free
+            return True
         return settlement.deferred_ts is not None
 
     def _count(self, claimed: Claimed, settlement: Settlement) -> None:

@@ -286,6 +286,16 @@ async def test_a_backlog_at_a_limit_costs_nothing_while_it_waits(database_url: s
     assert (parked, len(provider.visits)) == (HEADS, 1)
 
 
+async def test_a_slot_that_comes_back_is_used_at_once(database_url: str) -> None:
+    """A refused message was not sent: the next one goes, without a moment in between."""
+    async with provided(database_url) as (rig, provider):
+        await rig.add_account(provider, limit_per_hour=1)
+        await rig.queue("refused", to=["nouser@example.net"])
+        await rig.queue("next")
+        await rig.work(2)
+        assert (await rig.status("refused"), await rig.status("next")) == ("error", "sent")
+
+
 async def test_a_lane_at_its_limit_tells_of_its_heads_once(database_url: str) -> None:
     """However often it is asked, and by how many nodes; they go in their order when slots come."""
     async with provided(database_url) as (rig, provider):
