@@ -94,7 +94,7 @@ async def test_a_limit_holds_when_the_clock_is_set_back(rig: Dispatching, server
     await rig.work(2)
     assert len(server.received) == 2
 
-    rig.time.advance(HOUR + 60)
+    rig.time.advance(HOUR + 61)
     await rig.work()
     assert len(server.received) == 3
 
