@@ -95,7 +95,8 @@ def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlemen
 
 def waited_too_long(seconds: float, trouble: str) -> str:
     """Say why a message fails that has waited for its account for so long."""
-    return f"its account could not be used for {seconds / 3600:.3g} h: {trouble}"
+    span = f"{seconds / 3600:.3g} h" if seconds >= 3600 else f"{seconds / 60:.3g} min"
+    return f"its account could not be used for {span}: {trouble}"
 
 
 def _following(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> _Next:

@@ -1,23 +1,19 @@
-"""No account's trouble is another's: limits, slow servers, accounts that rest, memory."""
+"""No account's trouble is another's: limits, slow servers, damaged accounts, memory."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from contextlib import AsyncExitStack
-from dataclasses import replace
 
 import pytest
 
-from mail_proxy.model.accounts import Account
 from mail_proxy.model.messages import EventType
 from mail_proxy.smtp.transport import Timeouts
 from tests.support.clock import ManualClock
 from tests.support.dispatching import Dispatching, dispatching
 from tests.support.scripted_server import Fault
 from tests.support.smtp_server import SmtpServer, Stage
-
-BARRED = "535 5.7.8 not you"
 
 
 async def test_a_server_that_hangs_delays_no_other_account(rig: Dispatching, server: SmtpServer) -> None:
@@ -69,7 +65,7 @@ async def test_the_conversations_of_an_account_are_bounded(rig: Dispatching, ser
 async def test_the_conversations_of_a_node_are_bounded(database_url: str) -> None:
     """Over all accounts; and they are shared, not used up by the first."""
     async with AsyncExitStack() as stack:
-        rig = await stack.enter_async_context(dispatching(database_url, {"GMP_MAX_CONCURRENT_SENDS": "4"}))
+        rig = await stack.enter_async_context(dispatching(database_url, {"GMP_MAX_CONCURRENT_SENDS": "3"}))
         servers = [await stack.enter_async_context(SmtpServer().running()) for _ in range(3)]
         held = asyncio.Event()
         for number, each in enumerate(servers):
@@ -82,89 +78,7 @@ async def test_the_conversations_of_a_node_are_bounded(database_url: str) -> Non
         held.set()
         while any(len(each.received) < 5 for each in servers):
             await rig.work()
-        assert rig.agent.most_at_once == 4
-
-
-async def test_a_refused_login_lets_the_account_rest_and_costs_no_retry(
-    server: SmtpServer, rig: Dispatching, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One attempt, not one for each message; the others go back to the queue, and it is logged once."""
-    server.users = {"shop": "right"}
-    await rig.execute("UPDATE accounts SET login = 'shop', max_concurrent = 1")
-    await _set_password(rig, "wrong")
-    await rig.queue("m1", "m2", "m3")
-
-    await rig.work(3)
-
-    refused = await rig.message("m1")
-    assert (refused.status, refused.retry_count, refused.deferred_ts) == (
-        "deferred",
-        0,
-        rig.clock.now() + 30,
-    )
-    assert [await rig.status(each) for each in ("m2", "m3")] == ["pending", "pending"]
-    assert server.connections == 1
-    account = await _account(rig)
-    assert (account.circuit, account.last_error) == ("open", refused.last_error)
-    assert str(refused.last_error).startswith("535")
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert warnings == [f"account acme/main rests for 30 s: {refused.last_error}"]
-
-
-async def test_a_rest_ends_with_a_probe_and_then_all_goes_on(server: SmtpServer, rig: Dispatching) -> None:
-    """One message tries; while it does, no other; when it has worked, the account's trouble is forgotten."""
-    server.users = {"shop": "right"}
-    await rig.execute("UPDATE accounts SET login = 'shop'")
-    await _set_password(rig, "wrong")
-    await rig.queue(*(f"m{number}" for number in range(5)))
-    await rig.work()
-    await _set_password(rig, "right")
-    connections = server.connections
-
-    assert await rig.dispatcher.step() == 5
-    rig.time.advance(29)
-    assert await rig.dispatcher.step() == 1
-    assert server.connections == connections
-
-    rig.time.advance(1)
-    held = asyncio.Event()
-    server.at = {Stage.MAIL: [held]}
-    await rig.dispatcher.step()
-    await server.wait_at(Stage.MAIL)
-    await rig.dispatcher.step()
-    assert rig.agent.at_once == 1
-    held.set()
-    await rig.dispatcher.idle()
-    account = await _account(rig)
-    assert (account.circuit, account.last_error) == ("closed", None)
-
-    await rig.work()
-    assert [await rig.status(f"m{number}") for number in range(5)] == ["sent"] * 5
-
-
-async def test_a_probe_that_fails_doubles_the_rest(server: SmtpServer, rig: Dispatching) -> None:
-    server.at = {Stage.CONNECT: BARRED}
-    await rig.queue("m1")
-    for rest in (30, 60, 120):
-        await rig.work()
-        assert (await rig.message("m1")).deferred_ts == rig.clock.now() + rest
-        rig.time.advance(rest)
-
-
-async def test_a_server_that_cannot_be_reached_gets_three_tries(rig: Dispatching, server: SmtpServer) -> None:
-    """Then its account rests; what has tried follows the schedule, the rest waits in the queue."""
-    server.at = {Stage.CONNECT: Fault.DROP}
-    await rig.execute("UPDATE accounts SET max_concurrent = 1")
-    await rig.queue(*(f"m{number}" for number in range(6)))
-    await rig.work()
-    assert server.connections == 3
-    assert [await rig.status(f"m{number}") for number in range(6)] == ["deferred"] * 3 + ["pending"] * 3
-    assert (await rig.message("m0")).retry_count == 1
-
-    server.at = {}
-    rig.time.advance(30)
-    await rig.work(2)
-    assert [await rig.status(f"m{number}") for number in range(6)] == ["deferred"] * 3 + ["sent"] * 3
+        assert rig.agent.most_at_once == 3
 
 
 async def test_an_account_that_cannot_be_decrypted_stops_no_other(
@@ -185,42 +99,6 @@ async def test_an_account_that_cannot_be_decrypted_stops_no_other(
     assert await rig.status("d1") == "sent"
 
 
-async def test_a_resting_account_keeps_no_other_waiting(rig: Dispatching, server: SmtpServer) -> None:
-    async with SmtpServer(at={Stage.CONNECT: BARRED}).running() as refusing:
-        await rig.add_account(refusing, "barred")
-        await rig.queue("b1", "b2", account_id="barred")
-        await rig.work()
-        await rig.queue("m1")
-        await rig.work()
-        assert await rig.status("m1") == "sent"
-
-
-async def test_trouble_noted_before_a_restart_is_forgotten_with_the_first_success(
-    rig: Dispatching, server: SmtpServer
-) -> None:
-    """`accounts show` would otherwise complain for ever."""
-    account = await _account(rig)
-    await rig.store.accounts.set_last_error(account.lane, "535 from a former life")
-    await rig.queue("m1")
-    await rig.work()
-    account = await _account(rig)
-    assert (account.circuit, account.last_error) == ("closed", None)
-
-
-async def test_an_unwritable_message_says_nothing_of_its_account(
-    rig: Dispatching, server: SmtpServer
-) -> None:
-    """It was never tried, so a resting account does not seem to work again."""
-    server.at = {Stage.CONNECT: BARRED}
-    await rig.queue("m1")
-    await rig.work()
-    await rig.execute("DELETE FROM payloads")
-    rig.time.advance(30)
-    await rig.work()
-    assert await rig.status("m1") == "error"
-    assert (await _account(rig)).last_error is not None
-
-
 async def test_a_rate_limit_holds_messages_until_a_slot_is_free(rig: Dispatching, server: SmtpServer) -> None:
     """The lane is left alone until then, and the step tells when that is."""
     await rig.execute("UPDATE accounts SET limit_per_minute = 2")
@@ -228,10 +106,10 @@ async def test_a_rate_limit_holds_messages_until_a_slot_is_free(rig: Dispatching
     await rig.work()
     assert len(server.received) == 2
     rig.time.advance(57)
-    assert await rig.dispatcher.step() == 3
-    assert await rig.dispatcher.step() == 3
+    assert await rig.dispatcher.step() == pytest.approx(3, abs=0.1)
+    assert await rig.dispatcher.step() == pytest.approx(3, abs=0.1)
     assert rig.counted("gmp_rate_limited_total") == 1
-    rig.time.advance(3)
+    rig.time.advance(3.1)
     await rig.work()
     assert len(server.received) == 3
 
@@ -290,16 +168,6 @@ async def test_a_slow_final_reply_is_waited_for_by_its_own_time_out(
         assert statuses == ["deferred", "sent"]
         deferred = "m1" if await rig.status("m1") == "deferred" else "m2"
         assert (await rig.last(deferred, EventType.DEFERRED))["possible_duplicate"] is True
-
-
-async def _account(rig: Dispatching) -> Account:
-    return await rig.store.accounts.get("acme", "main")
-
-
-async def _set_password(rig: Dispatching, password: str) -> None:
-    await rig.store.accounts.change(
-        "acme", "main", lambda account: replace(account, password=password), rig.clock.now()
-    )
 
 
 async def _let_go(rig: Dispatching, server: SmtpServer) -> None:

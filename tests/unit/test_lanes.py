@@ -1,10 +1,11 @@
-"""Whose turn it is, how much is taken on, and when an account rests."""
+"""Whose turn it is, how much is taken on, and what attempts say of their account."""
 
 from __future__ import annotations
 
 import pytest
 
-from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Turn
+from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Sign, Turn
+from mail_proxy.model.accounts import Rest
 from mail_proxy.model.queue import Claimed
 from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Outcome, Scope, Verdict
 
@@ -15,6 +16,7 @@ GREYLISTED = Deferred(reply="451 later", scope=Scope.RECIPIENT)
 BUSY = Deferred(reply="450 busy", scope=Scope.MESSAGE)
 REFUSED = Bounced(reply="550 no such user")
 TAKEN = Delivered(reply="250 ok")
+REST = Rest(seconds=30, until=NOW + 30)
 
 
 def outcome(*verdicts: Verdict) -> Outcome:
@@ -54,23 +56,33 @@ def fill(node: Lanes, lane: Lane, *messages: Claimed) -> list[Turn]:
     return [node.enqueue(lane, message) for message in messages]
 
 
+def claim_for(node: Lanes, number: int) -> list[Turn]:
+    """What this lane may claim of an endless queue."""
+    lane = opened(node, number)
+    return fill(node, lane, *(claimed(seq) for seq in range(node.room(lane, NOW))))
+
+
+def healthy_goes(node: Lanes) -> bool:
+    """Whether a message of one more account would go at once."""
+    turns = claim_for(node, 1_000)
+    node.admit()
+    return bool(granted(turns))
+
+
 def granted(turns: list[Turn]) -> list[int]:
     """The places in the queue of those whose turn has come."""
     return [turn.seq for turn in turns if turn.comes.done() and turn.comes.result()]
 
 
-def test_a_refused_login_makes_the_account_rest_at_once() -> None:
+def test_a_refused_login_says_at_once_that_the_account_fails() -> None:
     """One is enough: the next would fail as well, and may lock the account."""
-    lane = Lane(1)
-    assert lane.learn(outcome(LOGIN_REFUSED), NOW) is True
-    assert lane.resting_until == NOW + 30
+    assert Lane(1).learn(outcome(LOGIN_REFUSED)) is Sign.FAILING
 
 
-def test_the_third_failure_to_connect_makes_it_rest() -> None:
+def test_the_third_failure_to_connect_says_that_it_fails() -> None:
     """A server may refuse a connection now and then."""
     lane = Lane(1)
-    assert [lane.learn(outcome(UNREACHABLE), NOW) for _ in range(3)] == [False, False, True]
-    assert lane.resting_until == NOW + 30
+    assert [lane.learn(outcome(UNREACHABLE)) for _ in range(3)] == [None, None, Sign.FAILING]
 
 
 @pytest.mark.parametrize(
@@ -79,49 +91,24 @@ def test_the_third_failure_to_connect_makes_it_rest() -> None:
 def test_an_answer_of_the_server_ends_the_count(between: Outcome) -> None:
     """Whatever it said of a message, it was there and let us in."""
     lane = Lane(1)
-    changes = [
-        lane.learn(each, NOW)
+    told = [
+        lane.learn(each)
         for each in (outcome(UNREACHABLE), outcome(UNREACHABLE), between, outcome(UNREACHABLE))
     ]
-    assert not any(changes)
+    assert told == [None] * 4
 
 
-def test_each_rest_is_twice_as_long_up_to_a_quarter_of_an_hour() -> None:
-    """30 s, then doubling to 15 min, as long as the probe fails."""
-    lane, now, rests = Lane(1), NOW, []
-    for _ in range(7):
-        assert lane.learn(outcome(LOGIN_REFUSED), now) is True
-        rests.append(lane.resting_until - now)
-        now = lane.resting_until
-    assert rests == [30, 60, 120, 240, 480, 900, 900]
+def test_a_probe_that_cannot_connect_says_that_the_account_fails_still() -> None:
+    """It needs no three tries again."""
+    assert Lane(1, rest=REST).learn(outcome(UNREACHABLE)) is Sign.FAILING
 
 
-def test_what_ends_during_a_rest_changes_nothing() -> None:
-    """Conversations begun before neither lengthen a rest nor cut it short, and are not told."""
-    lane = Lane(1)
-    lane.learn(outcome(LOGIN_REFUSED), NOW)
-    assert lane.learn(outcome(LOGIN_REFUSED), NOW + 1) is False
-    assert lane.learn(outcome(TAKEN), NOW + 2) is False
-    assert (lane.rest, lane.resting_until) == (30, NOW + 30)
-
-
-def test_a_probe_that_succeeds_puts_the_account_back_to_work() -> None:
-    """The change is told once, and the next rest begins at 30 s again."""
-    lane = Lane(1)
-    lane.learn(outcome(LOGIN_REFUSED), NOW)
-    assert lane.learn(outcome(TAKEN), NOW + 30) is True
-    assert lane.learn(outcome(TAKEN), NOW + 31) is False
-    assert lane.rest == 0
-    assert lane.is_idle
-    lane.learn(outcome(LOGIN_REFUSED), NOW + 32)
-    assert lane.rest == 30
-
-
-def test_trouble_noted_in_an_earlier_life_ends_with_the_first_success() -> None:
-    """A server that was restarted does not know of the rest, but of what was written down."""
-    lane = Lane(1, is_ill=True)
-    assert lane.learn(outcome(TAKEN), NOW) is True
-    assert lane.is_ill is False
+def test_a_probe_that_the_server_answers_says_that_the_account_works() -> None:
+    """Also when it refuses this message; after that success is no news."""
+    lane = Lane(1, rest=REST, limited_until=NOW + 5)
+    assert lane.learn(outcome(REFUSED)) is Sign.WORKING
+    lane.recover()
+    assert (lane.learn(outcome(TAKEN)), lane.limited_until) == (None, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -149,17 +136,23 @@ async def test_urgent_messages_find_room_in_a_full_lane() -> None:
     assert node.room(lane, NOW, is_urgent=True) == 0
 
 
-async def test_a_resting_lane_claims_nothing_and_then_one() -> None:
-    """After a rest one message probes the account; the others follow when it has worked."""
-    node = lanes()
-    lane = opened(node)
-    lane.learn(outcome(LOGIN_REFUSED), NOW)
-    assert node.room(lane, NOW + 29) == 0
-    assert node.next_ready(NOW + 29) == NOW + 30
+@pytest.mark.parametrize(("at", "room"), [(NOW + 29.9, 0), (NOW + 30, 1), (NOW - 1, 1)])
+async def test_a_lane_claims_nothing_while_it_rests_and_then_one(at: float, room: int) -> None:
+    """After a rest one message probes the account; a clock that was set back makes no rest longer."""
+    lane = opened(node := lanes())
+    lane.rest = REST
+    assert node.room(lane, at) == room
+
+
+async def test_conversations_that_hang_leave_room_for_a_probe() -> None:
+    """They were begun before the rest, and may take long; only the account's own bound counts."""
+    lane = opened(node := lanes(), conversations=3)
+    fill(node, lane, claimed(1), claimed(2))
+    node.admit()
+    lane.rest = REST
     assert node.room(lane, NOW + 30) == 1
-    fill(node, lane, claimed(1))
-    assert node.room(lane, NOW + 31) == 0
-    assert node.next_ready(NOW + 31) is None
+    fill(node, lane, claimed(3))
+    assert node.room(lane, NOW + 30) == 0
 
 
 async def test_a_lane_at_its_rate_limit_claims_nothing_until_a_slot_is_free() -> None:
@@ -171,22 +164,40 @@ async def test_a_lane_at_its_rate_limit_claims_nothing_until_a_slot_is_free() ->
     assert node.room(lane, NOW + 10) == 50
 
 
-async def test_a_greedy_lane_leaves_a_fifth_of_what_there_is() -> None:
+async def test_a_lane_at_a_limit_is_asked_again_within_a_minute() -> None:
+    """However late the next slot is: somebody may have raised the limit."""
+    node = lanes()
+    lane = opened(node)
+    lane.limit(NOW + 3600, NOW)
+    assert [bool(node.room(lane, NOW + after)) for after in (59, 60)] == [False, True]
+
+
+async def test_a_lane_at_a_limit_is_asked_when_the_clock_was_put_back() -> None:
+    """It would wait for hours until the old time comes again."""
+    node = lanes()
+    lane = opened(node)
+    lane.limit(NOW + 30, NOW)
+    assert node.room(lane, NOW - 7200) == 50
+
+
+@pytest.mark.parametrize(("is_known", "rooms"), [(False, [80, 16, 3]), (True, [240, 48, 9])])
+async def test_a_greedy_lane_leaves_a_fifth_of_what_there_is(is_known: bool, rooms: list[int]) -> None:
     """An account with a large batch size would otherwise have all that a node claims."""
     node = lanes(sends=100)
-    rooms = []
+    claims = []
     for number in range(3):
         lane = opened(node, number, quota=1_000)
-        rooms.append(node.room(lane, NOW))
-        fill(node, lane, *(claimed(seq) for seq in range(rooms[-1])))
-    assert rooms == [320, 64, 12]
+        lane.is_known = is_known
+        claims.append(node.room(lane, NOW))
+        fill(node, lane, *(claimed(seq) for seq in range(claims[-1])))
+    assert claims == rooms
 
 
 async def test_a_node_that_has_enough_says_so() -> None:
     """Then the end of any conversation, of whatever lane, is worth a new look."""
     node = lanes(sends=1)
     first, second = opened(node, 1), opened(node, 2)
-    fill(node, first, *(claimed(seq) for seq in range(4)))
+    fill(node, first, *(claimed(seq) for seq in range(5)))
     assert (node.room(second, NOW), node.is_short) == (0, True)
     node.finish(first)
     assert node.room(second, NOW) == 1
@@ -196,6 +207,7 @@ async def test_turns_go_by_priority_then_by_place_in_the_queue() -> None:
     """First in, first out within a priority, whatever order they were claimed in."""
     node = lanes(sends=2)
     lane = opened(node)
+    lane.is_known = True
     turns = fill(node, lane, claimed(3), claimed(1), claimed(2, priority=0), claimed(4, priority=1))
     node.admit()
     assert sorted(granted(turns)) == [2, 4]
@@ -216,22 +228,22 @@ async def test_a_lane_has_at_most_its_conversations() -> None:
 async def test_a_node_has_at_most_its_conversations_and_takes_new_limits() -> None:
     """`sends` may change at any time; what is under way stays."""
     node = lanes(sends=2)
-    one, two = opened(node, 1), opened(node, 2)
-    turns = fill(node, one, claimed(1), claimed(2)) + fill(node, two, claimed(3), claimed(4))
+    turns = [fill(node, opened(node, number), claimed(number))[0] for number in range(4)]
     node.admit()
-    assert granted(turns) == [1, 3]  # one each: the lane with the fewest comes first
+    assert granted(turns) == [0, 1]
     node.sends = 3
     node.admit()
-    assert len(granted(turns)) == 3
+    assert granted(turns) == [0, 1, 2]
     node.sends = 1
-    node.leave(one, turns[0])
-    assert len(granted(turns)) == 3
+    node.leave(opened(node, 0), turns[0])
+    assert granted(turns) == [0, 1, 2]
 
 
 async def test_immediate_messages_come_before_all_lanes_others() -> None:
     """Even those of the busiest lane."""
     node = lanes(sends=3)
     busy, calm = opened(node, 1), opened(node, 2)
+    busy.is_known = True
     turns = fill(node, busy, claimed(1), claimed(2))
     node.admit()
     turns += fill(node, calm, claimed(3)) + fill(node, busy, claimed(4, priority=0))
@@ -239,16 +251,49 @@ async def test_immediate_messages_come_before_all_lanes_others() -> None:
     assert sorted(granted(turns)) == [1, 2, 4]
 
 
-async def test_one_stalled_lane_never_holds_every_conversation() -> None:
-    """An account may ask for as many as it likes: a fifth is left for others."""
+@pytest.mark.parametrize(("is_known", "most"), [(False, 25), (True, 75)], ids=["unknown", "known"])
+async def test_one_stalled_lane_never_holds_every_conversation(is_known: bool, most: int) -> None:
+    """An account may ask for as many as it likes: a quarter is kept for others, and more before it works."""
     node = lanes(sends=100, memory=10_000)
     greedy, other = opened(node, 1, conversations=1_000), opened(node, 2)
+    greedy.is_known = is_known
     turns = fill(node, greedy, *(claimed(seq) for seq in range(300)))
     node.admit()
-    assert len(granted(turns)) == 80
+    assert len(granted(turns)) == most
     late = fill(node, other, claimed(999))
     node.admit()
     assert granted(late) == [999]
+
+
+STALLED = 40
+
+
+async def test_dozens_of_stalled_accounts_that_come_together_leave_room_for_a_healthy_one() -> None:
+    """Each of them could have ten conversations, and forty times ten are more than there are."""
+    node = lanes(sends=100, memory=10_000)
+    for number in range(STALLED):
+        claim_for(node, number)
+    node.admit()
+    assert healthy_goes(node)
+
+
+async def test_dozens_of_stalled_accounts_that_come_one_after_another_leave_room_for_a_healthy_one() -> None:
+    """Those that come first have more, and not so much that none is left."""
+    node = lanes(sends=100, memory=10_000)
+    for number in range(STALLED):
+        claim_for(node, number)
+        node.admit()
+    assert healthy_goes(node)
+
+
+async def test_accounts_that_stall_after_they_have_worked_leave_room_for_a_healthy_one() -> None:
+    """A provider may stop answering in the middle of the day, and all that goes to it with it."""
+    node = lanes(sends=100, memory=10_000)
+    for number in range(20):
+        opened(node, number).is_known = True
+        claim_for(node, number)
+        node.admit()
+    assert healthy_goes(node)
 
 
 async def test_a_message_that_does_not_fit_into_memory_holds_up_only_its_own_lane() -> None:
@@ -290,7 +335,7 @@ async def test_idle_lanes_are_forgotten_and_others_are_not() -> None:
     busy, failed = opened(node, 1), opened(node, 2)
     opened(node, 3).quota = 7
     fill(node, busy, claimed(1))
-    failed.learn(outcome(UNREACHABLE), NOW)
+    failed.learn(outcome(UNREACHABLE))
     node.forget_idle()
     assert node.open(1) is busy
     assert node.open(2) is failed

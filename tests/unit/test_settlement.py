@@ -9,7 +9,7 @@ import pytest
 from mail_proxy.daemon.settlement import Attempt, RetryPolicy, settle
 from mail_proxy.model.accounts import OnUnknown
 from mail_proxy.model.messages import EventType, Recipient, RecipientStatus, Status
-from mail_proxy.model.queue import Claimed, NewEvent, Settlement
+from mail_proxy.model.queue import Claimed, NewEvent, Parking, Settlement
 from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Outcome, Scope, Verdict
 
 NOW = 1_000.0
@@ -31,11 +31,16 @@ class Middle(Random):
         return (a + b) / 2
 
 
-POLICY = RetryPolicy(delays=(60.0, 300.0), max_retries=2, rng=Middle())
+POLICY = RetryPolicy(delays=(60.0, 300.0), max_retries=2, max_account_wait=3_600.0, rng=Middle())
 
 
 def message(
-    *recipients: Recipient, retry_count: int = 0, is_limited: bool = False, is_unknown: bool = False
+    *recipients: Recipient,
+    retry_count: int = 0,
+    is_limited: bool = False,
+    is_unknown: bool = False,
+    parked_for: Parking | None = None,
+    parked_since: float | None = None,
 ) -> Claimed:
     return Claimed(
         seq=7,
@@ -53,6 +58,8 @@ def message(
         created_at=NOW - 10,
         is_unknown=is_unknown,
         is_limited=is_limited,
+        parked_for=parked_for,
+        parked_since=parked_since,
     )
 
 
@@ -65,10 +72,10 @@ def settled(
     verdicts: dict[str, Verdict],
     *,
     on_unknown: OnUnknown = OnUnknown.RETRY,
-    account_ready: float | None = None,
+    rests_until: float | None = None,
 ) -> Settlement:
     attempt = Attempt(
-        outcome=Outcome(verdicts=verdicts), now=NOW, on_unknown=on_unknown, account_ready=account_ready
+        outcome=Outcome(verdicts=verdicts), now=NOW, on_unknown=on_unknown, rests_until=rests_until
     )
     return settle(claimed, attempt, POLICY)
 
@@ -181,18 +188,68 @@ def test_the_same_words_are_said_once() -> None:
     assert after.last_error == "451 4.7.1 greylisted; 450 4.2.0 busy"
 
 
-def test_an_account_at_fault_costs_the_message_no_retry() -> None:
-    """It waits until the account is tried again, however often that fails."""
-    after = settled(message(retry_count=2), {ANN: LOGIN}, account_ready=NOW + 30)
-    assert (after.status, after.deferred_ts, after.retry_count) == (Status.DEFERRED, NOW + 30, 2)
+def test_an_account_at_fault_lets_the_message_wait_in_its_place_and_costs_no_retry() -> None:
+    """It is pending, parked until the account is tried again, and says so."""
+    after = settled(message(retry_count=2), {ANN: LOGIN}, rests_until=NOW + 30)
+    assert (after.status, after.deferred_ts, after.retry_count) == (Status.PENDING, NOW + 30, 2)
+    assert (after.parked_for, after.parked_since) == (Parking.ACCOUNT, NOW)
+    assert after.last_error == "535 5.7.8 wrong password"
+    assert told(after) == [EventType.DEFERRED]
+    assert only(after).event_data == {
+        "reason": "535 5.7.8 wrong password",
+        "deferred_ts": NOW + 30,
+        "retry_count": 2,
+    }
+
+
+def test_a_message_that_waits_for_its_account_says_so_once() -> None:
+    """However often it has tried it; and it has waited since the first time."""
+    waiting = message(parked_for=Parking.ACCOUNT, parked_since=NOW - 60)
+    after = settled(waiting, {ANN: LOGIN}, rests_until=NOW + 60)
+    assert (after.status, after.deferred_ts, after.parked_since) == (Status.PENDING, NOW + 60, NOW - 60)
+    assert told(after) == []
+
+
+def test_one_that_waited_for_a_rate_limit_says_that_it_waits_for_its_account_now() -> None:
+    limited = message(parked_for=Parking.LIMIT, parked_since=NOW - 60)
+    after = settled(limited, {ANN: LOGIN}, rests_until=NOW + 30)
+    assert (after.parked_since, told(after)) == (NOW, [EventType.DEFERRED])
+
+
+def test_an_account_that_was_changed_meanwhile_is_tried_again_at_once() -> None:
+    """It does not rest, for what failed is not what is there now."""
+    after = settled(message(), {ANN: LOGIN})
+    assert (after.status, after.deferred_ts, after.retry_count) == (Status.PENDING, NOW, 0)
+
+
+def test_a_message_whose_account_could_not_be_used_for_too_long_is_an_error() -> None:
+    """Reported, with what was wrong with the account."""
+    waiting = message(parked_for=Parking.ACCOUNT, parked_since=NOW - 3_600)
+    after = settled(waiting, {ANN: LOGIN}, rests_until=NOW + 30)
+    text = "its account could not be used for 1 h: 535 5.7.8 wrong password"
+    assert (after.status, after.error, after.error_ts, after.deferred_ts) == (Status.ERROR, text, NOW, None)
+    assert (after.parked_for, after.parked_since) == (None, None)
+    assert only(after).event_type is EventType.ERROR
+    assert only(after).event_data == {"error": text}
+
+
+def test_a_server_that_cannot_be_reached_costs_a_retry_until_its_account_rests() -> None:
+    """Until then it may be this connection's bad luck."""
+    after = settled(message(), {ANN: LOST})
+    assert (after.status, after.deferred_ts, after.retry_count) == (Status.DEFERRED, NOW + 60, 1)
+    after = settled(message(), {ANN: LOST}, rests_until=NOW + 30)
+    assert (after.status, after.deferred_ts, after.retry_count) == (Status.PENDING, NOW + 30, 0)
 
 
 @pytest.mark.parametrize(
-    "verdicts", [{ANN: LOGIN, BOB: GREY}, {ANN: LOST, BOB: LOST}], ids=["not only the account", "connection"]
+    "verdicts",
+    [{ANN: LOGIN, BOB: GREY}, {ANN: UNKNOWN, BOB: UNKNOWN}],
+    ids=["not only the account", "unknown"],
 )
 def test_other_failures_cost_a_retry_though_the_account_rests(verdicts: dict[str, Verdict]) -> None:
-    after = settled(message(*people(ANN, BOB)), verdicts, account_ready=NOW + 30)
-    assert (after.deferred_ts, after.retry_count) == (NOW + 60, 1)
+    after = settled(message(*people(ANN, BOB)), verdicts, rests_until=NOW + 30)
+    assert (after.status, after.deferred_ts, after.retry_count) == (Status.DEFERRED, NOW + 60, 1)
+    assert after.parked_for is None
 
 
 def test_an_unknown_outcome_is_tried_again_and_says_so() -> None:
