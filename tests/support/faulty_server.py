@@ -116,7 +116,7 @@ class FaultyServer:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[FaultyServer]:
         """Listen on a port of the system's choice until the block ends."""
-        listening = socket.socket()
+        listening = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio sends small replies at once only then
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
         listening.bind((HOST, 0))
