@@ -22,7 +22,7 @@ from mail_proxy.store.circuit import Ailing, Circuits
 
 log = logging.getLogger(__name__)
 
-TEND_EVERY = 10.0
+TEND_EVERY = 15.0
 """Seconds between looks at what waits for accounts that rest."""
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mail_proxy.clock import Clock
 from mail_proxy.daemon.outage import Outage
 from mail_proxy.errors import DatabaseError
-from mail_proxy.model.queue import Begin, Recorded, Settlement
+from mail_proxy.model.queue import Begin, Settlement
 from mail_proxy.store.outcomes import Outcomes
 
 log = logging.getLogger(__name__)
@@ -28,6 +27,9 @@ LAST_CHANCE = 5.0
 GROUP = 250
 """Entries at most in one transaction, so that none waits long for the others."""
 
+AT_ONCE = 2
+"""Transactions at once: while one is committed, the next gathers."""
+
 
 @dataclass(slots=True, eq=False)
 class _Entry:
@@ -35,6 +37,24 @@ class _Entry:
 
     what: Begin | Settlement
     stored: asyncio.Future[bool]
+
+
+class _Group:
+    """The entries of one transaction: those that wait when it begins."""
+
+    def __init__(self, waiting: deque[_Entry]) -> None:
+        self._waiting = waiting
+        self.entries: list[_Entry] = []
+        self.is_taken = False
+
+    def take(self) -> tuple[list[Begin], list[Settlement]]:
+        """See `Batch`."""
+        if not self.is_taken:
+            self.is_taken = True
+            self.entries = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+        begins = [entry.what for entry in self.entries if isinstance(entry.what, Begin)]
+        settlements = [entry.what for entry in self.entries if isinstance(entry.what, Settlement)]
+        return begins, settlements
 
 
 class Journal:
@@ -45,7 +65,9 @@ class Journal:
         self._clock = clock
         self._owner = owner
         self._waiting: deque[_Entry] = deque()
-        self._writer: asyncio.Task[None] | None = None
+        self._next = _Group(self._waiting)
+        self._next.is_taken = True
+        self._writers: set[asyncio.Task[None]] = set()
         self._outage = Outage("recording outcomes")
 
     async def begin(self, begin: Begin) -> bool:
@@ -64,13 +86,13 @@ class Journal:
 
     async def idle(self) -> None:
         """Wait until nothing waits to be written."""
-        while self._writer is not None:
-            await asyncio.shield(self._writer)
+        while self._writers:
+            await asyncio.wait(self._writers)
 
     async def end(self) -> None:
         """Finish what can be finished now: at the end of the process."""
-        if self._writer is not None:
-            _, late = await asyncio.wait([self._writer], timeout=LAST_CHANCE)
+        if self._writers:
+            _, late = await asyncio.wait(self._writers, timeout=LAST_CHANCE)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -78,44 +100,48 @@ class Journal:
     def _write_down(self, what: Begin | Settlement) -> asyncio.Future[bool]:
         entry = _Entry(what, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write(), name="journal")
+        self._write_next()
         return entry.stored
 
-    async def _write(self) -> None:
-        try:
-            while self._waiting:
-                group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-                await self._write_group(group)
-        finally:
-            self._writer = None
+    def _write_next(self) -> None:
+        """Begin a transaction for what waits, unless one will take it along."""
+        if self._waiting and self._next.is_taken and len(self._writers) < AT_ONCE:
+            self._next = _Group(self._waiting)
+            writer = asyncio.create_task(self._write(self._next), name="journal")
+            self._writers.add(writer)
+            writer.add_done_callback(self._written)
 
-    async def _write_group(self, group: Sequence[_Entry]) -> None:
+    def _written(self, writer: asyncio.Task[None]) -> None:
+        self._writers.discard(writer)
+        if not writer.cancelled():
+            self._write_next()
+
+    async def _write(self, group: _Group) -> None:
         try:
-            recorded = await self._record(group)
+            recorded = await self._outcomes.record(group, self._owner, self._clock.now())
         except DatabaseError as error:
-            await self._put_off(group, error)
+            group.take()
+            await self._put_off(group.entries, error)
         except Exception as error:  # noqa: BLE001 - whoever asked gets it, and nobody else
-            if len(group) == 1:
-                _tell(group[0], error)
-                return
-            for entry in group:
-                await self._write_group([entry])
+            await self._write_apart(group.entries, error)
         else:
             self._outage.over()
-            for entry in group:
+            for entry in group.entries:
                 among = recorded.begun if isinstance(entry.what, Begin) else recorded.settled
                 _tell(entry, entry.what.seq in among)
 
-    async def _record(self, group: Sequence[_Entry]) -> Recorded:
-        begins = [entry.what for entry in group if isinstance(entry.what, Begin)]
-        settlements = [entry.what for entry in group if isinstance(entry.what, Settlement)]
-        return await self._outcomes.record(begins, settlements, self._owner, self._clock.now())
+    async def _write_apart(self, entries: list[_Entry], error: Exception) -> None:
+        """Find whose fault it is that a group cannot be written: the others are not to suffer from it."""
+        if len(entries) == 1:
+            _tell(entries[0], error)
+            return
+        for entry in entries:
+            await self._write(_Group(deque([entry])))
 
-    async def _put_off(self, group: Sequence[_Entry], error: DatabaseError) -> None:
+    async def _put_off(self, entries: list[_Entry], error: DatabaseError) -> None:
         """Let nothing be transmitted while the database is away; outcomes wait until it is back."""
         outcomes = []
-        for entry in group:
+        for entry in entries:
             if isinstance(entry.what, Begin):
                 _tell(entry, error)
             else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Protocol
 
 from mail_proxy.model.messages import EventType
 from mail_proxy.model.queue import Begin, NewEvent, Recorded, Settlement
@@ -20,72 +21,75 @@ SQL = load("outcomes")
 MESSAGES = load("messages")
 
 
+class Batch(Protocol):
+    """What is to be recorded, asked for when the transaction begins: what has come until then goes along."""
+
+    def take(self) -> tuple[Sequence[Begin], Sequence[Settlement]]:
+        """Return it; the same when asked again. Another thread may ask."""
+        ...
+
+
 class Outcomes:
     """`owner` is the node that holds the leases; times are Unix seconds."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record(
-        self, begins: Sequence[Begin], settlements: Sequence[Settlement], owner: str, now: float
-    ) -> Recorded:
+    async def record(self, batch: Batch, owner: str, now: float) -> Recorded:
         """Record that contents are about to be transmitted, and what came of others, all at once.
 
         What is begun and not in the answer must not be transmitted: its lease was lost, or it was suspended
         meanwhile. What is settled and not in the answer has been taken over by another node.
         """
-        return await self._database.write(self._record, begins, settlements, owner, now)
+        return await self._database.write(self._record, batch, owner, now)
 
-    def _record(
-        self, begins: Sequence[Begin], settlements: Sequence[Settlement], owner: str, now: float
-    ) -> Work[Recorded]:
-        settled = (yield from self._settle(settlements, owner, now)) if settlements else frozenset()
-        begun = (yield from self._begin(begins, owner, now)) if begins else frozenset()
-        events = [
-            shape.event_params(each.seq, each.tenant_id, event)
-            for each in settlements
-            if each.seq in settled
-            for event in each.events
-        ]
-        events += [
-            shape.event_params(each.seq, each.tenant_id, _sending(each, now))
-            for each in begins
-            if each.seq in begun
-        ]
-        yield Many(MESSAGES["insert_event"], events)
-        return Recorded(begun=begun, settled=settled)
-
-    def _begin(self, begins: Sequence[Begin], owner: str, now: float) -> Work[frozenset[int]]:
-        given = {"seqs": json.dumps(sorted(each.seq for each in begins)), "owner": owner}
-        # Were a renewal waited for by the statement that asks for suspensions, it would not see those made since.
-        yield Call(SQL["hold"], given)
-        rows = yield Call(SQL["begin_final"], given | {"now": now})
-        return frozenset(row["seq"] for row in rows)
-
-    def _settle(self, settlements: Sequence[Settlement], owner: str, now: float) -> Work[frozenset[int]]:
+    def _record(self, batch: Batch, owner: str, now: float) -> Work[Recorded]:
+        begins, settlements = batch.take()
+        held = yield from self._held([each.seq for each in (*begins, *settlements)], owner, now)
         # In the order of the queue: two nodes that settle what lies side by side wait for each other at most.
-        given = sorted(settlements, key=lambda each: each.seq)
-        rows = yield Many(SQL["settle"], [_settled(each, owner, now) for each in given])
-        held = frozenset(row["seq"] for row in rows)
-        ours = [each for each in given if each.seq in held]
-        waiting = [each for each in ours if each.status.is_waiting]
-        if waiting:
-            yield from hold_back([each.seq for each in waiting], [each.tenant_id for each in waiting], now)
-        limited = [each for each in ours if each.is_limited]
-        if limited:
-            yield from limits.confirm([each.seq for each in limited if each.may_be_sent], now)
-            yield from limits.cancel([each.seq for each in limited if not each.may_be_sent])
-        return held
+        settled = sorted((each for each in settlements if each.seq in held), key=lambda each: each.seq)
+        begun = [each for each in begins if held.get(each.seq)]
+        yield Many(SQL["settle"], [_settled(each, now) for each in settled])
+        if begun:
+            yield Call(SQL["begin_final"], {"seqs": json.dumps([each.seq for each in begun]), "now": now})
+        events = [
+            shape.event_params(each.seq, each.tenant_id, event) for each in settled for event in each.events
+        ]
+        events += [shape.event_params(each.seq, each.tenant_id, _sending(each, now)) for each in begun]
+        yield Many(MESSAGES["insert_event"], events)
+        yield from _let_go(settled, now)
+        return Recorded(
+            begun=frozenset(each.seq for each in begun), settled=frozenset(each.seq for each in settled)
+        )
+
+    def _held(self, seqs: Sequence[int], owner: str, now: float) -> Work[dict[int, bool]]:
+        """Tell which messages are this node's, and whether they may be begun."""
+        given = {"seqs": json.dumps(sorted(seqs)), "owner": owner}
+        if self._database.dialect == "postgres":
+            # A renewal is waited for here: the next statement sees what was suspended meanwhile.
+            yield Call(SQL["lock"], given)
+        [row] = yield Call(SQL["held"], given | {"now": now})
+        return {seq: bool(may_begin) for seq, may_begin in json.loads(row["held"])}
+
+
+def _let_go(settled: Sequence[Settlement], now: float) -> Work[None]:
+    """Hold back what waits again and is suspended, and let slots of rate limits count or go."""
+    waiting = [each for each in settled if each.status.is_waiting]
+    if waiting:
+        yield from hold_back([each.seq for each in waiting], [each.tenant_id for each in waiting], now)
+    limited = [each for each in settled if each.is_limited]
+    if limited:
+        yield from limits.confirm([each.seq for each in limited if each.may_be_sent], now)
+        yield from limits.cancel([each.seq for each in limited if not each.may_be_sent])
 
 
 def _sending(begin: Begin, now: float) -> NewEvent:
     return NewEvent(event_type=EventType.SENDING, event_ts=now, description=begin.description)
 
 
-def _settled(settlement: Settlement, owner: str, now: float) -> Params:
+def _settled(settlement: Settlement, now: float) -> Params:
     return {
         "place": settlement.seq,
-        "owner": owner,
         "now": now,
         "status": settlement.status.value,
         "recipients": shape.recipients_text(settlement.recipients),

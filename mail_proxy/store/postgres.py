@@ -41,6 +41,9 @@ STANDSTILL = 10
 hold its rows against all others, and no lease that runs out would let go of them."""
 
 POOL_SIZE = 10
+STATEMENTS = 500
+"""Statements kept prepared on each connection: those for several rows have a form for each number of rows."""
+
 CHANNEL = "mail_proxy"
 
 
@@ -60,6 +63,7 @@ class PostgresDatabase:
             url,
             min_size=0,  # else the pool connects by itself, and logs a traceback each time it cannot
             max_size=pool_size,
+            statement_cache_size=STATEMENTS,
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
             server_settings={"application_name": "mail-proxy"},

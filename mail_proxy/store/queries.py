@@ -28,6 +28,9 @@ _VALUES = re.compile(
 _PARAMETER = re.compile(r":([a-z_]+)")
 _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|(?<![:\w]):([a-z_]+)")
 
+FEW = 16
+"""Rows up to which there is a statement for each number; above, for powers of two: they are prepared and kept."""
+
 MOST_PARAMETERS = 999
 """Of one statement: the limit of the oldest SQLite that may be met."""
 
@@ -70,7 +73,7 @@ class Bulk:
 
     @property
     def most_rows(self) -> int:
-        """How many rows one statement may have: a power of two, so that there are few different ones."""
+        """How many rows one statement may have: a power of two."""
         return 1 << max(0, (MOST_PARAMETERS // len(self.columns)).bit_length() - 1)
 
     def parts(self, rows: Sequence[Mapping[str, object]], marker: str) -> Iterator[tuple[str, list[object]]]:
@@ -78,7 +81,7 @@ class Bulk:
         start, size = 0, self.most_rows
         while start < len(rows):
             while size > len(rows) - start:
-                size //= 2
+                size = len(rows) - start if size <= FEW else size // 2
             part = rows[start : start + size]
             yield _for_rows(self, size, marker), [row[column] for row in part for column in self.columns]
             start += size

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar, cast
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.store.database import Database, Work
+from mail_proxy.store.outcomes import Batch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,5 +97,5 @@ def _names(work: Callable[..., object], args: Sequence[object]) -> Counter[str]:
     name = work.__name__.lstrip("_")
     if name != "record":
         return Counter([name])
-    begins, settlements = (cast("Sequence[object]", each) for each in args[:2])
+    begins, settlements = cast("Batch", args[0]).take()
     return Counter({"begin_final": len(begins), "settle": len(settlements)}) + Counter()

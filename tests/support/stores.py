@@ -131,15 +131,26 @@ def _statement(sql: str) -> Work[Sequence[Row]]:
     return (yield Call(statement(sql), {}))
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A batch that is complete."""
+
+    begins: Sequence[Begin]
+    settlements: Sequence[Settlement] = ()
+
+    def take(self) -> tuple[Sequence[Begin], Sequence[Settlement]]:
+        return self.begins, self.settlements
+
+
 async def begin_final(store: Store, claimed: Claimed, owner: str, now: float, description: str) -> bool:
     """Put on record that one content is about to be transmitted; whether it may be."""
     begin = Begin(claimed.seq, claimed.tenant_id, description)
-    return claimed.seq in (await store.outcomes.record([begin], [], owner, now)).begun
+    return claimed.seq in (await store.outcomes.record(Written([begin]), owner, now)).begun
 
 
 async def record_outcome(store: Store, settlement: Settlement, owner: str, now: float) -> bool:
     """Record one outcome; whether the lease was still the owner's."""
-    return settlement.seq in (await store.outcomes.record([], [settlement], owner, now)).settled
+    return settlement.seq in (await store.outcomes.record(Written([], [settlement]), owner, now)).settled
 
 
 def recipients(*statuses: RecipientStatus) -> tuple[Recipient, ...]:

@@ -1,31 +1,39 @@
--- hold: keep everybody else from these (a JSON list of seq); what is asked next sees what they have done
+-- lock: keep everybody else from these (a JSON list of seq); what is asked next sees what they have done
 SELECT seq FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs)) AND lease_owner = :owner;
 
--- hold @postgres: the same
+-- lock @postgres: the same
 SELECT seq FROM messages
 WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
     AND lease_owner = :owner
 ORDER BY seq FOR UPDATE;
 
--- begin_final: these contents (a JSON list of seq) are about to be transmitted, if the lease still holds and nobody has suspended them
--- (only what is being sent has a lease owner: its status, asked for too, would lead PostgreSQL to another index)
+-- held: which of these (a JSON list of seq) are still ours, and whether they may be begun: their lease holds, and nobody has suspended them
+-- (one row for all, since SQLite's thread and the event loop take turns at every row; only what is being sent
+-- has a lease owner: its status, asked for too, would lead PostgreSQL to another index)
+SELECT json_group_array(json_array(m.seq, m.lease_until > :now AND NOT EXISTS (SELECT 1 FROM suspensions s
+    WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code)))) AS held
+FROM messages m
+WHERE m.seq IN (SELECT value FROM json_each(:seqs)) AND m.lease_owner = :owner;
+
+-- held @postgres: the same
+SELECT CAST(COALESCE(json_agg(json_build_array(m.seq, m.lease_until > :now AND NOT EXISTS (
+    SELECT 1 FROM suspensions s
+    WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code)))), '[]') AS TEXT) AS held
+FROM messages m
+WHERE m.seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+    AND m.lease_owner = :owner;
+
+-- begin_final: these contents (a JSON list of seq) are about to be transmitted
 UPDATE messages SET final_at = :now, updated_at = :now
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND lease_owner = :owner AND lease_until > :now
-    AND NOT EXISTS (SELECT 1 FROM suspensions s
-        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code))
-RETURNING seq;
+WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- begin_final @postgres: the same
 UPDATE messages SET final_at = :now, updated_at = :now
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
-    AND lease_owner = :owner AND lease_until > :now
-    AND NOT EXISTS (SELECT 1 FROM suspensions s
-        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code))
-RETURNING seq;
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)));
 
--- settle: the outcomes of attempts, where the lease is still ours
-WITH given(place, owner, now, status, recipients, retry_count, deferred_ts, sent_ts, error_ts, error, last_error,
-    is_unknown, parked_for, parked_since) AS (VALUES (CAST(:place AS BIGINT), CAST(:owner AS TEXT),
+-- settle: the outcomes of attempts
+WITH given(place, now, status, recipients, retry_count, deferred_ts, sent_ts, error_ts, error, last_error,
+    is_unknown, parked_for, parked_since) AS (VALUES (CAST(:place AS BIGINT),
     CAST(:now AS DOUBLE PRECISION), CAST(:status AS TEXT), CAST(:recipients AS TEXT), CAST(:retry_count AS INTEGER),
     CAST(:deferred_ts AS DOUBLE PRECISION), CAST(:sent_ts AS DOUBLE PRECISION), CAST(:error_ts AS DOUBLE PRECISION),
     CAST(:error AS TEXT), CAST(:last_error AS TEXT), CAST(:is_unknown AS INTEGER), CAST(:parked_for AS TEXT),
@@ -36,5 +44,4 @@ UPDATE messages SET status = given.status, recipients = given.recipients, retry_
     is_unknown = given.is_unknown, parked_for = given.parked_for, parked_since = given.parked_since,
     lease_owner = NULL, lease_until = NULL, final_at = NULL, updated_at = given.now
 FROM given
-WHERE messages.seq = given.place AND messages.lease_owner = given.owner
-RETURNING seq;
+WHERE messages.seq = given.place;
