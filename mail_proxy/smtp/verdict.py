@@ -199,16 +199,16 @@ RULES = (
     ),
 )
 
-_ACCOUNT_TROUBLES = frozenset(
-    {
-        Trouble.CERTIFICATE,
-        Trouble.TLS,
-        Trouble.NO_STARTTLS,
-        Trouble.NO_AUTH,
-        Trouble.UNENCRYPTED,
-        Trouble.SETTINGS,
-    }
-)
+_SCOPES = {
+    Trouble.CERTIFICATE: Scope.ACCOUNT,
+    Trouble.TLS: Scope.ACCOUNT,
+    Trouble.NO_STARTTLS: Scope.ACCOUNT,
+    Trouble.NO_AUTH: Scope.ACCOUNT,
+    Trouble.UNENCRYPTED: Scope.ACCOUNT,
+    Trouble.SETTINGS: Scope.ACCOUNT,
+    Trouble.SLEPT: Scope.MESSAGE,  # our own fault, no sign that the server or the account is ill
+}
+"""Whose a failure is, if not the connection's."""
 
 _TROUBLES_ANYWHERE = frozenset({Trouble.TIMEOUT, Trouble.LOST, Trouble.GARBLED})
 
@@ -283,6 +283,6 @@ def _judge_failure(phase: Phase, failure: Failure) -> Deferred:
     detail = f": {failure.detail}" if failure.detail else ""
     return Deferred(
         reply=printable(f"{failure.trouble}{where}{detail}"),
-        scope=Scope.ACCOUNT if failure.trouble in _ACCOUNT_TROUBLES else Scope.CONNECTION,
+        scope=_SCOPES.get(failure.trouble, Scope.CONNECTION),
         unknown=phase is Phase.FINAL,
     )

@@ -293,6 +293,6 @@ async def test_a_message_whose_lease_was_lost_never_gets_its_final_dot(content: 
         outcome = await deliver(server, envelope("ann"), content, gate=lost)
     assert outcome.verdicts["ann@there.test"] == Deferred(
         reply="the lease ran out while this server slept, and the message was not sent",
-        scope=Scope.CONNECTION,
+        scope=Scope.MESSAGE,
     )
     assert server.contents == []

@@ -81,24 +81,25 @@ def test_a_positive_reply_to_the_dot_is_a_delivery(code: int, text: str, told: s
     assert judge(Phase.FINAL, Reply(code, text)) == Delivered(code=told, reply=f"{code} {text}")
 
 
-@pytest.mark.parametrize(
-    ("trouble", "scope"),
-    [
-        (Trouble.UNREACHABLE, CONNECTION),
-        (Trouble.TIMEOUT, CONNECTION),
-        (Trouble.LOST, CONNECTION),
-        (Trouble.GARBLED, CONNECTION),
-        (Trouble.CERTIFICATE, ACCOUNT),
-        (Trouble.TLS, ACCOUNT),
-        (Trouble.NO_STARTTLS, ACCOUNT),
-        (Trouble.NO_AUTH, ACCOUNT),
-        (Trouble.UNENCRYPTED, ACCOUNT),
-        (Trouble.SETTINGS, ACCOUNT),
-    ],
-)
-def test_every_trouble_is_deferred_at_the_cost_of_connection_or_account(
-    trouble: Trouble, scope: Scope
-) -> None:
+TROUBLES = {
+    Trouble.UNREACHABLE: CONNECTION,
+    Trouble.TIMEOUT: CONNECTION,
+    Trouble.LOST: CONNECTION,
+    Trouble.GARBLED: CONNECTION,
+    Trouble.CERTIFICATE: ACCOUNT,
+    Trouble.TLS: ACCOUNT,
+    Trouble.NO_STARTTLS: ACCOUNT,
+    Trouble.NO_AUTH: ACCOUNT,
+    Trouble.UNENCRYPTED: ACCOUNT,
+    Trouble.SETTINGS: ACCOUNT,
+    Trouble.SLEPT: MESSAGE,
+}
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+def test_every_trouble_is_deferred_and_is_somebodys(trouble: Trouble) -> None:
+    """A server that slept past its lease says nothing of the account; nor may three such let it rest."""
+    scope = TROUBLES[trouble]
     verdict = judge(Phase.MAIL, Failure(trouble, "why"))
     assert isinstance(verdict, Deferred)
     assert (verdict.scope, verdict.code, verdict.unknown) == (scope, None, False)
