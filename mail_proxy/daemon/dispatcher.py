@@ -277,7 +277,7 @@ class Dispatcher:
     def _learn_limit(self, claim: Claim, account: Account, lane: Lane, now: float) -> None:
         """Let a lane be until a rate limit may let more through; tell of what waits or has failed for it."""
         if claim.held_by is Parking.LIMIT:
-            self._metrics.rate_limited(account.tenant_id, account.id)
+            self._metrics.rate_limited(account.tenant_id, account.id, claim.parked + claim.rejected)
         if claim.opens_at is not None:
             lane.limit(claim.opens_at, now)
         if claim.parked or claim.rejected:

@@ -33,7 +33,7 @@ WHERE seq IN (SELECT value FROM json_each(:seqs)) AND sent_at = :in_flight;
 
 -- confirm @postgres: the same
 UPDATE send_log SET sent_at = :now
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+WHERE seq = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json))))
     AND sent_at = :in_flight;
 
 -- cancel: these (a JSON list of seq) were not sent, their slots are free
@@ -41,7 +41,7 @@ DELETE FROM send_log WHERE seq IN (SELECT value FROM json_each(:seqs)) AND sent_
 
 -- cancel @postgres: the same
 DELETE FROM send_log
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+WHERE seq = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json))))
     AND sent_at = :in_flight;
 
 -- abandon: what is in flight and nobody sends any more may have been sent
