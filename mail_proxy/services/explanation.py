@@ -70,7 +70,7 @@ def _why_it_waits(
 
 def _what_somebody_must_end(facts: Facts, *, is_active: bool, is_served: bool) -> Iterator[Cause]:
     message = facts.message
-    if message.status is Status.DEFERRED and message.deferred_ts is None:
+    if not facts.is_pending and message.deferred_ts is None:
         yield Cause(reason=Reason.UNKNOWN_OUTCOME_HELD, since=_put_at(facts), detail=message.last_error)
     for hold in facts.holds:
         batch = None if hold.batch_code == EVERYTHING else hold.batch_code

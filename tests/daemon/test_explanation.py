@@ -263,6 +263,22 @@ async def test_whoever_sent_it_is_gone(rig: Dispatching) -> None:
     assert (found.sender.name, found.sender.is_alive) == ("first", False)
 
 
+async def test_what_was_parked_and_is_taken_over_is_back_in_line(rig: Dispatching) -> None:
+    """A node died that had claimed it: nothing had been sent."""
+    await limit(rig, 1)
+    await rig.queue("sent", "m1")
+    await rig.work(2)
+    rig.time.advance(61)
+    lane = (await rig.store.accounts.get(TENANT, "main")).lane
+    claim = await rig.store.queue.claim(lane, 1, "other", rig.clock.now(), rig.clock.now() + 30)
+    assert [message.id for message in claim.messages] == ["m1"]
+    rig.time.advance(31)
+    await rig.store.queue.take_over(rig.clock.now(), rig.clock.now(), owner=OWNER)
+    await seen(rig)
+
+    assert reasons(await explain(rig)) == [Reason.IN_LINE]
+
+
 @pytest.mark.parametrize(
     ("to", "detail"), [("ann@example.net", None), ("nouser@example.net", "no such user")]
 )
