@@ -144,25 +144,24 @@ class Queue:
         return Claim(messages=messages, held_by=Parking.LIMIT, opens_at=opening.opens_at, parked=parked)
 
     def _take(self, take: _Taking, limit: int) -> Work[list[Claimed]]:
-        given = {
-            "lane": take.lane,
-            "limit": limit,
-            "owner": take.owner,
-            "now": take.now,
-            "until": take.until,
-            "avoided": take.avoided,
-        }
-        rows = yield Call(SQL["claim"], given)
-        if take.avoided and not rows:
-            rows = yield Call(SQL["claim"], given | {"avoided": 0})
-        claimed = sorted(
-            (shape.claimed_of(row, take.lane) for row in rows),
-            key=lambda message: (message.priority, message.seq),
-        )
-        small = [message.seq for message in claimed if message.size <= READ_ALONG]
-        contents = (yield from read_payloads(small)) if small else {}
-        for message in claimed:
+        claimed = yield from self._pick(take, limit, take.avoided)
+        if take.avoided and not claimed:
+            claimed = yield from self._pick(take, limit, 0)
+        if not claimed:
+            return []
+        seqs = json.dumps(sorted(message.seq for message in claimed))
+        yield Call(SQL["take"], {"seqs": seqs, "owner": take.owner, "now": take.now, "until": take.until})
+        raw = [message for message in claimed if message.payload is None and message.size <= READ_ALONG]
+        contents = (yield from read_payloads([message.seq for message in raw])) if raw else {}
+        for message in raw:
             message.payload = contents.get(message.seq)
+        return claimed
+
+    def _pick(self, take: _Taking, limit: int, avoided: int) -> Work[list[Claimed]]:
+        given = {"lane": take.lane, "limit": limit, "avoided": avoided, "read_along": READ_ALONG}
+        [row] = yield Call(SQL["pick"], given)
+        claimed = [shape.claimed_of(values, take.lane) for values in json.loads(row["picked"])]
+        claimed.sort(key=lambda message: (message.priority, message.seq))
         return claimed
 
     def _renew(self, seqs: Sequence[int], owner: str, until: float) -> Work[frozenset[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mail_proxy.encryption import Vault
 from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, Rest, TlsMode
@@ -13,6 +14,8 @@ from mail_proxy.model.messages import (
     EventType,
     Message,
     NewMessage,
+    Payload,
+    PayloadKind,
     Recipient,
     RecipientStatus,
     Status,
@@ -304,24 +307,29 @@ def message_of(row: Row) -> Message:
     )
 
 
-def claimed_of(row: Row, lane: int) -> Claimed:
+def claimed_of(values: Sequence[Any], lane: int) -> Claimed:
+    """Read one message of the statement `pick`, its columns in their order there."""
+    *columns, created_at, is_unknown, parked_for, parked_since, content = values
+    seq, pk, tenant_id, message_id, account_id, priority, recipients, *others = columns
+    envelope_from, internet_id, retry_count, size = others
     return Claimed(
-        seq=row["seq"],
-        pk=row["pk"],
-        tenant_id=row["tenant_id"],
-        id=row["id"],
-        account_id=row["account_id"],
+        seq=seq,
+        pk=pk,
+        tenant_id=tenant_id,
+        id=message_id,
+        account_id=account_id,
         lane=lane,
-        priority=row["priority"],
-        recipients=recipients_of(row["recipients"]),
-        envelope_from=row["envelope_from"],
-        message_id=row["message_id"],
-        retry_count=row["retry_count"],
-        size=row["size"],
-        created_at=row["created_at"],
-        is_unknown=bool(row["is_unknown"]),
-        parked_for=None if row["parked_for"] is None else Parking(row["parked_for"]),
-        parked_since=row["parked_since"],
+        priority=priority,
+        recipients=recipients_of(recipients),
+        envelope_from=envelope_from,
+        message_id=internet_id,
+        retry_count=retry_count,
+        size=size,
+        created_at=float(created_at),
+        is_unknown=bool(is_unknown),
+        parked_for=None if parked_for is None else Parking(parked_for),
+        parked_since=None if parked_since is None else float(parked_since),
+        payload=None if content is None else Payload(kind=PayloadKind.FIELDS, content=content.encode()),
     )
 
 

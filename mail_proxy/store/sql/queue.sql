@@ -32,35 +32,46 @@ WHERE ready.lane IS NOT NULL
     AND (a.lane IS NULL OR (t.active = 1
         AND NOT EXISTS (SELECT 1 FROM suspensions s WHERE s.tenant_id = t.id AND s.batch_code = '*')));
 
--- claim: take the first messages of a lane under a lease, all but one
-UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
-    updated_at = :now
-WHERE seq IN (
-    SELECT m.seq FROM messages m
+-- pick: the first messages of a lane, all but one, with small contents of fields, all in one row: see outcomes.held
+SELECT json_group_array(json_array(seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from,
+    message_id, retry_count, size, printf('%!.17g', created_at), is_unknown, parked_for,
+    CASE WHEN parked_since IS NOT NULL THEN printf('%!.17g', parked_since) END, content)) AS picked
+FROM (
+    SELECT m.*, (SELECT CAST(p.content AS TEXT) FROM payloads p
+        WHERE p.seq = m.seq AND p.kind = 'fields' AND m.size <= :read_along) AS content
+    FROM messages m
     WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND m.seq <> :avoided
         AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
             WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
             WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
-    ORDER BY m.priority, m.seq LIMIT :limit)
-RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
-    size, created_at, is_unknown, parked_for, parked_since;
+    ORDER BY m.priority, m.seq LIMIT :limit);
 
--- claim @postgres: the same; chosen apart, since a plan may run a subquery, and its LIMIT, once for each row
-WITH first AS MATERIALIZED (
-    SELECT m.seq FROM messages m
+-- pick @postgres: the same; nobody else gets them
+SELECT CAST(COALESCE(json_agg(json_build_array(seq, pk, tenant_id, id, account_id, priority, recipients,
+    envelope_from, message_id, retry_count, size, created_at, is_unknown, parked_for, parked_since, content)),
+    '[]') AS TEXT) AS picked
+FROM (
+    SELECT m.*, (SELECT convert_from(p.content, 'UTF8') FROM payloads p
+        WHERE p.seq = m.seq AND p.kind = 'fields' AND m.size <= :read_along) AS content
+    FROM messages m
     WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND m.seq <> :avoided
         AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
             WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
             WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
     ORDER BY m.priority, m.seq LIMIT :limit
-    FOR UPDATE OF m SKIP LOCKED)
+    FOR UPDATE OF m SKIP LOCKED) AS first;
+
+-- take: put these (a JSON list of seq) under a lease
 UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
     updated_at = :now
-WHERE seq IN (SELECT seq FROM first)
-RETURNING seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from, message_id, retry_count,
-    size, created_at, is_unknown, parked_for, parked_since;
+WHERE seq IN (SELECT value FROM json_each(:seqs));
+
+-- take @postgres: the same
+UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
+    updated_at = :now
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)));
 
 -- renew: keep what this node is sending (a JSON list of seq)
 UPDATE messages SET lease_until = :until
