@@ -136,15 +136,6 @@ async def test_an_account_of_another_tenant_is_not_there(bench: Bench, tenant_id
         await accounts.delete(tenant_id, account_id, force=True, now=NOW)
 
 
-async def test_the_servers_last_words_are_kept(bench: Bench) -> None:
-    """Until it works again."""
-    await bench.store.accounts.set_last_error(bench.lane, "535 bad login")
-    assert (await bench.store.accounts.get("acme", "main")).last_error == "535 bad login"
-
-    await bench.store.accounts.set_last_error(bench.lane, None)
-    assert (await bench.store.accounts.get("acme", "main")).last_error is None
-
-
 async def test_an_idle_account_is_deleted(bench: Bench) -> None:
     """What it sent stays in the history."""
     await bench.sent("m")

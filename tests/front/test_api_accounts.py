@@ -119,29 +119,31 @@ async def test_what_is_missing_is_named(api: Api) -> None:
 async def test_all_that_was_shown_can_be_sent_back_edited(api: Api, method: str) -> None:
     """What is read-only does not stand in the way of who changes something else."""
     await api.post("/account", {"tenant_id": "acme", "id": "main", "host": "sandbox", "ttl": 60})
-    lane = (await api.runtime.services.accounts.get("acme", "main")).lane
-    await api.runtime.store.accounts.set_last_error(lane, "450 come back later")
+    account = await api.runtime.services.accounts.get("acme", "main")
+    await api.runtime.store.circuits.trip(account, "450 come back later", api.clock.now())
     shown = (await api.get("/account/main")).body
+    assert (shown["circuit"], shown["last_error"]) == ("open", "450 come back later")
     path = "/account/main" if method == "PUT" else "/account"
     answer = await api.call(method, path, {**shown, "limit_per_hour": 7})
     assert answer.status == 200, answer.text
     again = (await api.get("/account/main")).body
-    assert {**again, "updated_at": None} == {**shown, "limit_per_hour": 7, "updated_at": None}
+    changed = {"limit_per_hour": 7, "circuit": "closed", "last_error": None}
+    assert {**again, "updated_at": None} == {**shown, **changed, "updated_at": None}
 
 
 async def test_what_was_shown_may_have_moved_on_by_itself(api: Api) -> None:
     """A server that failed, or is well again, and another's change are no reason to refuse this one."""
     await api.add_account("acme", "main")
-    lane = (await api.runtime.services.accounts.get("acme", "main")).lane
     shown = (await api.get("/account/main")).body
     api.clock.ahead = 5
     await api.put("/account/main", {"ttl": 61})
-    await api.runtime.store.accounts.set_last_error(lane, "450 come back later")
+    account = await api.runtime.services.accounts.get("acme", "main")
+    await api.runtime.store.circuits.trip(account, "450 come back later", api.clock.now())
     for stale in (shown, {**shown, "updated_at": 1, "circuit": "reset", "last_error": {"none": []}}):
         answer = await api.put("/account/main", {**stale, "ttl": 60})
         assert answer.status == 200, answer.text
         told = {name: answer.body[name] for name in ("ttl", "circuit", "last_error")}
-        assert told == {"ttl": 60, "circuit": "open", "last_error": "450 come back later"}
+        assert told == {"ttl": 60, "circuit": "closed", "last_error": None}
 
 
 async def test_what_is_read_only_is_not_silently_left_alone(api: Api) -> None:
