@@ -6,7 +6,7 @@ import asyncio
 import re
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ from tests.support.smtp_server import SmtpServer, Stage
 
 TAKEN_OVER = 90.0
 """Seconds within which another node has what the sleeper held: a lease lasts 30."""
+
+NOW = "extract(epoch FROM clock_timestamp())"
 
 GATE = """
 CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS
@@ -45,14 +47,15 @@ async def test_a_sleeper_notices_before_it_sends_on(
     sleeper, other = (
         Server(tmp_path / "home", name, database_url=postgres_url, key=key) for name in ("sleeper", "other")
     )
-    held = asyncio.Event()
-    mail.at = {Stage.RCPT: [held]}
+    held, goes_on = asyncio.Event(), asyncio.Event()
+    mail.at = {Stage.RCPT: [held, goes_on]}
     try:
         await asyncio.to_thread(sleeper.start)
         here = await settle_in(sleeper, mail)
-        await submit(here, "before")
-        await mail.wait_at(Stage.RCPT)
-        async with a_commit_held_up(postgres_url, partial(submit, here, "between")):
+        for number, name in enumerate(("before", "between"), 1):
+            await submit(here, name)
+            await mail.until(partial(is_reached, mail, number))
+        async with a_commit_held_up(postgres_url, goes_on):
             sleeper.send_signal(signal.SIGSTOP)
 
         await asyncio.to_thread(other.start)
@@ -63,7 +66,8 @@ async def test_a_sleeper_notices_before_it_sends_on(
 
         held.set()
         sleeper.send_signal(signal.SIGCONT)
-        await until(lambda: sleeper.log, lambda log: len(re.findall("lease was lost|too late", log)) >= 2)
+        await until(lambda: sleeper.log, lambda log: "message before is not sent now" in log)
+        await until(lambda: sleeper.log, lambda log: "an outcome came too late" in log)
         here = sleeper.client()  # the server has closed connections that were idle for so long
         await submit(here, "after")
         await until(partial(here.get, "/messages/after?tenant_id=acme"), is_sent)
@@ -77,20 +81,33 @@ async def test_a_sleeper_notices_before_it_sends_on(
 
 
 @asynccontextmanager
-async def a_commit_held_up(dsn: str, act: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Do something, and let its begin be on record with the end of the block, not before."""
+async def a_commit_held_up(dsn: str, goes_on: asyncio.Event) -> AsyncIterator[None]:
+    """Let a message be begun, and its begin be on record with the end of the block, not before.
+
+    That is done late in its lease: nothing else that the node waits for must run out before the lease does.
+    """
     connection = await asyncpg.connect(dsn, timeout=10)
     try:
         await connection.execute(GATE)
         await connection.execute("SELECT pg_advisory_lock(4711)")
-        await act()
-        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        async with asyncio.timeout(10):
-            while not await connection.fetchval(waiting):  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(POLL)
+        await until_so(connection, f"SELECT min(lease_until) - {NOW} < 26 FROM messages")
+        goes_on.set()
+        await until_so(
+            connection, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        )
         yield
     finally:
         await connection.close()
+
+
+async def until_so(connection: asyncpg.Connection[asyncpg.Record], question: str) -> None:
+    async with asyncio.timeout(20):
+        while not await connection.fetchval(question):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(POLL)
+
+
+def is_reached(mail: SmtpServer, times: int) -> bool:
+    return mail.reached.count(Stage.RCPT) == times
 
 
 def subjects(mail: SmtpServer) -> Counter[str]:
