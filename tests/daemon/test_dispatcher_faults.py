@@ -274,7 +274,7 @@ async def test_a_failure_to_note_an_accounts_trouble_does_not_touch_the_message(
 ) -> None:
     """The outcome is recorded, told and counted all the same."""
     server.at = {Stage.CONNECT: "535 5.7.8 not you"}
-    rig.database.away = {"set_last_error": 1}
+    rig.database.away = {"trip": 1}
     await rig.queue("m1")
     await rig.work()
     assert await rig.status("m1") == "deferred"
