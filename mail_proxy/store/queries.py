@@ -29,7 +29,7 @@ _PARAMETER = re.compile(r":([a-z_]+)")
 _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|(?<![:\w]):([a-z_]+)")
 
 FEW = 16
-"""Rows up to which there is a statement for each number, to be prepared and kept; above, for powers of two."""
+"""Rows up to which there is a statement for each number; above, for powers of two: each is kept prepared."""
 
 MOST_PARAMETERS = 999
 """Of one statement: the limit of the oldest SQLite that may be met."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mail_proxy.model.accounts import LimitBehavior, OnUnknown
+from mail_proxy.model.accounts import LimitBehavior, OnUnknown, Rest
 from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.queue import Claim, Claimed, NewEvent, Orphan, Outlook, Parking, ReadyLane
 from mail_proxy.store import circuit, limits
@@ -20,7 +20,6 @@ from mail_proxy.store.settings import ACTIVE
 from mail_proxy.store.suspensions import hold_back
 
 SQL = load("queue")
-SETTINGS = load("settings")
 MESSAGES = load("messages")
 
 READ_ALONG = 256 * 1024
@@ -87,23 +86,20 @@ class Queue:
         return len((yield Call(SQL["promote"], {"now": now, "limit": CHUNK})))
 
     def _look(self) -> Work[Outlook]:
-        rows = yield Call(SQL["lanes"], {})
-        due = (yield Call(SQL["next_due"], {}))[0]["due"]
-        expiry = (yield Call(SQL["next_expiry"], {}))[0]["due"]
-        active = yield Call(SETTINGS["get"], {"key": ACTIVE})
+        [row] = yield Call(SQL["look"], {"active": ACTIVE})
         return Outlook(
             lanes=tuple(
                 ReadyLane(
-                    lane=row["lane"],
-                    priority=row["priority"],
-                    is_gone=bool(row["is_gone"]),
-                    rest=shape.rest_of(row),
+                    lane=lane,
+                    priority=priority,
+                    is_gone=bool(is_gone),
+                    rest=Rest(rest, float(until)) if rest else None,
                 )
-                for row in rows
+                for lane, priority, is_gone, rest, until in json.loads(row["lanes"])
             ),
-            next_due=due,
-            next_expiry=expiry,
-            active=bool(json.loads(active[0]["value"])) if active else None,
+            next_due=row["due"],
+            next_expiry=row["expiry"],
+            active=None if row["active"] is None else bool(json.loads(row["active"])),
         )
 
     def _claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[Claim]:

@@ -25,7 +25,7 @@ MESSAGES = 100_000
 HOT = {
     "intake": ("intake", ("allocate", "existing", "insert", "insert_payload")),
     "replacing": ("intake", ("replace", "replace_payload")),
-    "claim": ("queue", ("promote", "next_due", "next_expiry", "lanes", "claim", "renew", "release")),
+    "claim": ("queue", ("promote", "look", "pick", "take", "renew", "release")),
     "content": ("messages", ("payload", "payloads")),
     "settle": ("outcomes", ("lock", "held", "begin_final", "settle")),
     "taking over": ("queue", ("orphans", "reclaim")),
@@ -57,6 +57,7 @@ _POSTGRES_SCAN = re.compile(r"Seq Scan on (?:messages|payloads|events|send_log)\
 _NOW = time.time()
 PARAMETERS: dict[str, object] = {
     "account_id": ACCOUNT,
+    "active": "active",
     "active_only": 0,
     "after": 0,
     "avoided": 0,
@@ -95,6 +96,7 @@ PARAMETERS: dict[str, object] = {
     "pk": "pk",
     "place": 10,
     "priority": 2,
+    "read_along": 262_144,
     "recipients": "[]",
     "retry_count": 0,
     "sent_ts": None,

@@ -11,7 +11,7 @@ from mail_proxy.store.queries import load
 from tests.contract.test_store_held_cost import rows_seen, steps_of_sqlite
 from tests.support.stores import NOW, Bench, open_bench
 
-LOOK_AND_PARK = (load("queue")["lanes"], load("parking")["heads"])
+LOOK_AND_PARK = (load("queue")["look"], load("parking")["heads"])
 
 WAITING = """
 WITH RECURSIVE more(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM more WHERE i < {count})

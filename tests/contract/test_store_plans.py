@@ -26,7 +26,7 @@ OFTEN = {
         "waiting_of_tenant", "waiting_of_lane", "fail_lane", "totals",
     ),
     "queue": (
-        "promote", "next_due", "next_expiry", "lanes", "claim", "renew", "release", "orphans",
+        "promote", "look", "pick", "take", "renew", "release", "orphans",
         "orphans_at_start", "reclaim",
     ),
     "outcomes": ("lock", "held", "begin_final", "settle"),
@@ -63,7 +63,7 @@ PARAMETERS: dict[str, object] = {
     "is_held": 0, "is_unknown": 0, "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW,
     "recipients": "[]", "pk": "p", "message_id": "<x>", "description": "", "event_type": "sent",
     "moment": 0.0, "untold_before": 1.0, "in_flight": 1e15, "later": NOW, "span": 0, "most": 1000,
-    "sent_at": NOW, "amount": 1, "heads": 50, "rest": 30.0, "updated_at": NOW,
+    "sent_at": NOW, "amount": 1, "heads": 50, "rest": 30.0, "updated_at": NOW, "read_along": 1000,
 }  # fmt: skip
 """What plans are asked with; whatever is not here is NULL."""
 

@@ -12,25 +12,49 @@ UPDATE messages SET status = 'pending', updated_at = :now
 WHERE seq IN (SELECT seq FROM due)
 RETURNING seq;
 
--- next_due: when the next scheduled message is due
-SELECT MIN(deferred_ts) AS due FROM messages WHERE status = 'deferred';
-
--- lanes: each account with a message ready, skipping from one to the next, its best priority, its rest, and whether it is gone
+-- look: all that there is to do, in one row: each account with a message ready, skipping from one to the next, with its
+-- best priority, how it rests and whether it is gone; when more is due, when a lease runs out; what the instance is
 WITH RECURSIVE ready(lane) AS (
     SELECT MIN(lane) FROM messages WHERE status = 'pending' AND is_held = 0
     UNION ALL
     SELECT (SELECT MIN(m.lane) FROM messages m WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane > ready.lane)
     FROM ready WHERE ready.lane IS NOT NULL
 )
-SELECT ready.lane,
-    (SELECT MIN(m.priority) FROM messages m WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = ready.lane) AS priority,
-    CASE WHEN a.lane IS NULL THEN 1 ELSE 0 END AS is_gone, a.rest, a.resting_until
-FROM ready
-LEFT JOIN accounts a ON a.lane = ready.lane
-LEFT JOIN tenants t ON t.id = a.tenant_id
-WHERE ready.lane IS NOT NULL
-    AND (a.lane IS NULL OR (t.active = 1
-        AND NOT EXISTS (SELECT 1 FROM suspensions s WHERE s.tenant_id = t.id AND s.batch_code = '*')));
+SELECT (SELECT json_group_array(json_array(ready.lane,
+        (SELECT MIN(m.priority) FROM messages m
+            WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = ready.lane),
+        CASE WHEN a.lane IS NULL THEN 1 ELSE 0 END, COALESCE(a.rest, 0.0),
+        CASE WHEN a.rest > 0 THEN printf('%!.17g', a.resting_until) END))
+    FROM ready
+    LEFT JOIN accounts a ON a.lane = ready.lane
+    LEFT JOIN tenants t ON t.id = a.tenant_id
+    WHERE ready.lane IS NOT NULL
+        AND (a.lane IS NULL OR (t.active = 1
+            AND NOT EXISTS (SELECT 1 FROM suspensions s WHERE s.tenant_id = t.id AND s.batch_code = '*')))) AS lanes,
+    (SELECT MIN(deferred_ts) FROM messages WHERE status = 'deferred') AS due,
+    (SELECT MIN(lease_until) FROM messages WHERE status = 'sending') AS expiry,
+    (SELECT value FROM settings WHERE key = :active) AS active;
+
+-- look @postgres: the same
+WITH RECURSIVE ready(lane) AS (
+    SELECT MIN(lane) FROM messages WHERE status = 'pending' AND is_held = 0
+    UNION ALL
+    SELECT (SELECT MIN(m.lane) FROM messages m WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane > ready.lane)
+    FROM ready WHERE ready.lane IS NOT NULL
+)
+SELECT (SELECT CAST(COALESCE(json_agg(json_build_array(ready.lane,
+        (SELECT MIN(m.priority) FROM messages m
+            WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = ready.lane),
+        CASE WHEN a.lane IS NULL THEN 1 ELSE 0 END, COALESCE(a.rest, 0.0), a.resting_until)), '[]') AS TEXT)
+    FROM ready
+    LEFT JOIN accounts a ON a.lane = ready.lane
+    LEFT JOIN tenants t ON t.id = a.tenant_id
+    WHERE ready.lane IS NOT NULL
+        AND (a.lane IS NULL OR (t.active = 1
+            AND NOT EXISTS (SELECT 1 FROM suspensions s WHERE s.tenant_id = t.id AND s.batch_code = '*')))) AS lanes,
+    (SELECT MIN(deferred_ts) FROM messages WHERE status = 'deferred') AS due,
+    (SELECT MIN(lease_until) FROM messages WHERE status = 'sending') AS expiry,
+    (SELECT value FROM settings WHERE key = :active) AS active;
 
 -- pick: the first messages of a lane, all but one, with small contents of fields, all in one row: see outcomes.held
 SELECT json_group_array(json_array(seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from,
@@ -119,8 +143,6 @@ FOR UPDATE OF m SKIP LOCKED;
 UPDATE messages SET status = :status, deferred_ts = :deferred_ts, lease_owner = NULL, lease_until = NULL,
     final_at = NULL, retry_count = :retry_count,
     is_unknown = CASE WHEN :is_unknown = 1 THEN 1 ELSE is_unknown END,
-    last_error = COALESCE(CAST(:last_error AS TEXT), last_error), updated_at = :now
+    last_error = COALESCE(CAST(:last_error AS TEXT), last_error), parked_for = NULL, parked_since = NULL,
+    updated_at = :now
 WHERE seq = :seq AND status = 'sending';
-
--- next_expiry: when the next lease runs out
-SELECT MIN(lease_until) AS due FROM messages WHERE status = 'sending';
