@@ -91,10 +91,20 @@ async def test_data_begins_only_for_accepted_recipients_and_refused_mail_is_not_
     assert captured(tmp_path) == []
 
 
-async def test_what_is_raised_before_data_comes_out_and_nothing_is_captured(tmp_path: Path) -> None:
+async def test_what_the_final_step_raises_comes_out_and_nothing_is_captured(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="lease lost"):
         await deliver(tmp_path, "ann@there.test", gate=Gate(RuntimeError("lease lost")))
     assert captured(tmp_path) == []
+
+
+async def test_a_message_whose_lease_was_lost_is_not_captured(tmp_path: Path) -> None:
+    outcome = await deliver(tmp_path, "reject@sandbox", "ann@there.test", gate=Gate(lost_at=1))
+    assert captured(tmp_path) == []
+    assert outcome.verdicts["ann@there.test"] == Deferred(
+        reply="the lease ran out while this server slept, and the message was not sent",
+        scope=Scope.CONNECTION,
+    )
+    assert isinstance(outcome.verdicts["reject@sandbox"], Bounced)
 
 
 async def test_an_envelope_cannot_write_header_fields(tmp_path: Path) -> None:
