@@ -107,7 +107,7 @@ class Lane:
     @property
     def is_low(self) -> bool:
         """Whether what waits here would soon be used up."""
-        return len(self.waiting) <= self.conversations
+        return len(self.waiting) <= max(self.conversations, self.quota // 2)
 
     @property
     def is_idle(self) -> bool:
@@ -160,6 +160,7 @@ class Lanes:
         self.is_short = False
         self._memory = memory
         self._lanes: dict[int, Lane] = {}
+        self._queues: dict[int, Lane] = {}
         self._sending = 0
         self._under_way = 0
 
@@ -197,6 +198,7 @@ class Lanes:
         """Let a claimed message wait for its turn, until `finish` is called for it."""
         turn = Turn(message.priority, message.seq, message.size, asyncio.get_running_loop().create_future())
         heapq.heappush(lane.waiting, turn)
+        self._queues[lane.number] = lane
         lane.under_way += 1
         self._under_way += 1
         return turn
@@ -205,6 +207,8 @@ class Lanes:
         """Give turns as long as there is room; each is to be handed back with `leave`."""
         while (lane := self._next()) is not None:
             turn = heapq.heappop(lane.waiting)
+            if not lane.waiting:
+                del self._queues[lane.number]
             if not turn.comes.done():
                 lane.sending += 1
                 self._sending += 1
@@ -236,6 +240,7 @@ class Lanes:
     def forget_idle(self) -> None:
         for number in [number for number, lane in self._lanes.items() if lane.is_idle]:
             del self._lanes[number]
+            self._queues.pop(number, None)  # if what waited there was sent back
 
     def next_ready(self, now: float) -> float | None:
         """When the next lane that was let be is to be asked again."""
@@ -246,7 +251,7 @@ class Lanes:
         free = self.sends - self._sending
         if free <= 0:
             return None
-        able = [lane for lane in self._lanes.values() if lane.waiting and self._may_send(lane, free)]
+        able = [lane for lane in self._queues.values() if lane.waiting and self._may_send(lane, free)]
         return min(able, key=_urgency, default=None)
 
     def _may_send(self, lane: Lane, free: int) -> bool:

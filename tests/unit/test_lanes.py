@@ -112,7 +112,7 @@ def test_a_probe_that_the_server_answers_says_that_the_account_works() -> None:
 
 
 @pytest.mark.parametrize(
-    ("under_way", "waiting", "room"), [(0, 0, 50), (20, 10, 30), (21, 11, 0), (50, 5, 0), (60, 0, 0)]
+    ("under_way", "waiting", "room"), [(0, 0, 50), (35, 25, 15), (36, 26, 0), (50, 5, 0), (60, 0, 0)]
 )
 async def test_a_lane_claims_up_to_its_quota_when_little_waits(
     under_way: int, waiting: int, room: int
