@@ -126,16 +126,16 @@ WHERE m.status = 'sending' AND m.lease_until <= :now
 ORDER BY m.lease_until LIMIT :limit
 FOR UPDATE OF m SKIP LOCKED;
 
--- orphans_at_start: the same when a node starts, and what it held itself before it died
+-- orphans_at_start: what a node that starts held itself before it died, leases or not
 SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
-WHERE m.status = 'sending' AND (m.lease_until <= :now OR m.lease_owner = :owner)
+WHERE m.status = 'sending' AND m.lease_owner = :owner
 ORDER BY m.lease_until LIMIT :limit;
 
--- orphans_at_start @postgres: the same when a node starts, and what it held itself before it died
+-- orphans_at_start @postgres: what a node that starts held itself before it died, leases or not
 SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
-WHERE m.status = 'sending' AND (m.lease_until <= :now OR m.lease_owner = :owner)
+WHERE m.status = 'sending' AND m.lease_owner = :owner
 ORDER BY m.lease_until LIMIT :limit
 FOR UPDATE OF m SKIP LOCKED;
 
