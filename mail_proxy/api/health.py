@@ -62,9 +62,12 @@ async def metrics(request: ApiRequest) -> Response:
     """Render the metrics for Prometheus."""
     collected = request.node.metrics
     try:
-        collected.set_pending(await _in_time(request.services.instance.pending_messages()))
+        pressure = await _in_time(request.services.instance.pressure())
     except (DatabaseError, TimeoutError):
-        collected.set_pending(math.nan)
+        collected.set_queue(pending=math.nan, age=math.nan)
+    else:
+        collected.set_queue(pending=pressure.pending_messages, age=pressure.oldest_seconds)
+        collected.set_circuits(pressure.open_circuits)
     exposition = collected.exposition()
     return Response(exposition.content, headers={"Content-Type": exposition.media_type})
 

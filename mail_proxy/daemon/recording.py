@@ -15,7 +15,7 @@ from mail_proxy.daemon.leases import Leases
 from mail_proxy.daemon.settlement import Attempt, RetryPolicy, settle
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import Account
-from mail_proxy.model.messages import EventType
+from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.queue import Claimed, Settlement
 from mail_proxy.model.verdicts import Outcome
 
@@ -88,6 +88,8 @@ class Recorder:
             EventType.ERROR: self._metrics.error,
             EventType.DEFERRED: self._metrics.deferred,
         }
+        if settlement.status is Status.SENT and settlement.sent_ts is not None:
+            self._metrics.delivered(settlement.sent_ts - claimed.created_at)
         for event in settlement.events:
             if event.event_type in counters:
                 counters[event.event_type](claimed.tenant_id, claimed.account_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mail_proxy import __version__
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
@@ -12,6 +14,18 @@ from mail_proxy.store.settings import ACTIVE
 
 NODE_TIMEOUT = 30.0
 """Seconds after which a node that was not heard of counts as gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressure:
+    """What waits to leave, for how long the first has had to wait, and which accounts are out of order.
+
+    `open_circuits` are pairs of tenant and account.
+    """
+
+    pending_messages: int
+    oldest_seconds: float
+    open_circuits: tuple[tuple[str, str], ...]
 
 
 class InstanceService:
@@ -45,6 +59,17 @@ class InstanceService:
 
     async def pending_messages(self, tenant_id: str | None = None) -> int:
         return sum(each.count for each in await self.waiting(tenant_id))
+
+    async def pressure(self) -> Pressure:
+        """Measure what waits, on all nodes."""
+        since = await self._store.messages.ready_since()
+        return Pressure(
+            pending_messages=await self.pending_messages(),
+            oldest_seconds=0.0 if since is None else max(0.0, self._clock.now() - since),
+            open_circuits=tuple(
+                (each.tenant_id, each.account_id) for each in await self._store.circuits.ailing()
+            ),
+        )
 
     async def info(self) -> dict[str, object]:
         """Describe the instance for people and for ``--json``."""

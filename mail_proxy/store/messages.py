@@ -66,6 +66,10 @@ class Messages:
         """Count what has still to leave, of one tenant or of all; the cost follows that, not the history."""
         return await self._database.read(self._waiting, tenant_id)
 
+    async def ready_since(self) -> float | None:
+        """Since when a message waits that nothing holds back; None if there is none (Unix seconds)."""
+        return await self._database.read(self._ready_since)
+
     async def totals(self, tenant_id: str | None = None) -> dict[Status, int]:
         """Count messages by status; reads the whole history, so for people, not for loops."""
         return await self._database.read(self._totals, tenant_id)
@@ -120,6 +124,10 @@ class Messages:
             for (tenant_id, account_id, status), count in counted.items()
             if count
         ]
+
+    def _ready_since(self) -> Work[float | None]:
+        since: float | None = (yield Call(SQL["ready_since"], {}))[0]["since"]
+        return since
 
     def _totals(self, tenant_id: str | None) -> Work[dict[Status, int]]:
         rows = yield Call(SQL["totals"], {"tenant_id": tenant_id})

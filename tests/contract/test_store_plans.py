@@ -23,7 +23,7 @@ OFTEN = {
     "messages": (
         "insert_event", "get", "by_id", "payload", "payloads", "events", "histories", "some",
         "tenant_names", "branches", "parked_branches", "newest_of_accounts", "newest_of_batches", "waiting",
-        "waiting_of_tenant", "waiting_of_lane", "fail_lane", "totals",
+        "waiting_of_tenant", "waiting_of_lane", "ready_since", "fail_lane", "totals",
     ),
     "queue": (
         "promote", "look", "pick", "take", "renew", "release", "orphans",

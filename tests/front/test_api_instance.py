@@ -146,6 +146,44 @@ async def test_run_now_rings_for_a_run(api: Api) -> None:
         assert api.bell.rings == [True]
 
 
+async def test_metrics_tell_how_long_the_first_in_line_has_waited(api: Api) -> None:
+    """Not what is scheduled, nor what waits for its account, which has a gauge of its own."""
+    await api.add_tenant("acme", "main")
+    assert "gmp_queue_age_seconds 0.0" in await _lines(api)
+    await api.queue("acme", ["a"])
+    await api.queue("acme", ["later"], deferred_ts=api.clock.now() + 60)
+    api.clock.ahead = 100
+    account = await api.runtime.services.accounts.get("acme", "main")
+    age = next(line for line in await _lines(api) if line.startswith("gmp_queue_age_seconds "))
+    assert 99 < float(age.split()[1]) < 110
+
+    await api.runtime.store.circuits.trip(account, "535 no", api.clock.now())
+    await api.runtime.store.circuits.park(account.lane, api.clock.now())
+    gauge = 'gmp_circuit_open{account_id="main",tenant_id="acme"}'
+    assert {"gmp_queue_age_seconds 0.0", f"{gauge} 1.0"} <= await _lines(api)
+    api.clock.ahead = 200
+    assert await api.runtime.store.circuits.mend(account, api.clock.now())
+    assert f"{gauge} 0.0" in await _lines(api)
+
+
+def test_metrics_tell_how_long_messages_were_on_their_way_and_count_connections() -> None:
+    metrics = Metrics()
+    metrics.count_connections(lambda: 7)
+    metrics.delivered(0.2)
+    metrics.delivered(-1)  # a clock that was set back
+    lines = metrics.exposition().content.decode().splitlines()
+    assert {
+        'gmp_delivery_seconds_bucket{le="0.01"} 1.0',
+        'gmp_delivery_seconds_bucket{le="0.25"} 2.0',
+        "gmp_delivery_seconds_count 2.0",
+        "gmp_smtp_connections 7.0",
+    } <= set(lines)
+
+
+async def _lines(api: Api) -> set[str]:
+    return set((await api.get("/metrics", token=None)).text.splitlines())
+
+
 async def test_metrics_give_the_five_basic_ones(api: Api) -> None:
     await api.add_tenant("acme", "main")
     await api.queue("acme", ["a", "b"])
@@ -184,6 +222,10 @@ def test_every_metric_is_explained() -> None:
         "gmp_deferred_total",
         "gmp_rate_limited_total",
         "gmp_pending_messages",
+        "gmp_queue_age_seconds",
+        "gmp_circuit_open",
+        "gmp_smtp_connections",
+        "gmp_delivery_seconds",
     }
 
 

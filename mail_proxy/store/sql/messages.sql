@@ -189,6 +189,23 @@ GROUP BY tenant_id, account_id, status;
 SELECT status, COUNT(*) AS n, COUNT(parked_for) AS parked FROM messages
 WHERE (CAST(:tenant_id AS TEXT) IS NULL OR tenant_id = :tenant_id) GROUP BY status;
 
+-- ready_since: since when the message waits that has waited longest for its turn, of those that nothing holds back
+WITH RECURSIVE ready(lane) AS (
+    SELECT MIN(lane) FROM messages WHERE status = 'pending' AND is_held = 0
+    UNION ALL
+    SELECT (SELECT MIN(m.lane) FROM messages m WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane > ready.lane)
+    FROM ready WHERE ready.lane IS NOT NULL
+)
+SELECT MIN(head.since) AS since
+FROM (SELECT (SELECT CASE WHEN m.parked_for IS NULL THEN COALESCE(m.deferred_ts, m.created_at) END
+        FROM messages m
+        WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = ready.lane AND m.priority = each.priority
+        ORDER BY m.seq LIMIT 1) AS since
+    FROM ready
+    JOIN accounts a ON a.lane = ready.lane
+    JOIN tenants t ON t.id = a.tenant_id AND t.active = 1
+    CROSS JOIN (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS each) AS head;
+
 -- waiting_of_lane: how many of an account have still to leave
 SELECT COUNT(*) AS n FROM accounts a CROSS JOIN messages m
 WHERE a.lane = :lane AND m.tenant_id = a.tenant_id AND m.account_id = a.id
