@@ -75,7 +75,7 @@ class Queue:
     async def take_over(
         self, now: float, retry_at: float, *, owner: str, is_start: bool = False
     ) -> list[Orphan]:
-        """Put back what dead nodes left (at most `CHUNK`); at start also what `owner` left in a former life.
+        """Put back what dead nodes left (at most `CHUNK`); at start, what `owner` left in a former life.
 
         What was claimed only returns to the queue. What may have been transmitted has an unknown outcome:
         it is tried again at `retry_at`, or held, as its account's `on_unknown` says.
