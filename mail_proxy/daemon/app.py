@@ -29,6 +29,7 @@ from mail_proxy.daemon.process import ServerLock
 from mail_proxy.daemon.reporter import Reporter
 from mail_proxy.daemon.server import Server
 from mail_proxy.daemon.timekeeping import Timekeeper
+from mail_proxy.daemon.vigil import GRACE, Vigil
 from mail_proxy.errors import InstanceError, MailProxyError
 from mail_proxy.instance import Instance
 from mail_proxy.logging import LogFile, setup
@@ -159,6 +160,8 @@ def _timeouts(config: Config) -> Timeouts:
 
 
 def _dispatcher(runtime: Runtime, agent: DeliveryAgent, metrics: Metrics, reporter: Reporter) -> Dispatcher:
+    # There is one server to a SQLite file; and who acts only when asked keeps no watch.
+    has_others = runtime.store.database.dialect == "postgres" and not runtime.config.test_mode
     return Dispatcher(
         store=runtime.store,
         clock=runtime.clock,
@@ -167,6 +170,7 @@ def _dispatcher(runtime: Runtime, agent: DeliveryAgent, metrics: Metrics, report
         preparer=Preparer(runtime.store, runtime.tracking),
         metrics=metrics,
         owner=runtime.node_id,
+        vigil=Vigil(GRACE if has_others else 0.0),
         told=reporter.wake.set,
     )
 

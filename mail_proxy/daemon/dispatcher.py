@@ -23,6 +23,7 @@ from mail_proxy.daemon.leases import LEASE, Leases
 from mail_proxy.daemon.outage import Outage
 from mail_proxy.daemon.preparation import Preparer
 from mail_proxy.daemon.recording import Attempted, Recorder, about
+from mail_proxy.daemon.vigil import Vigil
 from mail_proxy.errors import DatabaseError, KeyMismatch
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import Account
@@ -88,6 +89,7 @@ class Dispatcher:
         preparer: Preparer,
         metrics: Metrics,
         owner: str,
+        vigil: Vigil,
         told: Callable[[], None],
         rng: Random | None = None,
     ) -> None:
@@ -97,6 +99,7 @@ class Dispatcher:
         self._preparer = preparer
         self._metrics = metrics
         self._owner = owner
+        self._vigil = vigil
         self._told = told
         self.wake = Wake()
         self._lanes = Lanes(config.max_concurrent_sends, ByteBudget(config.max_inflight_mb * MEGABYTE))
@@ -165,8 +168,10 @@ class Dispatcher:
 
     async def step(self) -> float:
         """Look once, claim what there is room for; return the seconds after which to look again."""
-        now = self._clock.now()
         outlook = await self._store.queue.look()
+        now = self._clock.now()
+        if self._vigil.look(now):
+            await self._leases.renew()  # in a sleep of this process they may have run out
         is_active = self._config.scheduler_active if outlook.active is None else outlook.active
         self._breath = BREATH if is_active else IDLE_BREATH
         if not is_active:
@@ -202,6 +207,7 @@ class Dispatcher:
             pause = await self.step()
         except DatabaseError as error:
             self._outage.met(error)
+            self._vigil.broken()
             return DATABASE_PAUSE
         self._outage.over()
         return pause
@@ -211,8 +217,9 @@ class Dispatcher:
         found = 0
         if outlook.next_due is not None and outlook.next_due <= now:
             found += await self._store.queue.promote(now)
-        if outlook.next_expiry is not None and outlook.next_expiry <= now:
-            await self._leases.renew()  # after a sleep of this process its own leases have run out, too
+        expiry = outlook.next_expiry
+        if expiry is not None and expiry <= now and self._vigil.may_judge(now):
+            await self._leases.renew()  # what is in hand here is nobody's orphan
             orphans = await self._store.queue.take_over(now, now, owner=self._owner)
             if orphans:
                 log.warning("took over %d messages whose leases had run out", len(orphans))
@@ -346,7 +353,9 @@ class Dispatcher:
 
     def _pause(self, outlook: Outlook) -> float:
         now = self._clock.now()
-        moments = [outlook.next_due, outlook.next_expiry, self._lanes.next_ready(now)]
+        expiry = outlook.next_expiry
+        moments = [outlook.next_due, self._lanes.next_ready(now)]
+        moments.append(None if expiry is None else self._vigil.next_look(expiry, now))
         moments += [ready.rest.until for ready in outlook.lanes if ready.rest and ready.rest.holds(now)]
         waits = [moment - now for moment in moments if moment is not None]
         return max(SHORTEST_PAUSE, min([self._config.send_loop_interval, *waits]))

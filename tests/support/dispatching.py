@@ -12,6 +12,7 @@ from mail_proxy.clock import Clock
 from mail_proxy.config import load_config
 from mail_proxy.daemon.dispatcher import Dispatcher
 from mail_proxy.daemon.preparation import Preparer
+from mail_proxy.daemon.vigil import Vigil
 from mail_proxy.encryption import KEY_VARIABLE, Vault, find_key, generate_key
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import SANDBOX_HOST, Account
@@ -79,7 +80,9 @@ class Dispatching:
         assert isinstance(self.clock, ManualClock)
         return self.clock
 
-    def node(self, owner: str, preparer: Preparer | None = None, **settings: object) -> Dispatcher:
+    def node(
+        self, owner: str, preparer: Preparer | None = None, *, grace: float = 0.0, **settings: object
+    ) -> Dispatcher:
         """A dispatcher, of this node in a new life or of another one; `settings` are fields of Config."""
         return Dispatcher(
             store=self.store,
@@ -89,6 +92,7 @@ class Dispatching:
             preparer=preparer or Preparer(self.store, self.runtime.tracking),
             metrics=self.metrics,
             owner=owner,
+            vigil=Vigil(grace),
             told=self._tell,
             rng=Middle(),
         )
