@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -9,11 +10,11 @@ from typing import TypeVar
 import click
 
 from mail_proxy.errors import NotFound
-from mail_proxy.model.accounts import SANDBOX_HOST, Account
+from mail_proxy.model.accounts import SANDBOX_HOST, Account, Rest
 from mail_proxy_cli.complete import accounts as complete_accounts
 from mail_proxy_cli.fields import faults_as_options, given, may_prompt, one_id, read_secret_line
 from mail_proxy_cli.nodes import Group, near
-from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table
+from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.session import run
 
@@ -144,20 +145,27 @@ def show_account(scope: Scope, account_id: str, *, as_json: bool) -> None:
     """Show one account; never its password."""
     from mail_proxy.services.views import account_view
 
-    view = account_view(find_account(scope, account_id))
+    account = find_account(scope, account_id)
+    view = account_view(account)
     if as_json:
         echo_json(view)
     else:
-        echo_record(_shown(view), color=scope.invocation.color)
+        echo_record(_shown(view, account.rest), color=scope.invocation.color)
 
 
-def _shown(view: Mapping[str, object]) -> dict[str, object]:
-    """The account for people: of certificates only how many there are."""
+def _shown(view: Mapping[str, object], rest: Rest | None) -> dict[str, object]:
+    """The account for people: of certificates only how many there are, and until when it rests."""
+    shown = dict(view)
     count = str(view.get("tls_ca") or "").count("-----BEGIN CERTIFICATE-----")
-    if count == 0:
-        return dict(view)
-    told = "1 certificate (--json shows it)" if count == 1 else f"{count} certificates (--json shows them)"
-    return {**view, "tls_ca": told}
+    if count:
+        told = (
+            "1 certificate (--json shows it)" if count == 1 else f"{count} certificates (--json shows them)"
+        )
+        shown["tls_ca"] = told
+    if rest is not None:
+        is_over = not rest.holds(time.time())
+        shown["circuit"] = "open, to be probed" if is_over else f"open, rests until {when(rest.until)}"
+    return shown
 
 
 @accounts.command("add")

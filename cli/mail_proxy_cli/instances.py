@@ -150,7 +150,7 @@ async def _ask(runtime: Runtime) -> dict[str, object]:
     for each in waiting:
         queue[each.status.value] = queue.get(each.status.value, 0) + each.count
     accounts = await runtime.services.accounts.list()
-    troubles = [f"{each.tenant_id}/{each.id}: {each.last_error}" for each in accounts if each.last_error]
+    troubles = [f"{each.tenant_id}/{each.id} rests: {each.last_error}" for each in accounts if each.rest]
     return {
         "active": await runtime.services.instance.is_active(),
         "queue": queue,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -162,6 +165,26 @@ def test_list(a: QuickCli) -> None:
         "-",
     ]
     assert [row["id"] for row in a("accounts", "list", "--json").json()] == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(900, r"open, rests until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), (-1, "open, to be probed")],
+)
+def test_an_account_that_rests_says_until_when_and_why(a: QuickCli, seconds: float, told: str) -> None:
+    """In its own record, and in the instance's status."""
+    a.ok("accounts", "add", "main", *SANDBOX)
+    with closing(sqlite3.connect(a.home / "a" / "mail_service.db")) as database:
+        rest = {"rest": 1_000, "until": time.time() + seconds}
+        database.execute(
+            "UPDATE accounts SET rest = :rest, resting_until = :until, last_error = '535 no'", rest
+        )
+        database.commit()
+    shown = a.ok("accounts", "show", "main")
+    assert re.search(rf"^circuit +{told}$", shown, re.MULTILINE)
+    assert re.search(r"^last_error +535 no$", shown, re.MULTILINE)
+    assert a("accounts", "show", "main", "--json").json()["circuit"] == "open"
+    assert "default/main rests: 535 no" in a.ok("status", "a")
 
 
 def test_delete_does_not_lose_mail_by_itself(a: QuickCli, tmp_path: Path) -> None:
