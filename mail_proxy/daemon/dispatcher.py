@@ -213,8 +213,8 @@ class Dispatcher:
         return pause
 
     async def _bring_back(self, outlook: Outlook, now: float) -> bool:
-        """Promote what is due and take over what dead nodes left; return whether there was any."""
-        found = 0
+        """Promote what is due, take over what dead nodes left, give back; return whether there was any."""
+        found = await self._leases.give_back_left()
         if outlook.next_due is not None and outlook.next_due <= now:
             found += await self._store.queue.promote(now)
         expiry = outlook.next_expiry
@@ -315,8 +315,9 @@ class Dispatcher:
                 await self._circuits.mend(account, lane)
                 self.wake.set()
         except DatabaseError as error:
-            # It is no longer renewed: its lease runs out, and it is taken over.
-            log.warning("message %s is left to its lease: %s", claimed.id, error, extra=about(claimed))
+            # If its begin is on record all the same, its lease runs out, and its outcome is unknown.
+            log.warning("message %s goes back to the queue: %s", claimed.id, error, extra=about(claimed))
+            self._leases.leave(claimed.seq)
             self.wake.set()
         finally:
             self._leases.drop(claimed.seq)

@@ -30,6 +30,7 @@ class Leases:
         self._clock = clock
         self.owner = owner
         self._until: dict[int, float] = {}
+        self._left: set[int] = set()
 
     def __contains__(self, seq: int) -> bool:
         return seq in self._until
@@ -37,6 +38,7 @@ class Leases:
     def take(self, seq: int, until: float) -> None:
         """Have a message in hand, claimed until then."""
         self._until[seq] = until
+        self._left.discard(seq)
 
     def drop(self, seq: int) -> None:
         self._until.pop(seq, None)
@@ -70,11 +72,25 @@ class Leases:
         for seq in asked & self._until.keys():
             self._until[seq] = until if seq in renewed else 0.0
 
+    def leave(self, seq: int) -> None:
+        """Have a message given back with `give_back_left`: now the database is away."""
+        self._left.add(seq)
+
+    async def give_back_left(self) -> int:
+        """Give back what could not be given back before; return how many that were."""
+        left, self._left = sorted(self._left), set()
+        await self.give_back(left)
+        return len(left)
+
     async def give_back(self, seqs: Sequence[int]) -> None:
-        """Let what was claimed and not begun return to its place in the queue at once."""
+        """Let what was claimed and not begun return to its place in the queue at once.
+
+        If the database is away, that is left to be done.
+        """
         if not seqs:
             return
         try:
             await self._queue.release(seqs, self.owner, self._clock.now())
         except DatabaseError as error:
-            log.warning("cannot give claimed messages back, their leases will run out: %s", error)
+            log.warning("cannot give claimed messages back yet: %s", error)
+            self._left.update(seqs)
