@@ -29,7 +29,8 @@ class Metrics:
         # Late: whoever opens the services without serving metrics does not pay for the library.
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-        disable_created_metrics()  # when each series began: a line for each, and nobody asks
+        # When each series began is a line for each, and nobody asks.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it says nothing of its result
         self._registry = registry = CollectorRegistry()
         self._seen_open: set[tuple[str, str]] = set()
         self._sent = Counter("gmp_sent", "Messages a server has taken.", LABELS, registry=registry)
