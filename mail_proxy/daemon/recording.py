@@ -93,7 +93,8 @@ class Recorder:
         for event in settlement.events:
             if event.event_type in counters:
                 counters[event.event_type](claimed.tenant_id, claimed.account_id)
-                log.log(self._level, "%s: %s", event.event_type, event.description, extra=about(claimed))
+                if log.isEnabledFor(self._level):
+                    log.log(self._level, "%s: %s", event.event_type, event.description, extra=about(claimed))
 
 
 def about(claimed: Claimed) -> dict[str, object]:

@@ -55,8 +55,10 @@ class _Next:
 
 def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlement:
     """Decide the message's new state and the events that tell it."""
-    following = _following(claimed, attempt, policy)
     verdicts = attempt.outcome.verdicts
+    if len(verdicts) == len(claimed.recipients) and all(type(each) is Delivered for each in verdicts.values()):
+        return _sent(claimed, verdicts, attempt.now)
+    following = _following(claimed, attempt, policy)
     if following.is_exhausted and following.parked_since is not None:
         verdicts = _given_up(verdicts, policy.max_account_wait)
     recipients = tuple(
@@ -90,6 +92,31 @@ def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlemen
         may_be_sent=sent_now or following.is_unknown,
         parked_for=Parking.ACCOUNT if is_parked else None,
         parked_since=following.parked_since if is_parked else None,
+    )
+
+
+def _sent(claimed: Claimed, verdicts: Mapping[str, Verdict], now: float) -> Settlement:
+    """Settle what nearly all messages come to, for half of what the general way costs."""
+    recipients = tuple(
+        Recipient(
+            address=each.address,
+            status=RecipientStatus.SENT,
+            code=verdicts[each.address].code,
+            reply=verdicts[each.address].reply,
+        )
+        for each in claimed.recipients
+    )
+    event = NewEvent(event_type=EventType.SENT, event_ts=now, description=_words(recipients))
+    return Settlement(
+        seq=claimed.seq,
+        tenant_id=claimed.tenant_id,
+        status=Status.SENT,
+        recipients=recipients,
+        retry_count=claimed.retry_count,
+        events=(event,),
+        sent_ts=now,
+        is_limited=claimed.is_limited,
+        may_be_sent=True,
     )
 
 
