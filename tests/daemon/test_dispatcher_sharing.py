@@ -30,6 +30,25 @@ async def test_a_server_that_hangs_delays_no_other_account(rig: Dispatching, ser
         await _let_go(rig, tarpit)
 
 
+@pytest.mark.parametrize("is_together", [True, False], ids=["together", "one after another"])
+async def test_dozens_of_servers_that_hang_delay_no_other_account(
+    rig: Dispatching, server: SmtpServer, is_together: bool
+) -> None:
+    """Each account may have ten conversations, and the node has a hundred."""
+    async with SmtpServer(at={Stage.CONNECT: asyncio.Event()}).running() as tarpit:
+        for number in range(40):
+            await rig.add_account(tarpit, f"slow{number}")
+            await rig.queue(*(f"s{number}-{i}" for i in range(12)), account_id=f"slow{number}")
+            if not is_together:
+                await rig.dispatcher.step()
+        await rig.dispatcher.step()
+        await tarpit.until(lambda: tarpit.connections >= 40)
+        await rig.queue("m1")
+        await rig.dispatcher.step()
+        await server.wait_for(1)
+        await _let_go(rig, tarpit)
+
+
 async def test_an_account_without_bounds_leaves_room_for_others(
     database_url: str, server: SmtpServer
 ) -> None:
