@@ -56,7 +56,8 @@ class _Next:
 def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlement:
     """Decide the message's new state and the events that tell it."""
     verdicts = attempt.outcome.verdicts
-    if len(verdicts) == len(claimed.recipients) and all(type(each) is Delivered for each in verdicts.values()):
+    is_complete = len(verdicts) == len(claimed.recipients)
+    if is_complete and all(type(each) is Delivered for each in verdicts.values()):
         return _sent(claimed, verdicts, attempt.now)
     following = _following(claimed, attempt, policy)
     if following.is_exhausted and following.parked_since is not None:

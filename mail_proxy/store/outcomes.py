@@ -45,7 +45,8 @@ class Outcomes:
 
     def _record(self, batch: Batch, owner: str, now: float) -> Work[Recorded]:
         begins, settlements = batch.take()
-        held = yield from self._held([each.seq for each in (*begins, *settlements)], owner, now)
+        seqs = [begin.seq for begin in begins] + [settlement.seq for settlement in settlements]
+        held = yield from self._held(seqs, owner, now)
         # In the order of the queue: two nodes that settle what lies side by side wait for each other at most.
         settled = sorted((each for each in settlements if each.seq in held), key=lambda each: each.seq)
         begun = [each for each in begins if held.get(each.seq)]
