@@ -1,4 +1,4 @@
-"""A real server process: signals, drain, faults of what it stands on, and its exit codes."""
+"""A real server process: signals, drain, and its exit codes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ import pytest
 
 from tests.support.application import Application
 from tests.support.cli import Cli
-from tests.support.nodes import call, ended, entries, is_sent, settle_in, submit, until
-from tests.support.postgres import DSN_VARIABLE, MISSING, PostgresServer, find_postgres
+from tests.support.nodes import call, ended, settle_in, submit, until
 from tests.support.server import Server
 from tests.support.smtp_server import SmtpServer, Stage
 
@@ -184,65 +183,6 @@ async def test_a_bug_ends_the_process_for_the_supervisor(server: Server, mail: S
     (trace,) = [line for line in server.log.splitlines() if "a bug in reporter ends this server" in line]
     assert "JSONDecodeError" in trace
     assert server.log.splitlines()[-1].startswith("Error: unexpected: JSONDecodeError")
-
-
-async def test_a_database_locked_by_another_program_pauses_dispatch(server: Server, mail: SmtpServer) -> None:
-    """It says so once, and goes on by itself."""
-    client = await settle_in(server, mail)
-    await submit(client, "m1", deferred_ts=time.time() + 1)
-    lock = sqlite3.connect(server.directory / "mail_service.db", isolation_level=None)
-    with contextlib.closing(lock):
-        lock.execute("BEGIN IMMEDIATE")
-        await until(lambda: server.log, lambda log: "dispatch pauses" in log)
-    await mail.wait_for(1)
-    assert server.log.count("dispatch pauses") == server.log.count("dispatch goes on") == 1
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL that the test may stop."""
-    if DSN_VARIABLE in os.environ:
-        pytest.skip(f"the PostgreSQL of {DSN_VARIABLE} is not the test's to stop")
-    found = find_postgres()
-    if found is None:
-        pytest.skip(MISSING)
-    with found:
-        yield found
-
-
-async def test_a_database_that_restarts_pauses_work_and_loses_none(
-    tmp_path: Path, mail: SmtpServer, own_postgres: PostgresServer
-) -> None:
-    """What was being sent meanwhile is recorded when it is back, and all goes on by itself."""
-    dsn = await own_postgres.create_database()
-    server = await asyncio.to_thread(Server(tmp_path / "home", database_url=dsn).start)
-    try:
-        held = asyncio.Event()
-        mail.at = {Stage.DOT: [held]}
-        client = await settle_in(server, mail)
-        await submit(client, "m1")
-        await mail.wait_at(Stage.DOT)
-
-        await asyncio.to_thread(own_postgres.halt)
-        held.set()
-        await mail.wait_for(1)
-        await until(lambda: client.request("GET", "/ready"), lambda answer: answer[0] == 503)
-        assert (await call(client, "/health"))["database"] == "unavailable"
-        status, _ = await asyncio.to_thread(client.request, "POST", "/commands/add-messages", entries("m2"))
-        assert status == 503
-
-        await asyncio.to_thread(own_postgres.serve)
-        await until(lambda: client.request("GET", "/ready"), lambda answer: answer[0] == 200)
-        await submit(client, "m2")
-        await mail.wait_for(2)
-        for name in ("m1", "m2"):
-            await until(partial(client.get, f"/messages/{name}?tenant_id=acme"), is_sent)
-        assert len(mail.received) == 2
-        assert await asyncio.to_thread(server.stop) == 0
-    finally:
-        server.kill()
-    assert server.log.count("dispatch pauses") <= 3
-    assert "Traceback" not in server.log
 
 
 def stored_statuses(server: Server) -> dict[str, str]:
