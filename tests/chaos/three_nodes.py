@@ -87,12 +87,16 @@ class Outcome(Deliveries):
 
 
 def at_random(dice: random.Random, seconds: float, nodes: int, restarts: int) -> list[Disturbance]:
-    """Make up what befalls each node in so many seconds: half of it kills, a sixth stops beyond a lease."""
+    """Make up what befalls each node in so many seconds: half of it kills, a sixth stops beyond a lease.
+
+    Of the restarts of the database each second is a crash, after which it is away for longer than a lease.
+    """
     plan = [each for node in range(nodes) for each in _life(dice, seconds, node)]
     for number in range(restarts):
         at = seconds * (number + dice.uniform(0.3, 0.7)) / restarts
         how = (signal.SIGINT, signal.SIGQUIT)[number % 2]
-        plan.append(Disturbance(at, dice.uniform(0.5, 3), Kind.RESTART, how=how))
+        away = (dice.uniform(0.5, 3), dice.uniform(LEASE + 3, LEASE + 8))[number % 2]
+        plan.append(Disturbance(at, away, Kind.RESTART, how=how))
     return sorted(plan)
 
 
