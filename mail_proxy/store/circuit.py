@@ -27,6 +27,12 @@ LOOK_AGAIN = 5.0
 
 WAITING = "waiting for the account, which rests"
 
+Place = tuple[int, int]
+"""Where in the line of an account: the priority and the seq of a message."""
+
+FRONT: Place = (-1, 0)
+"""Before everybody."""
+
 CHUNK = 125
 """Messages of each priority that become errors in one transaction."""
 
@@ -35,12 +41,12 @@ CHUNK = 125
 class Passage:
     """What a claim may take of a lane: `most` messages, or any number; if none, when to ask again.
 
-    `avoided` is a message that has just tried the account in vain: another has its turn, if there is one.
+    `after` is the place in line of a message that has just tried the account in vain: the next has its turn.
     """
 
     most: int | None = None
     until: float | None = None
-    avoided: int = 0
+    after: Place = FRONT
 
     @property
     def is_shut(self) -> bool:
@@ -166,9 +172,11 @@ def gate(lane: int, now: float) -> Work[Passage]:
     if rest.holds(now):
         return Passage(0, min(rest.until, now + LOOK_AGAIN))
     last: int = rows[0]["probe"] or 0
-    if (yield Call(SQL["probing"], {"seq": last})):
-        return Passage(0, now + LOOK_AGAIN)
-    return Passage(1, avoided=last)
+    for row in (yield Call(SQL["prober"], {"seq": last})):
+        if row["status"] == Status.SENDING:
+            return Passage(0, now + LOOK_AGAIN)
+        return Passage(1, after=(row["priority"], last))
+    return Passage(1)
 
 
 def probe(lane: int, seq: int) -> Work[None]:

@@ -33,13 +33,13 @@ UNKNOWN_TEXT = "outcome unknown: the connection or the server process ended afte
 
 @dataclass(frozen=True, slots=True)
 class _Taking:
-    """Whose messages are taken by whom until when; `avoided` only if there is no other."""
+    """Whose messages are taken by whom until when; those `after` a place first, if there are any."""
 
     lane: int
     owner: str
     now: float
     until: float
-    avoided: int
+    after: circuit.Place
 
 
 class Queue:
@@ -106,7 +106,7 @@ class Queue:
         passage = yield from circuit.gate(lane, now)
         if passage.is_shut:
             return Claim(held_by=Parking.ACCOUNT, opens_at=passage.until)
-        take = _Taking(lane, owner, now, until, passage.avoided)
+        take = _Taking(lane, owner, now, until, passage.after)
         if not passage.is_probe:
             return (yield from self._claim_within_limits(take, limit))
         claim = yield from self._claim_within_limits(take, 1)
@@ -140,9 +140,9 @@ class Queue:
         return Claim(messages=messages, held_by=Parking.LIMIT, opens_at=opening.opens_at, parked=parked)
 
     def _take(self, take: _Taking, limit: int) -> Work[list[Claimed]]:
-        claimed = yield from self._pick(take, limit, take.avoided)
-        if take.avoided and not claimed:
-            claimed = yield from self._pick(take, limit, 0)
+        claimed = yield from self._pick(take, limit, take.after)
+        if not claimed and take.after != circuit.FRONT:
+            claimed = yield from self._pick(take, limit, circuit.FRONT)
         if not claimed:
             return []
         seqs = json.dumps(sorted(message.seq for message in claimed))
@@ -153,8 +153,15 @@ class Queue:
             message.payload = contents.get(message.seq)
         return claimed
 
-    def _pick(self, take: _Taking, limit: int, avoided: int) -> Work[list[Claimed]]:
-        given = {"lane": take.lane, "limit": limit, "avoided": avoided, "read_along": READ_ALONG}
+    def _pick(self, take: _Taking, limit: int, after: circuit.Place) -> Work[list[Claimed]]:
+        priority, seq = after
+        given = {
+            "lane": take.lane,
+            "limit": limit,
+            "priority": priority,
+            "seq": seq,
+            "read_along": READ_ALONG,
+        }
         [row] = yield Call(SQL["pick"], given)
         claimed = [shape.claimed_of(values, take.lane) for values in json.loads(row["picked"])]
         claimed.sort(key=lambda message: (message.priority, message.seq))

@@ -60,7 +60,6 @@ PARAMETERS: dict[str, object] = {
     "active": "active",
     "active_only": 0,
     "after": 0,
-    "avoided": 0,
     "batch_code": None,
     "before": _NOW + 60,
     "below": 0,

@@ -25,7 +25,8 @@ SUSPENSION = "INSERT INTO suspensions (tenant_id, batch_code, created_at) VALUES
 
 LIMIT = 10
 PARAMETERS = {
-    "lane": 1, "limit": LIMIT, "now": NOW, "error": "x", "avoided": 0, "active": "active", "read_along": 1000
+    "lane": 1, "limit": LIMIT, "now": NOW, "error": "x", "priority": -1, "seq": 0, "active": "active",
+    "read_along": 1000,
 }  # fmt: skip
 STEPS = 10
 

@@ -43,7 +43,7 @@ OFTEN = {
         "of_tenant", "of_anybody", "due", "known", "delete", "told_before", "untold_before", "delete_done",
     ),
     "circuit": (
-        "state", "lock", "open", "close", "probing", "probe", "ailing", "unparked", "overdue", "waited_since",
+        "state", "lock", "open", "close", "prober", "probe", "ailing", "unparked", "overdue", "waited_since",
         "fail",
     ),
     "parking": ("heads", "park"),

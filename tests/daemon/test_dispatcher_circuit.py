@@ -13,6 +13,8 @@ from mail_proxy.daemon.leases import Leases
 from mail_proxy.model.accounts import Account, Circuit
 from mail_proxy.model.messages import EventType
 from tests.support.dispatching import OWNER, Dispatching, dispatching, running
+from tests.support.faults import speak_to
+from tests.support.faulty_server import FaultyServer
 from tests.support.scripted_server import Fault
 from tests.support.smtp_server import SmtpServer, Stage
 
@@ -206,6 +208,26 @@ async def test_a_message_on_which_the_server_breaks_off_keeps_no_other_from_prob
     rig.time.advance(60)
     await rig.work()
     assert await rig.status("m2") == "sent"
+
+
+async def test_many_messages_on_which_the_server_breaks_off_do_not_keep_the_others_from_probing(
+    database_url: str,
+) -> None:
+    """The turn goes through the whole line, more urgent ones included, and not back to the first."""
+    refusals = {"poison": "421 4.7.0 not with me"}
+    async with FaultyServer(refusals=refusals).running() as server, dispatching(database_url) as rig:
+        await speak_to(rig, server, max_concurrent=1)
+        for number in range(2):
+            await rig.queue(f"urgent{number}", to=["poison@example.net"], priority="high")
+            await rig.queue(f"poison{number}", to=["poison@example.net"])
+        await rig.queue("healthy", "healthy too")
+        await rig.store.circuits.trip(await _account(rig), BARRED, rig.clock.now())
+        for rest in (30, 60, 120, 240, 480):
+            rig.time.advance(rest)
+            assert server.accepted == []
+            await rig.work()
+        assert await rig.status("healthy") == "sent"
+        assert (await _account(rig)).circuit is Circuit.CLOSED
 
 
 async def test_a_changed_account_is_tried_at_once(server: SmtpServer, rig: Dispatching) -> None:

@@ -18,8 +18,8 @@ WHERE lane = :lane AND updated_at = :updated_at AND rest > 0
     AND NOT (resting_until - rest <= :now AND :now < resting_until)
 RETURNING lane;
 
--- probing: whether the message that probes is under way
-SELECT 1 FROM messages WHERE seq = :seq AND status = 'sending';
+-- prober: the message that has probed last, and its place in line
+SELECT status, priority FROM messages WHERE seq = :seq;
 
 -- probe: this message tries the account
 UPDATE accounts SET probe = :seq WHERE lane = :lane;

@@ -56,7 +56,7 @@ SELECT (SELECT CAST(COALESCE(json_agg(json_build_array(ready.lane,
     (SELECT MIN(lease_until) FROM messages WHERE status = 'sending') AS expiry,
     (SELECT value FROM settings WHERE key = :active) AS active;
 
--- pick: the first messages of a lane, all but one, with small contents of fields, all in one row: see outcomes.held
+-- pick: the first messages of a lane after a place in line, with small contents of fields, all in one row: see outcomes.held
 SELECT json_group_array(json_array(seq, pk, tenant_id, id, account_id, priority, recipients, envelope_from,
     message_id, retry_count, size, printf('%!.17g', created_at), is_unknown, parked_for,
     CASE WHEN parked_since IS NOT NULL THEN printf('%!.17g', parked_since) END, content)) AS picked
@@ -64,7 +64,7 @@ FROM (
     SELECT m.*, (SELECT CAST(p.content AS TEXT) FROM payloads p
         WHERE p.seq = m.seq AND p.kind = 'fields' AND m.size <= :read_along) AS content
     FROM messages m
-    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND m.seq <> :avoided
+    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND (m.priority, m.seq) > (:priority, :seq)
         AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
             WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
@@ -79,7 +79,7 @@ FROM (
     SELECT m.*, (SELECT convert_from(p.content, 'UTF8') FROM payloads p
         WHERE p.seq = m.seq AND p.kind = 'fields' AND m.size <= :read_along) AS content
     FROM messages m
-    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND m.seq <> :avoided
+    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND (m.priority, m.seq) > (:priority, :seq)
         AND EXISTS (SELECT 1 FROM accounts a JOIN tenants t ON t.id = a.tenant_id
             WHERE a.lane = :lane AND t.active = 1)
         AND NOT EXISTS (SELECT 1 FROM suspensions s
