@@ -91,8 +91,11 @@ class Journal:
 
     async def end(self) -> None:
         """Finish what can be finished now: at the end of the process."""
-        if self._writers:
-            _, late = await asyncio.wait(self._writers, timeout=LAST_CHANCE)
+        try:
+            async with asyncio.timeout(LAST_CHANCE):
+                await self.idle()
+        except TimeoutError:
+            late = list(self._writers)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -120,9 +123,10 @@ class Journal:
         try:
             recorded = await self._outcomes.record(group, self._owner, self._clock.now())
         except DatabaseError as error:
-            group.take()
+            group.take()  # if the transaction did not even begin
             await self._put_off(group.entries, error)
         except Exception as error:  # noqa: BLE001 - whoever asked gets it, and nobody else
+            group.take()
             await self._write_apart(group.entries, error)
         else:
             self._outage.over()

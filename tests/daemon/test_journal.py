@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 import pytest
 
-from mail_proxy.daemon.journal import TRY_AGAIN, Journal
+from mail_proxy.daemon.journal import GROUP, TRY_AGAIN, Journal
 from mail_proxy.encryption import Vault
 from mail_proxy.errors import DatabaseUnavailable, InvalidInput
 from mail_proxy.model.messages import EventType
 from mail_proxy.model.queue import Begin, Claimed, NewEvent
 from mail_proxy.store import Store
+from mail_proxy.store.database import Work
 from tests.support.clock import ManualClock
 from tests.support.flaky_database import FlakyDatabase
 from tests.support.stores import KEY, NOW, OTHER, OWNER, Bench, as_deferred, as_sent, open_bench
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 MANY = 60
+
+
+class Stumbling(FlakyDatabase):
+    """Has a bug that shows before a transaction begins, for as long as the test says."""
+
+    stumbles = False
+
+    async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.stumbles:
+            raise LookupError("a bug")
+        return await super().write(work, *args, **kwargs)
 
 
 class Rig:
@@ -26,7 +42,7 @@ class Rig:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self.database = FlakyDatabase(bench.store.database)
+        self.database = Stumbling(bench.store.database)
         self.clock = ManualClock(NOW)
         self.journal = Journal(Store.over(self.database, Vault(KEY)).outcomes, self.clock, OWNER)
 
@@ -95,6 +111,29 @@ async def test_what_cannot_be_stored_fails_alone(rig: Rig) -> None:
     assert (results[0], results[2]) == (True, True)
     assert isinstance(results[1], InvalidInput)
     assert (await rig.bench.get("m1")).status.value == "sending"
+
+
+async def test_a_bug_is_told_to_whoever_asked_and_to_nobody_after(rig: Rig) -> None:
+    """Even one that shows before it is known what was to be written."""
+    first, second = await rig.claimed(2)
+    rig.database.stumbles = True
+    with pytest.raises(LookupError):
+        await rig.begin(first)
+
+    rig.database.stumbles = False
+    assert await rig.begin(second)
+
+
+async def test_at_the_end_all_that_waits_is_written(rig: Rig) -> None:
+    """However many groups that takes."""
+    messages = await rig.claimed(GROUP + MANY)
+    waiting = [asyncio.ensure_future(rig.journal.settle(as_sent(each))) for each in messages]
+    await asyncio.sleep(0)
+
+    await rig.journal.end()
+
+    assert {each.result() for each in waiting if each.done()} == {True}
+    assert (await rig.bench.get(f"m{GROUP + MANY - 1}")).status.value == "sent"
 
 
 async def test_a_database_away_stops_begins_and_keeps_outcomes(rig: Rig) -> None:
