@@ -97,8 +97,6 @@ class PostgresDatabase:
             self._connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            # It takes any list for a hundred items, and compiles for 100 ms what then runs for one.
-            await connection.execute("SET LOCAL jit = off")
             return await _drive(connection, work(*args, **kwargs))
 
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -76,7 +76,7 @@ WHERE seq IN (
     ORDER BY m.priority, m.seq LIMIT :limit)
 RETURNING seq, tenant_id;
 
--- reject @postgres: the same; chosen apart, as in queue.claim
+-- reject @postgres: the same; chosen apart, since a plan may run a subquery, and its LIMIT, once for each row
 WITH first AS MATERIALIZED (
     SELECT m.seq FROM messages m
     WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane

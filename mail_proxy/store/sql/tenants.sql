@@ -67,7 +67,7 @@ DELETE FROM messages
 WHERE seq IN (SELECT seq FROM messages WHERE tenant_id = :id LIMIT :limit)
 RETURNING seq;
 
--- delete_messages @postgres: the same; chosen apart, as in queue.claim
+-- delete_messages @postgres: the same; chosen apart, since a plan may run a subquery, and its LIMIT, once for each row
 WITH first AS MATERIALIZED (SELECT seq FROM messages WHERE tenant_id = :id LIMIT :limit)
 DELETE FROM messages WHERE seq IN (SELECT seq FROM first)
 RETURNING seq;
