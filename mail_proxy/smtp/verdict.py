@@ -115,7 +115,7 @@ _RCPT = frozenset({Phase.RCPT})
 
 # Of limits in general: not those of the recipient, who is spoken of, nor of one message's size.
 _HIS_OR_ITS_SIZE = (
-    r"^(?!.*(mailbox|inbox|receiv|recipient('s| has| is)|the recipient|\bsize\b|\bbytes\b|[0-9]MB))"
+    r"^(?!.*(mailbox|inbox|receiv|recipient('s| has| is)|(the|this) recipient|\bsize\b|\bbytes\b|[0-9]MB))"
 )
 _SENDING = r"\b(daily|hourly|monthly|sending|sender|submission|outgoing|outbound|relay)\b"
 _PASSED = r"[\w '-]{0,40}\b(exceeded|reached)\b"
@@ -189,7 +189,11 @@ RULES = (
     # No room, taking nothing, congestion (RFC 3463, 3.4 and 3.5): the server's state, not the message's.
     Rule(Scope.CONNECTION, phases=_ANY_MAIL, enhanced=r"4\.(3\.[12]|4\.5)$"),
     # Enough for one connection, by servers that do not say 421.
-    Rule(Scope.CONNECTION, text=r"too many (messages|e-?mails|mails) (in|on|over|during|for) (this|one|a)\b"),
+    Rule(
+        Scope.CONNECTION,
+        text=r"too many (messages|e-?mails|mails) (in|on|over|during|for) (this|one|a)\b"
+        r"(?! (recipient|mailbox|user|address))",
+    ),
     # Commands that every server knows, parameters that it offered: the two are out of step (RFC 5321, 4.2.4).
     Rule(
         Scope.CONNECTION,
