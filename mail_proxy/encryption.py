@@ -73,6 +73,10 @@ class Vault:
     def __repr__(self) -> str:
         return f"Vault({self.origin})"
 
+    @property
+    def has_key(self) -> bool:
+        return self._key is not None
+
     def encrypt(self, text: str, place: str) -> str:
         """Return `text` encrypted for `place`; KeyMismatch without a key."""
         if self._key is None:

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 SANDBOX_HOST = "sandbox"
 
+SECRETS = ("password", "imap_password")
+
 SMTPS_PORT = 465
 SUBMISSION_PORT = 587
 
@@ -55,8 +57,9 @@ class Account:
     """`ttl` is seconds a connection is kept; limits of 0 are no limit; timestamps are Unix seconds.
 
     `lane` is the number of the account's queue in the database; 0 before it is stored.
-    `by_tenant` tells that a tenant token, not the admin's, gave the address. `rest` is there while the
-    circuit is open, `last_error` says why it is, `ill_since` since when.
+    `by_tenant` tells that a tenant token, not the admin's, gave the address. `unreadable` names the secrets
+    that are stored and cannot be decrypted; they are None. `rest` is there while the circuit is open,
+    `last_error` says why it is, `ill_since` since when.
     """
 
     tenant_id: str
@@ -86,6 +89,7 @@ class Account:
     imap_folder: str = "INBOX"
     imap_ssl: bool = True
     by_tenant: bool = False
+    unreadable: frozenset[str] = frozenset()
     lane: int = 0
     last_error: str | None = None
     rest: Rest | None = None

@@ -27,6 +27,8 @@ AT_ONCE = 30
 SHARE = 3
 """Checks of one tenant's accounts at a time: slow servers of one hold up no other."""
 
+UNREADABLE = "not tried: the stored password cannot be decrypted, give it again"
+
 BUSY = "not tried: too many checks at once, try again later"
 
 
@@ -85,6 +87,8 @@ class AccountCheckService:
         mailbox = _mailbox_of(account)
         if mailbox is None:
             return None
+        if "imap_password" in account.unreadable:
+            return LoginTrial(error=UNREADABLE, tls=mailbox.tls_at_first, seconds=0.0)
         from mail_proxy.imap.trial import try_login
 
         found = await try_login(mailbox, policy=self._policy(), step_wait=STEP_WAIT, wait=wait)

@@ -10,14 +10,13 @@ from dataclasses import replace
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
 from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound
-from mail_proxy.model.accounts import Account, TlsMode
+from mail_proxy.model.accounts import SECRETS, Account, TlsMode
 from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.services.inputs import MASK, AccountInput, checked, refuse_changes, replaced_mask
 from mail_proxy.services.views import account_view
 from mail_proxy.store import Store
 from mail_proxy.tls import PEM_MARK
 
-_SECRETS = ("password", "imap_password")
 _READ_ONLY = ("created_at",)
 """What is refused when it is given otherwise; `updated_at`, `circuit`, `last_error` move on by themselves."""
 _NOT_CONFIGURATION = frozenset({"id", "tenant_id"})
@@ -115,6 +114,7 @@ class AccountsService:
         def change(current: Account) -> Account:
             shown = account_view(current)
             refuse_changes(raw, {name: shown.get(name) for name in _READ_ONLY})
+            _refuse_unreadable(current, given, names)
             changed = _changed(current, given, names, by_tenant=by_tenant)
             if keeps_tls and current.tls is None and _is_as_without_tls(changed, given):
                 changed = replace(changed, tls=None)
@@ -132,13 +132,22 @@ def _refuse_files(given: AccountInput) -> None:
         raise InvalidInput.of([Fault(("tls_ca",), "must be the certificates themselves (PEM), not a path")])
 
 
+def _refuse_unreadable(current: Account, given: AccountInput, names: AbstractSet[str]) -> None:
+    """What cannot be decrypted cannot be kept, and is not dropped unless that is asked for."""
+    text = "must be given again: what is stored cannot be decrypted"
+    kept = [each for each in sorted(current.unreadable) if each not in names or getattr(given, each) == MASK]
+    if kept:
+        raise InvalidInput.of([Fault((each,), text) for each in kept])
+
+
 def _changed(current: Account, given: AccountInput, names: AbstractSet[str], *, by_tenant: bool) -> Account:
     values: dict[str, object] = {
-        name: getattr(given, name) for name in names - _NOT_CONFIGURATION if name not in _SECRETS
+        name: getattr(given, name) for name in names - _NOT_CONFIGURATION if name not in SECRETS
     }
-    for name in _SECRETS:
+    for name in SECRETS:
         if name in names:
             values[name] = replaced_mask(name, getattr(given, name), getattr(current, name))
+    values["unreadable"] = frozenset()
     changed = replace(current, **values)  # type: ignore[arg-type]  # the names are Account's own, typed by AccountInput
     return replace(changed, by_tenant=_is_given_by_tenant(current, changed, names, by_tenant=by_tenant))
 

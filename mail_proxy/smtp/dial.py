@@ -17,6 +17,8 @@ from mail_proxy.net import NotPublic, Resolver, addresses_of
 from mail_proxy.smtp.verdict import Broken, Failure, Phase, Trouble
 from mail_proxy.tls import client_context
 
+UNREADABLE = "its password cannot be decrypted: give it again"
+
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
 
@@ -31,8 +33,11 @@ async def dial(
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """Connect to the first of the host's addresses that answers, within `wait` seconds, over TLS if given.
 
-    The addresses of a host that a tenant gave must be admitted by the policy.
+    The addresses of a host that a tenant gave must be admitted by the policy. Without its password an account
+    connects nowhere.
     """
+    if "password" in account.unreadable:
+        raise Broken(Phase.CONNECT, Failure(Trouble.SETTINGS, UNREADABLE))
     loop = asyncio.get_running_loop()
     end = loop.time() + wait
     broken = Broken(Phase.CONNECT, Failure(Trouble.UNREACHABLE, f"{account.host} has no address"))

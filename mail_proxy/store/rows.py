@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mail_proxy.encryption import Vault
-from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, Rest, TlsMode
+from mail_proxy.errors import KeyMismatch
+from mail_proxy.model.accounts import SECRETS, Account, LimitBehavior, OnUnknown, Rest, TlsMode
 from mail_proxy.model.messages import (
     Event,
     EventType,
@@ -200,6 +201,10 @@ _FLAG_ACCOUNT_COLUMNS = ("tls_verify", "is_pec_account", "imap_ssl", "by_tenant"
 
 
 def account_params(account: Account, vault: Vault) -> dict[str, object]:
+    """Raise `KeyMismatch` for an account with secrets that could not be read: they would be lost unseen."""
+    if account.unreadable:
+        what = ", ".join(sorted(account.unreadable))
+        raise KeyMismatch(f"cannot keep the {what} of account '{account.id}': it cannot be decrypted")
     params: dict[str, object] = {name: getattr(account, name) for name in _PLAIN_ACCOUNT_COLUMNS}
     params |= {name: int(getattr(account, name)) for name in _FLAG_ACCOUNT_COLUMNS}
     key = (account.tenant_id, account.id)
@@ -215,14 +220,22 @@ def account_params(account: Account, vault: Vault) -> dict[str, object]:
 
 
 def account_of(row: Row, vault: Vault) -> Account:
+    """One secret that is damaged spoils nothing else. Raises `KeyMismatch` for any when there is no key."""
     columns = {name: row[name] for name in _PLAIN_ACCOUNT_COLUMNS}
     columns |= {name: bool(row[name]) for name in _FLAG_ACCOUNT_COLUMNS}
-    key = (row["tenant_id"], row["id"])
+    unreadable = []
+    for name in SECRETS:
+        place = account_place(row["tenant_id"], row["id"], name)
+        try:
+            columns[name] = _opened(vault, row[f"enc_{name}"], place)
+        except KeyMismatch:
+            if not vault.has_key:
+                raise
+            unreadable.append(name)
     return Account(
         **columns,
         user=row["login"],
-        password=_opened(vault, row["enc_password"], account_place(*key, "password")),
-        imap_password=_opened(vault, row["enc_imap_password"], account_place(*key, "imap_password")),
+        unreadable=frozenset(unreadable),
         tls=None if row["tls"] is None else TlsMode(row["tls"]),
         use_tls=None if row["use_tls"] is None else bool(row["use_tls"]),
         limit_behavior=LimitBehavior(row["limit_behavior"]),

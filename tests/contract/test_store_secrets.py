@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,11 +30,6 @@ async def store_secrets(store: Store, tenant_id: str = "acme", account_id: str =
         tenant_id, lambda old: replace(old, client_auth=auth, webhook_secret=SECRETS[3]), NOW
     )
     await store.accounts.add(account, NOW)
-
-
-async def read_all(store: Store) -> None:
-    await store.accounts.all()
-    await store.tenants.all()
 
 
 async def sealed(bench: Bench) -> list[str]:
@@ -81,47 +75,68 @@ async def test_the_same_secret_is_encrypted_differently_each_time(bench: Bench) 
 
 
 @pytest.mark.parametrize(
-    ("move", "place"),
+    ("move", "account_id"),
     [
-        (
-            "UPDATE accounts SET enc_password = (SELECT MAX(a.enc_password) FROM accounts a)",
-            "accounts/acme/main/password",
-        ),
-        ("UPDATE accounts SET enc_password = enc_imap_password", "accounts/acme/secret/password"),
-        ("UPDATE accounts SET tenant_id = 'beta' WHERE id = 'secret'", "accounts/beta/secret/password"),
-        ("UPDATE tenants SET enc_webhook_secret = enc_client_auth", "tenants/acme/webhook_secret"),
+        ("UPDATE accounts SET enc_password = (SELECT MAX(a.enc_password) FROM accounts a)", "main"),
+        ("UPDATE accounts SET enc_password = enc_imap_password", "secret"),
+        ("UPDATE accounts SET tenant_id = 'beta' WHERE id = 'secret'", "secret"),
     ],
 )
-async def test_a_secret_moved_to_another_place_cannot_be_read(bench: Bench, move: str, place: str) -> None:
+async def test_a_password_moved_to_another_place_cannot_be_read(
+    bench: Bench, move: str, account_id: str
+) -> None:
     """Whoever can write into the database cannot have a password sent to another server."""
     await bench.store.tenants.add(Tenant(id="beta"), None, NOW)
     await store_secrets(bench.store)
     await bench.execute(move)
 
-    with pytest.raises(KeyMismatch, match=f"cannot read {place}"):
-        await read_all(bench.store)
+    [account] = await bench.store.accounts.named(account_id)
+    assert (account.password, "password" in account.unreadable) == (None, True)
 
 
-Asking = Callable[[Store], Awaitable[object]]
+async def test_a_secret_of_a_tenant_moved_to_another_place_cannot_be_read(bench: Bench) -> None:
+    """It is refused, naming the place."""
+    await store_secrets(bench.store)
+    await bench.execute("UPDATE tenants SET enc_webhook_secret = enc_client_auth")
+
+    with pytest.raises(KeyMismatch, match="cannot read tenants/acme/webhook_secret"):
+        await bench.store.tenants.all()
 
 
-@pytest.mark.parametrize(
-    ("asking", "place"),
-    [
-        (lambda store: store.accounts.get("acme", "secret"), "accounts/acme/secret/password"),
-        (lambda store: store.tenants.get("acme"), "tenants/acme/client_auth"),
-    ],
-)
-async def test_a_wrong_key_is_refused_naming_what_and_which(bench: Bench, asking: Asking, place: str) -> None:
-    """Not a garbled password sent to a server."""
+async def test_a_damaged_password_spoils_nothing_else(bench: Bench) -> None:
+    """The account can be read and removed, its other password and other accounts are as they were."""
+    await store_secrets(bench.store)
+    await bench.execute("UPDATE accounts SET enc_password = 'ENC:AAAA' WHERE id = 'secret'")
+
+    damaged = await bench.store.accounts.get("acme", "secret")
+    assert (damaged.password, damaged.imap_password) == (None, SECRETS[1])
+    assert damaged.unreadable == {"password"}
+    assert [each.id for each in await bench.store.accounts.all()] == ["main", "secret"]
+
+    await bench.store.accounts.delete("acme", "secret", force=False, now=NOW)
+    assert [each.id for each in await bench.store.accounts.all()] == ["main"]
+
+
+async def test_a_damaged_password_is_not_overwritten_by_nothing(bench: Bench) -> None:
+    """An account that had one does not go on without."""
+    await store_secrets(bench.store)
+    await bench.execute("UPDATE accounts SET enc_password = 'ENC:AAAA' WHERE id = 'secret'")
+
+    with pytest.raises(KeyMismatch, match="cannot keep the password of account 'secret'"):
+        await bench.store.accounts.change("acme", "secret", lambda old: replace(old, ttl=1), NOW)
+    assert (await bench.store.accounts.get("acme", "secret")).unreadable == {"password"}
+
+
+async def test_a_wrong_key_is_refused_naming_what_and_which(bench: Bench) -> None:
+    """Not a garbled token sent to a server."""
     await store_secrets(bench.store)
     wrong = Vault.of(FoundKey(bytes(32), "/somewhere/encryption.key"))
 
     async with open_store(bench.url, wrong) as store:
-        with pytest.raises(
-            KeyMismatch, match=f"cannot read {place} with the key of /somewhere/encryption.key"
-        ):
-            await asking(store)
+        what = "cannot read tenants/acme/client_auth with the key of /somewhere/encryption.key"
+        with pytest.raises(KeyMismatch, match=what):
+            await store.tenants.get("acme")
+        assert (await store.accounts.get("acme", "secret")).unreadable == {"password", "imap_password"}
 
 
 async def test_without_a_key_secrets_are_neither_read_nor_stored(bench: Bench) -> None:

@@ -8,8 +8,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from mail_proxy.encryption import Vault
 from mail_proxy.model.messages import EventType
 from mail_proxy.smtp.transport import Timeouts
+from mail_proxy.store import Store
 from tests.support.clock import ManualClock
 from tests.support.dispatching import Dispatching, dispatching
 from tests.support.scripted_server import Fault
@@ -100,22 +102,48 @@ async def test_the_conversations_of_a_node_are_bounded(database_url: str) -> Non
         assert rig.agent.most_at_once == 3
 
 
-async def test_an_account_that_cannot_be_decrypted_stops_no_other(
+async def test_an_account_whose_password_is_damaged_rests_until_it_is_given_again(
     rig: Dispatching, server: SmtpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is read again after a minute, and its messages wait."""
+    """It is its own trouble, told once; nothing is sent without the login, and others go on."""
+    server.users = {"shop": "secret"}
     await rig.add_account(server, "damaged", user="shop", password="secret")
-    await rig.queue("d1", account_id="damaged")
-    await rig.queue("m1")
+    await rig.add_account(server, "other", user="shop", password="secret")
+    await rig.queue("d1", "d2", account_id="damaged")
+    await rig.queue("m1", account_id="other")
     await rig.execute("UPDATE accounts SET enc_password = 'ENC:AAAA' WHERE id = 'damaged'")
     await rig.work(3)
-    assert [await rig.status(each) for each in ("d1", "m1")] == ["pending", "sent"]
-    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+    assert [await rig.status(each) for each in ("d1", "d2", "m1")] == ["deferred", "deferred", "sent"]
+    why = "the account cannot be used as it is: its password cannot be decrypted: give it again"
+    assert (await rig.message("d1")).last_error == why
+    warnings = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    logged = [each.getMessage() for each in warnings if each.name.startswith("mail_proxy.")]
+    assert logged == [f"account acme/damaged rests for 30 s: {why}"]
+    assert server.connections == 1
 
-    await rig.execute("UPDATE accounts SET login = NULL, enc_password = NULL")
-    rig.time.advance(60)
-    await rig.work()
-    assert await rig.status("d1") == "sent"
+    await rig.runtime.services.accounts.update("acme", "damaged", {"password": "secret"})
+    await rig.work(2)
+    assert [await rig.status(each) for each in ("d1", "d2")] == ["sent", "sent"]
+
+
+async def test_a_node_without_a_key_leaves_what_needs_it_to_others(
+    rig: Dispatching, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The account is well, and does not rest for it; what needs no secret is sent."""
+    locking = SmtpServer(users={"shop": "secret"})
+    async with locking.running():
+        await rig.add_account(locking, "locked", user="shop", password="secret")
+        await rig.queue("l1", account_id="locked")
+        await rig.queue("m1")
+        other, rig.store = rig.dispatcher, Store.over(rig.database, Vault.without_key())
+        rig.dispatcher = rig.node("node-b")
+        await rig.work(3)
+        assert [await rig.status(each) for each in ("l1", "m1")] == ["pending", "sent"]
+        assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) == 1
+
+        rig.dispatcher = other
+        await rig.work()
+        assert await rig.status("l1") == "sent"
 
 
 async def test_a_rate_limit_holds_messages_until_a_slot_is_free(rig: Dispatching, server: SmtpServer) -> None:

@@ -15,6 +15,7 @@ from tests.support.imap_server import HANG as IMAP_HANG
 from tests.support.imap_server import ImapServer
 from tests.support.scripted_server import DROP, HANG, ScriptedServer
 from tests.support.smtp_server import SmtpServer, Stage
+from tests.support.works import ask
 
 SECRET = "p4ssw0rd-of-the-tests"
 
@@ -237,3 +238,19 @@ async def test_accounts_are_found_as_elsewhere(api: Api) -> None:
     assert (await api.post("/account/absent/test", token=key)).status == 404
     for tenant_id in ("acme", "absent"):
         assert (await api.post(f"/account/main/test?tenant_id={tenant_id}", token=key)).status == 401
+
+
+async def test_passwords_that_cannot_be_decrypted(api: Api) -> None:
+    """The check says what is wrong and what to do, and speaks to no server."""
+    server = SmtpServer(users={"ann": SECRET})
+    async with server.running():
+        mailbox = {"imap_host": "localhost", "imap_user": "ann", "imap_password": SECRET}
+        assert (await api.post("/account", {"tenant_id": "acme", **at(server), **mailbox})).status == 200
+        damage = "UPDATE accounts SET enc_password = 'ENC:AAAA', enc_imap_password = 'ENC:AAAA'"
+        await api.runtime.store.database.write(ask, damage)
+        checked = (await api.post("/account/main/test?tenant_id=acme")).body
+    assert checked["smtp"]["error"] == (
+        "the account cannot be used as it is: its password cannot be decrypted: give it again"
+    )
+    assert checked["imap"]["error"] == "not tried: the stored password cannot be decrypted, give it again"
+    assert server.connections == 0

@@ -6,6 +6,7 @@ import pytest
 
 from mail_proxy.errors import InvalidInput
 from tests.support.services import Desk
+from tests.support.works import ask
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
@@ -191,3 +192,48 @@ async def test_giving_up_encryption_asks_for_the_password_again(desk: Desk) -> N
         assert (kept.password, kept.may_be_clear) == ("pw", False)
     changed = await desk.services.accounts.update("acme", "plain", {"tls": "none", "password": "new"})
     assert (changed.password, changed.may_be_clear) == ("new", True)
+
+
+# Secrets that cannot be decrypted
+
+
+async def damage(desk: Desk, *columns: str) -> None:
+    for column in columns:
+        await desk.runtime.store.database.write(
+            ask, f"UPDATE accounts SET {column} = 'ENC:AAAA' WHERE id = 'full'"
+        )
+
+
+@pytest.mark.parametrize("given", [{"ttl": 60}, {"password": "***"}, {"imap_password": "new"}])
+async def test_a_damaged_password_must_be_given_again(desk: Desk, given: dict[str, object]) -> None:
+    """Whatever else is changed: it cannot be kept, and the account must not go on without."""
+    await desk.services.accounts.create("acme", FULL)
+    await damage(desk, "enc_password")
+
+    assert await faults(desk.services.accounts.update("acme", "full", given)) == {"password"}
+
+
+@pytest.mark.parametrize("password", ["new", None])
+async def test_an_account_whose_passwords_are_damaged_is_mended_by_new_ones(
+    desk: Desk, password: str | None
+) -> None:
+    """Or by none, if that is said; by a change as by a replacement."""
+    await desk.services.accounts.create("acme", FULL)
+    secrets = {"password": password, "imap_password": password}
+
+    await damage(desk, "enc_password", "enc_imap_password")
+    changed = await desk.services.accounts.update("acme", "full", secrets)
+    await damage(desk, "enc_password", "enc_imap_password")
+    replaced = await desk.services.accounts.replace("acme", FULL | secrets)
+
+    for mended in (changed, replaced):
+        assert (mended.password, mended.imap_password, mended.unreadable) == (password, password, frozenset())
+
+
+async def test_an_account_whose_password_is_damaged_can_be_shown_and_deleted(desk: Desk) -> None:
+    """And does not hide those beside it."""
+    await desk.services.accounts.create("acme", FULL)
+    await damage(desk, "enc_password")
+
+    assert "full" in [each.id for each in await desk.services.accounts.list("acme")]
+    assert await desk.services.accounts.delete("acme", "full") == 0
