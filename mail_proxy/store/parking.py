@@ -34,7 +34,7 @@ def park(
 
     `until` is about when they will go: each in its turn, or one moment for all (Unix seconds). The moments of
     those parked before are set anew, without a word, once they have passed. With `since`, when what they wait
-    for began, they have waited since then, or since they came or were due.
+    for began, they have waited since then, or since they came, were due, or were let go again by a person.
     """
     heads = yield Call(SQL["heads"], {"lane": lane, "limit": HEADS})
     moments = [*until, *[until[-1]] * HEADS] if isinstance(until, Sequence) else [until] * HEADS
@@ -59,8 +59,8 @@ def park(
 def _since(head: Row, since: float | None, now: float) -> float:
     if since is None:
         return now
-    came_or_due: float = max(head["created_at"], head["deferred_ts"] or 0.0)
-    return min(now, max(since, came_or_due))
+    in_line_since: float = head["updated_at"]
+    return min(now, max(since, in_line_since))
 
 
 def _has_passed(head: Row, now: float) -> bool:

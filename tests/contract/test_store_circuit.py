@@ -10,6 +10,7 @@ import pytest
 from mail_proxy.model.accounts import Account, Circuit, Rest
 from mail_proxy.model.messages import EventType, RecipientStatus, Status
 from mail_proxy.model.queue import Claim, Parking
+from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.store import Store
 from mail_proxy.store.circuit import Tripped
 from tests.support.stores import (
@@ -279,6 +280,30 @@ async def test_what_has_waited_too_long_is_given_up(bench: Bench, is_parked: boo
     assert await given_up(100) == ["before", "later", "after"]
     last = (await bench.events("later"))[-1]
     assert (last.event_type, last.event_data) == (EventType.ERROR, {"error": "too long"})
+
+
+@pytest.mark.parametrize("is_parked", [True, False])
+async def test_what_a_person_lets_go_again_has_not_waited_yet(bench: Bench, is_parked: bool) -> None:
+    """An old message that is tried again, or is held no longer, has all the time that a new one has."""
+    await bench.add("failed", "held")
+    [claimed, _] = await bench.claim()
+    await record_outcome(bench.store, as_error(claimed), OWNER, NOW)
+    await bench.store.suspensions.suspend("acme", EVERYTHING, NOW)
+    await bench.store.queue.release([claimed.seq + 1], OWNER, NOW)
+    await trip(bench)
+
+    await bench.store.suspensions.activate("acme", EVERYTHING)
+    [marking] = await bench.store.suspensions.markings()
+    while marking.status is not None:
+        marking = await bench.store.suspensions.mark(marking, NOW + DAY)
+    await bench.store.rescheduling.retry("acme", "failed", None, NOW + DAY)
+    if is_parked:
+        await trip(bench, NOW + DAY)
+        assert await bench.store.circuits.park(bench.lane, NOW + DAY + 1) == 2
+
+    assert await bench.store.circuits.overdue(NOW + DAY - 1) == []
+    assert await bench.store.circuits.give_up(bench.lane, NOW + DAY - 1, "too long", NOW + DAY + 2) == 0
+    assert await bench.store.circuits.give_up(bench.lane, NOW + DAY, "too long", NOW + 2 * DAY) == 2
 
 
 async def test_all_priorities_are_given_up(bench: Bench) -> None:

@@ -36,13 +36,12 @@ WHERE a.rest > 0 AND a.resting_until > :now AND EXISTS (SELECT 1
         ORDER BY m.priority, m.seq LIMIT :heads) AS head
     WHERE head.parked_for IS NULL OR head.parked_for <> 'account');
 
--- overdue: those of them for which a head of some priority has waited since
+-- overdue: those of them for which a head of some priority has waited since; what does not say so, since it last changed
 SELECT a.lane, a.tenant_id, a.id, a.last_error, a.rest, a.resting_until, a.ill_since FROM accounts a
 WHERE a.rest > 0 AND a.ill_since <= :before AND EXISTS (SELECT 1
     FROM (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS each
     WHERE EXISTS (SELECT 1
-        FROM (SELECT CASE WHEN m.parked_for = 'account' THEN m.parked_since
-                ELSE COALESCE(m.deferred_ts, m.created_at) END AS since
+        FROM (SELECT CASE WHEN m.parked_for = 'account' THEN m.parked_since ELSE m.updated_at END AS since
             FROM messages m
             WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = a.lane AND m.priority = each.priority
             ORDER BY m.seq LIMIT :heads) AS head
@@ -51,8 +50,7 @@ WHERE a.rest > 0 AND a.ill_since <= :before AND EXISTS (SELECT 1
 -- waited_since: the heads of a lane's priority that have waited since
 SELECT head.seq, head.tenant_id, head.recipients
 FROM (SELECT m.seq, m.tenant_id, m.recipients,
-        CASE WHEN m.parked_for = 'account' THEN m.parked_since
-            ELSE COALESCE(m.deferred_ts, m.created_at) END AS since
+        CASE WHEN m.parked_for = 'account' THEN m.parked_since ELSE m.updated_at END AS since
     FROM messages m
     WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND m.priority = :priority
     ORDER BY m.seq LIMIT :limit) AS head
@@ -61,8 +59,7 @@ WHERE head.since <= :before;
 -- waited_since @postgres: the same; what somebody else changes now is left to him
 WITH head AS MATERIALIZED (
     SELECT m.seq, m.tenant_id, m.recipients,
-        CASE WHEN m.parked_for = 'account' THEN m.parked_since
-            ELSE COALESCE(m.deferred_ts, m.created_at) END AS since
+        CASE WHEN m.parked_for = 'account' THEN m.parked_since ELSE m.updated_at END AS since
     FROM messages m
     WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane AND m.priority = :priority
     ORDER BY m.seq LIMIT :limit

@@ -1,12 +1,12 @@
 -- heads: the first of a lane that wait and are not suspended, in order
-SELECT m.seq, m.tenant_id, m.created_at, m.retry_count, m.parked_for, m.parked_since, m.deferred_ts FROM messages m
+SELECT m.seq, m.tenant_id, m.updated_at, m.retry_count, m.parked_for, m.parked_since, m.deferred_ts FROM messages m
 WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
     AND NOT EXISTS (SELECT 1 FROM suspensions s
         WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
 ORDER BY m.priority, m.seq LIMIT :limit;
 
 -- heads @postgres: the same; what somebody else changes now is left to him
-SELECT m.seq, m.tenant_id, m.created_at, m.retry_count, m.parked_for, m.parked_since, m.deferred_ts FROM messages m
+SELECT m.seq, m.tenant_id, m.updated_at, m.retry_count, m.parked_for, m.parked_since, m.deferred_ts FROM messages m
 WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
     AND NOT EXISTS (SELECT 1 FROM suspensions s
         WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
