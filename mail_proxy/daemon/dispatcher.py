@@ -32,6 +32,7 @@ from mail_proxy.model.queue import Begin, Claim, Claimed, Outlook, Parking, Read
 from mail_proxy.model.verdicts import Bounced, Outcome
 from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.store import Store
+from mail_proxy.store.shared_clock import checked_now
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +219,7 @@ class Dispatcher:
         if outlook.next_due is not None and outlook.next_due <= now:
             found += await self._store.queue.promote(now)
         expiry = outlook.next_expiry
-        if expiry is not None and expiry <= now and self._vigil.may_judge(now):
+        if expiry is not None and expiry <= now and await self._may_judge(now):
             await self._leases.renew()  # what is in hand here is nobody's orphan
             orphans = await self._store.queue.take_over(now, now, owner=self._owner)
             if orphans:
@@ -226,6 +227,13 @@ class Dispatcher:
                 self._told()
             found += len(orphans)
         return bool(found)
+
+    async def _may_judge(self, now: float) -> bool:
+        """Whether leases that have run out are of the dead: if this node has watched, by the right time.
+
+        When the database's clock is set back, those who know it seem dead to those who do not know it yet.
+        """
+        return self._vigil.may_judge(now) and not self._vigil.look(await checked_now(self._clock))
 
     async def _claim(self, outlook: Outlook) -> None:
         """Immediate messages first, in a pass of their own; then the lanes in turn, the least busy first."""

@@ -91,6 +91,13 @@ def _compare(steady: Callable[[], float]) -> Work[Measurement]:
     return min(answers, key=lambda each: each.doubt)
 
 
+async def checked_now(clock: Clock) -> float:
+    """Read a clock that was compared just now, if it is one that has to be; raises `DatabaseError`."""
+    if isinstance(clock, SharedClock):
+        await clock.measure()
+    return clock.now()
+
+
 async def clock_of(database: Database) -> Clock:
     """Give the clock that all who work on a database share; that of a file is its machine's."""
     return SystemClock() if database.dialect == "sqlite" else await SharedClock.measured(database)

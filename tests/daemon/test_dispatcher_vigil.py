@@ -9,6 +9,9 @@ import pytest
 
 from mail_proxy.daemon.dispatcher import Dispatcher
 from mail_proxy.daemon.vigil import GRACE
+from mail_proxy.store import open_database
+from mail_proxy.store.shared_clock import SharedClock
+from tests.support.database_clock import a_clock_to_be_set
 from tests.support.dispatching import OWNER, Dispatching, dispatching
 from tests.support.smtp_server import SmtpServer, Stage
 
@@ -97,3 +100,34 @@ async def test_the_one_node_on_a_file_waits_for_nobody(sqlite_url: str, server: 
         rig.time.advance(60)
         await rig.work(2)
         assert await rig.happened("m1") == ["queued", "sending", "deferred", "sending", "sent"]
+
+
+async def test_a_clock_of_the_database_that_is_set_back_makes_nobody_dead(
+    postgres_url: str, server: SmtpServer
+) -> None:
+    """Who knows of it renews for a time that has passed for who does not: that one asks before it judges."""
+    held = asyncio.Event()
+    server.at = {Stage.DOT: [held]}
+    async with (
+        a_clock_to_be_set(postgres_url) as set_clock,
+        open_database(postgres_url, postgres_url) as database,
+    ):
+        knowing, ignorant = [await SharedClock.measured(database) for _ in range(2)]
+        async with dispatching(postgres_url, clock=knowing) as rig:
+            await rig.add_account(server)
+            node = rig.node(OWNER)
+            rig.clock = ignorant
+            other = rig.node(OTHER)
+            await rig.queue("m1")
+            for each in (node, other):
+                await each.step()
+            await server.wait_at(Stage.DOT)
+
+            await set_clock(-3600)
+            await knowing.measure()
+            for each in (node, other):
+                await each.step()
+            held.set()
+            await node.idle()
+
+            assert await rig.happened("m1") == ["queued", "sending", "sent"]

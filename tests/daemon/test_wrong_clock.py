@@ -1,8 +1,9 @@
-"""Two real nodes on one database whose machines' clocks are an hour apart: they go by the database's."""
+"""Real nodes go by the database's clock: their machines' may be an hour apart, and that one may be set."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from mail_proxy.encryption import generate_key
+from tests.support.database_clock import a_clock_to_be_set
 from tests.support.machine_clock import MachineClock
-from tests.support.nodes import is_sent, settle_in, submit, until
+from tests.support.nodes import POLL, is_sent, settle_in, submit, until
 from tests.support.server import Server
 from tests.support.smtp_server import SmtpServer, Stage
 
@@ -90,6 +92,35 @@ async def test_a_limit_is_one_for_both(nodes: tuple[Server, Server], mail: SmtpS
     waiting = f"/messages?tenant_id=acme&limit={4 * LIMIT}"
     await until(partial(there.get, waiting), lambda found: len(found["messages"]) == 2 * LIMIT + 10)
     assert len(mail.received) == LIMIT
+
+
+async def test_the_databases_own_clock_may_be_set(
+    nodes: tuple[Server, Server], mail: SmtpServer, postgres_url: str
+) -> None:
+    """Forwards and back: each node learns of it in its own time, and keeps what it is sending."""
+    held = asyncio.Event()
+    mail.at = {Stage.DOT: [held, held]}
+    async with a_clock_to_be_set(postgres_url) as set_clock:
+        for server in nodes:
+            await asyncio.to_thread(server.start)
+        here, there = await settle_in(nodes[0], mail), nodes[1].client()
+        await submit(here, "m1")
+        await submit(there, "m2")
+        await mail.until(lambda: mail.reached.count(Stage.DOT) == 2)
+        numbers = itertools.count()
+        for ahead, way in ((HALF_AN_HOUR, "forwards"), (0.0, "back")):
+            await set_clock(ahead)
+            while not all(f"the clock was set {way}" in server.log for server in nodes):
+                number = next(numbers)
+                await submit(there if number % 2 else here, f"more-{number}")
+                await asyncio.sleep(POLL)
+        held.set()
+        for name in ("m1", "m2"):
+            await until(partial(here.get, f"/messages/{name}?tenant_id=acme"), is_sent)
+            events = await asyncio.to_thread(there.get, f"/messages/{name}/events?tenant_id=acme")
+            assert [event["event_type"] for event in events["events"]] == ["queued", "sending", "sent"]
+        await mail.wait_for(2 + next(numbers))
+        assert len(mail.received) == len({each.content for each in mail.received})
 
 
 async def test_a_machine_whose_clock_is_set_goes_on_as_before(
