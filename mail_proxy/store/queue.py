@@ -172,10 +172,8 @@ class Queue:
         return frozenset(row["seq"] for row in rows)
 
     def _release(self, seqs: Sequence[int], owner: str, now: float) -> Work[None]:
-        released: dict[int, str] = {}
-        for seq in seqs:
-            for row in (yield Call(SQL["release"], {"seq": seq, "owner": owner, "now": now})):
-                released[row["seq"]] = row["tenant_id"]
+        given = {"seqs": json.dumps(sorted(seqs)), "owner": owner, "now": now}
+        released = {row["seq"]: row["tenant_id"] for row in (yield Call(SQL["release"], given))}
         yield from limits.cancel(list(released))
         yield from hold_back(released, released.values(), now)
 

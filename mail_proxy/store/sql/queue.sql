@@ -108,9 +108,15 @@ WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:s
     AND lease_owner = :owner
 RETURNING seq;
 
--- release: claimed but not begun, back to its place
+-- release: what of these (a JSON list of seq) was claimed and not begun goes back to its place
 UPDATE messages SET status = 'pending', lease_owner = NULL, lease_until = NULL, updated_at = :now
-WHERE seq = :seq AND lease_owner = :owner AND final_at IS NULL
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND lease_owner = :owner AND final_at IS NULL
+RETURNING seq, tenant_id;
+
+-- release @postgres: the same
+UPDATE messages SET status = 'pending', lease_owner = NULL, lease_until = NULL, updated_at = :now
+WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+    AND lease_owner = :owner AND final_at IS NULL
 RETURNING seq, tenant_id;
 
 -- orphans: what dead nodes left: their leases have run out
