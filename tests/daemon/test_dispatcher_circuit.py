@@ -250,7 +250,7 @@ async def test_what_fails_with_the_old_settings_says_nothing_of_the_new(
 ) -> None:
     """A conversation may have begun before the account was corrected."""
     held = asyncio.Event()
-    server.at = {Stage.AUTH: [held], Stage.CONNECT: []}
+    server.at = {Stage.AUTH: [held]}
     server.users = {"shop": "right"}
     await rig.execute("UPDATE accounts SET login = 'shop'")
     await _set_password(rig, "wrong")

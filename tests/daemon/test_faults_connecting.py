@@ -10,8 +10,9 @@ import pytest
 from mail_proxy.model.accounts import TlsMode
 from mail_proxy.model.messages import EventType
 from tests.support.certificates import Authority
+from tests.support.delivery import HASTY
 from tests.support.dispatching import Dispatching, dispatching
-from tests.support.faults import HASTY, speak_to, trouble
+from tests.support.faults import speak_to, trouble
 from tests.support.faulty_server import HOST, Act, FaultyServer, Step
 
 

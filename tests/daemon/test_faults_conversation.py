@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from mail_proxy.model.messages import EventType
+from tests.support.delivery import HASTY
 from tests.support.dispatching import Dispatching, dispatching
-from tests.support.faults import HASTY, speak_to, trouble
+from tests.support.faults import speak_to, trouble
 from tests.support.faulty_server import Act, FaultyServer, Step
 
 PIPELINED = pytest.mark.parametrize("offers", [("PIPELINING",), ()], ids=["pipelining", "one-by-one"])

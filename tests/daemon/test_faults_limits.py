@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mail_proxy.model.messages import EventType
+from tests.support.delivery import HASTY
 from tests.support.dispatching import Dispatching, dispatching
-from tests.support.faults import HASTY, speak_to, trouble
+from tests.support.faults import speak_to, trouble
 from tests.support.faulty_server import FaultyServer, Step
 
 ANN, BOB = "ann@example.net", "bob@example.net"

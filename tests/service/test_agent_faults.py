@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Scope
-from tests.support.delivery import CONTENT, HASTY, Gate, deliver, envelope, running_agent
+from tests.support.delivery import CONTENT, HASTY, PATIENT, Gate, deliver, envelope, running_agent
 from tests.support.scripted_server import DRIP, DROP, HANG, Fault, ScriptedServer, Step
 from tests.support.smtp_server import Action, SmtpServer, Stage, account_for
 
@@ -32,7 +32,7 @@ async def test_silence_and_loss_are_deferred_and_unknown_only_after_the_dot(
     stage: Stage, scope: Scope, fault: Fault, *, pipelining: bool
 ) -> None:
     async with SmtpServer(at={stage: fault}, pipelining=pipelining).running() as server:
-        outcome = await deliver(server, envelope("ann", "bob"), timeouts=HASTY)
+        outcome = await deliver(server, envelope("ann", "bob"), timeouts=HASTY if fault is HANG else PATIENT)
     for verdict in outcome.verdicts.values():
         assert isinstance(verdict, Deferred)
         assert verdict.scope is scope
@@ -136,7 +136,7 @@ async def test_a_size_limit_that_is_no_number_is_no_limit(size: str) -> None:
         (".", "250 done"),
     ]
     async with ScriptedServer(steps).running() as server:
-        outcome = await deliver(server, envelope("ann"), timeouts=HASTY)
+        outcome = await deliver(server, envelope("ann"))
     assert isinstance(outcome.verdicts["ann@there.test"], Delivered)
 
 

@@ -1,15 +1,12 @@
-"""Accounts on servers that fail, and a dispatcher that does not wait long for them."""
+"""Accounts on servers that fail, and what is known of their trouble."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from mail_proxy.model.accounts import TlsMode
-from mail_proxy.smtp.transport import Timeouts
 from tests.support.dispatching import TENANT, Dispatching
 from tests.support.faulty_server import HOST, FaultyServer
-
-HASTY = Timeouts(connect=1.0, command=0.4, data=0.4, final=0.4)
 
 
 async def speak_to(

@@ -23,8 +23,10 @@ class Fault(Enum):
 
 
 DROP, HANG, SILENT, LATE, DRIP = Fault
-WHILE = 0.2
-"""Seconds that are a while; the drops of a drip come ten times as often."""
+WHILE = 0.4
+"""Seconds that are a while."""
+DRIP_PAUSE = 0.02
+"""Seconds between the lines of a reply that drips."""
 
 Step = tuple[str, str | Fault]
 """What the client's line must begin with, and what to answer. For the line, "" is no line (the greeting),
@@ -78,7 +80,7 @@ class ScriptedServer:
             await self._say(writer, "250 ok")
         while fault is DRIP:
             await self._say(writer, "250-and")
-            await asyncio.sleep(WHILE / 10)
+            await asyncio.sleep(DRIP_PAUSE)
 
     async def _meets(self, reader: asyncio.StreamReader, expected: str) -> bool:
         if expected == "":
