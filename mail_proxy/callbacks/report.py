@@ -30,6 +30,8 @@ def entry(event: Reportable, *, report_nulls: bool = True) -> Fields:
     if event.event_type is EventType.DEFERRED:
         fields["deferred_reason"] = event.event_data.get("reason")
         fields["retry_count"] = event.event_data.get("retry_count", 0)
+    if event.event_data.get("possible_duplicate"):
+        fields["possible_duplicate"] = True
     if recipients := event.event_data.get("recipients"):
         fields["recipients"] = recipients
     if event.metadata is not None:

@@ -14,8 +14,8 @@ class Reportable:
     """An event with what a report says of its message. `metadata` is JSON; times are Unix seconds.
 
     `event_data` by type: `sent` has `recipients` when some were refused; `error` has `error`, and
-    `recipients` likewise; `deferred` has `deferred_ts`, `reason`, `retry_count` and, when the outcome of
-    the attempt is unknown, `possible_duplicate`.
+    `recipients` likewise; `deferred` has `deferred_ts`, `reason` and `retry_count`; both have
+    `possible_duplicate` when the outcome of the attempt is unknown.
     """
 
     event_id: int

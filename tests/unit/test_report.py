@@ -55,6 +55,21 @@ def event(
             {"deferred_ts": 1735689660.9, "reason": "451 later", "retry_count": 2},
             {"deferred_ts": 1735689660, "deferred_reason": "451 later", "retry_count": 2},
         ),
+        (
+            EventType.DEFERRED,
+            {"deferred_ts": None, "reason": "lost", "retry_count": 1, "possible_duplicate": True},
+            {
+                "deferred_ts": 1735689600,
+                "deferred_reason": "lost",
+                "retry_count": 1,
+                "possible_duplicate": True,
+            },
+        ),
+        (
+            EventType.ERROR,
+            {"error": "lost", "possible_duplicate": True},
+            {"error_ts": 1735689600, "error": "lost", "possible_duplicate": True},
+        ),
     ],
 )
 class TestStates:
