@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mail_proxy.smtp.verdict import Reply
 
-MAX_LINE = 4096
+MAX_LINE = 8192
 MAX_REPLY = 32 * 1024
 """Octets of a line and of a whole reply; RFC 5321 asks for 512 a line, and an EHLO reply has a few KB."""
 

@@ -1,7 +1,8 @@
 """The wire below a conversation: bytes out, replies in, one deadline.
 
-aiosmtplib's protocol until the session stands; it keeps one reply and drops what comes unasked, so that
-the transactions, whose commands go out in groups, are read here.
+aiosmtplib's protocol until the session stands; it waits for one reply at a time and drops what comes unasked,
+so that the transactions, whose commands go out in groups, are held here. All replies are read here: it would
+read all lines anew with each piece that comes, and a server that says little could cost much.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from aiosmtplib import SMTPResponse, SMTPResponseException
 from aiosmtplib.protocol import SMTPProtocol
 
 from mail_proxy.smtp.replies import Garbled, ReplyReader
@@ -25,6 +27,7 @@ class Wire(SMTPProtocol):
         self.replies: list[Reply] = []
         self.fault: Failure | None = None
         self._reader: ReplyReader | None = None
+        self._opening = ReplyReader()
         self._expected = 0
         self._waiter: asyncio.Future[None] | None = None
         self._patience = 0.0
@@ -34,10 +37,8 @@ class Wire(SMTPProtocol):
         self._timer_due = 0.0
 
     def take_over(self) -> None:
-        """Read the replies from now on; what has come unasked counts as said too much."""
+        """Take the replies for those to groups of commands from now on."""
         self._reader = ReplyReader()
-        if self._buffer:
-            self.data_received(bytes(self._buffer))
         # Paused until every byte has left: what is in our own buffers has not been sent.
         self._writing().set_write_buffer_limits(high=1)
 
@@ -94,7 +95,7 @@ class Wire(SMTPProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:
-            super().data_received(data)
+            self._read_one(data)
             return
         if self.fault is not None or self.is_ahead:
             return  # of no more use, and a flood must not fill the memory
@@ -108,6 +109,31 @@ class Wire(SMTPProtocol):
             self._wake()
         elif len(self.replies) > known:  # a reply in drips gets no more time
             self._due = self._loop.time() + self._patience
+
+    def _read_one(self, data: bytes) -> None:
+        """Give aiosmtplib the one reply that it waits for."""
+        waiter = self._response_waiter
+        if waiter is None or waiter.done() or not self._response_pending:
+            return
+        try:
+            reply = self._only_reply(data)
+        except Garbled as error:
+            self._set_response_exception(waiter, SMTPResponseException(-1, str(error)))
+        else:
+            if reply is not None:
+                waiter.set_result(SMTPResponse(reply.code, reply.text))
+
+    def _only_reply(self, data: bytes) -> Reply | None:
+        """Read on; the reply once it is whole. Raises Garbled if anything but a farewell comes after it."""
+        replies: list[Reply] = []
+        self._opening.feed(data, replies)
+        if not replies or (len(replies) == 1 and not self._opening.is_amid):
+            return replies[0] if replies else None
+        for reply in replies:
+            if reply.code == SHUTTING_DOWN:
+                return reply
+        # After STARTTLS that may be somebody else's, who wants it to be taken for the server's.
+        raise Garbled("it said more than it was asked")
 
     def eof_received(self) -> bool:
         self._fail(Failure(Trouble.LOST))

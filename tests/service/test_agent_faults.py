@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Scope
 from tests.support.delivery import CONTENT, HASTY, PATIENT, Gate, deliver, envelope, running_agent
-from tests.support.scripted_server import DRIP, DROP, HANG, Fault, ScriptedServer, Step
+from tests.support.scripted_server import DRIP, DROP, HANG, TRICKLE, Fault, ScriptedServer, Step
 from tests.support.smtp_server import Action, SmtpServer, Stage, account_for
 
 BOTH_WAYS = pytest.mark.parametrize("pipelining", [False, True], ids=["one by one", "pipelined"])
@@ -225,3 +227,33 @@ async def test_a_bug_met_once_the_content_was_begun_leaves_the_outcome_unknown()
         reply="internal error: ZeroDivisionError", scope=Scope.MESSAGE, unknown=True
     )
     assert server.received == []
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("", TRICKLE)],
+        [("", "220 hello"), ("EHLO", TRICKLE)],
+        [("", "220 hello"), ("EHLO", "250-mx.test\r\n250 PIPELINING"), ("MAIL", TRICKLE)],
+    ],
+    ids=["greeting", "EHLO", "MAIL"],
+)
+async def test_a_reply_that_trickles_line_by_line_costs_no_more_than_its_length(
+    steps: Sequence[Step],
+) -> None:
+    """Read anew with each line, one of 32 KB would cost seconds: a few such servers would stop all others."""
+    async with ScriptedServer(steps).running() as server:
+        began = time.process_time()
+        outcome = await deliver(server, envelope("ann"))
+        spent = time.process_time() - began
+    [verdict] = outcome.verdicts.values()
+    assert isinstance(verdict, Deferred)
+    assert verdict.reply.endswith("a reply without end")
+    assert spent < 3
+
+
+async def test_a_server_that_greets_and_takes_its_leave_in_one_breath_is_busy() -> None:
+    async with ScriptedServer([("", "220 hello\r\n421 4.3.2 too many connections")]).running() as server:
+        outcome = await deliver(server, envelope("ann"), timeouts=HASTY)
+    [verdict] = outcome.verdicts.values()
+    assert (verdict.code, verdict.reply) == ("4.3.2", "421 4.3.2 too many connections")

@@ -149,6 +149,7 @@ async def test_what_is_said_in_clear_before_tls_counts_for_nothing() -> None:
         account = replace(account_for(server), tls=TlsMode.STARTTLS, user="ann", password="s3cret€")
         verdict = await verdict_for(account, hasty=True)
     assert isinstance(verdict, Deferred)
+    assert verdict.reply.endswith("(STARTTLS): it said more than it was asked")
     assert not any(line.startswith("AUTH") for line in server.lines)
 
 

@@ -20,9 +20,10 @@ class Fault(Enum):
     SILENT = "say nothing yet, and read on"
     LATE = "say 250 after a while"
     DRIP = "say line after line of a reply that never ends"
+    TRICKLE = "the same without a pause, each line by itself"
 
 
-DROP, HANG, SILENT, LATE, DRIP = Fault
+DROP, HANG, SILENT, LATE, DRIP, TRICKLE = Fault
 WHILE = 0.4
 """Seconds that are a while."""
 DRIP_PAUSE = 0.02
@@ -81,6 +82,11 @@ class ScriptedServer:
         while fault is DRIP:
             await self._say(writer, "250-and")
             await asyncio.sleep(DRIP_PAUSE)
+        if fault is TRICKLE:
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while fault is TRICKLE:
+            await self._say(writer, "250-")
+            await asyncio.sleep(0)
 
     async def _meets(self, reader: asyncio.StreamReader, expected: str) -> bool:
         if expected == "":
