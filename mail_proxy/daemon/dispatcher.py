@@ -154,7 +154,7 @@ class Dispatcher:
         while not self._stopping:
             try:
                 now = self._clock.now()
-                orphans = await self._store.queue.take_over(now, now, owner=self._owner, is_start=True)
+                orphans = await self._store.queue.take_over(now, owner=self._owner, is_start=True)
             except DatabaseError as error:
                 self._outage.met(error)
                 await self._clock.sleep(DATABASE_PAUSE)
@@ -221,7 +221,7 @@ class Dispatcher:
         expiry = outlook.next_expiry
         if expiry is not None and expiry <= now and await self._may_judge(now):
             await self._leases.renew()  # what is in hand here is nobody's orphan
-            orphans = await self._store.queue.take_over(now, now, owner=self._owner)
+            orphans = await self._store.queue.take_over(now, owner=self._owner)
             if orphans:
                 log.warning("took over %d messages whose leases had run out", len(orphans))
                 self._told()

@@ -72,15 +72,13 @@ class Queue:
         """Give back what was claimed and not begun."""
         await self._database.write(self._release, seqs, owner, now)
 
-    async def take_over(
-        self, now: float, retry_at: float, *, owner: str, is_start: bool = False
-    ) -> list[Orphan]:
+    async def take_over(self, now: float, *, owner: str, is_start: bool = False) -> list[Orphan]:
         """Put back what dead nodes left (at most `CHUNK`); at start, what `owner` left in a former life.
 
         What was claimed only returns to the queue. What may have been transmitted has an unknown outcome:
-        it is tried again at `retry_at`, or held, as its account's `on_unknown` says.
+        it is tried again at once, or held, as its account's `on_unknown` says.
         """
-        return await self._database.write(self._take_over, now, retry_at, owner, is_start)
+        return await self._database.write(self._take_over, now, owner, is_start)
 
     def _promote(self, now: float) -> Work[int]:
         return len((yield Call(SQL["promote"], {"now": now, "limit": CHUNK})))
@@ -177,7 +175,7 @@ class Queue:
         yield from limits.cancel(list(released))
         yield from hold_back(released, released.values(), now)
 
-    def _take_over(self, now: float, retry_at: float, owner: str, is_start: bool) -> Work[list[Orphan]]:
+    def _take_over(self, now: float, owner: str, is_start: bool) -> Work[list[Orphan]]:
         rows = yield Call(
             SQL["orphans_at_start" if is_start else "orphans"], {"now": now, "owner": owner, "limit": CHUNK}
         )
@@ -193,13 +191,11 @@ class Queue:
         retries = {row["seq"]: row["retry_count"] + (row["final_at"] is not None) for row in rows}
         yield from limits.confirm([each.seq for each in orphans if each.was_final], now)
         yield from limits.cancel([each.seq for each in orphans if not each.was_final])
-        yield Many(SQL["reclaim"], [_reclaimed(each, retries[each.seq], now, retry_at) for each in orphans])
+        yield Many(SQL["reclaim"], [_reclaimed(each, retries[each.seq], now) for each in orphans])
         yield Many(
             MESSAGES["insert_event"],
             [
-                shape.event_params(
-                    each.seq, each.tenant_id, _outcome_unknown(each, retries[each.seq], now, retry_at)
-                )
+                shape.event_params(each.seq, each.tenant_id, _outcome_unknown(each, retries[each.seq], now))
                 for each in orphans
                 if each.was_final
             ],
@@ -208,25 +204,25 @@ class Queue:
         return orphans
 
 
-def _due(orphan: Orphan, retry_at: float) -> float | None:
+def _due(orphan: Orphan, now: float) -> float | None:
     """When an orphan with an unknown outcome is tried again; None: a person decides."""
-    return None if orphan.on_unknown is OnUnknown.HOLD else retry_at
+    return None if orphan.on_unknown is OnUnknown.HOLD else now
 
 
-def _reclaimed(orphan: Orphan, retries: int, now: float, retry_at: float) -> Params:
+def _reclaimed(orphan: Orphan, retries: int, now: float) -> Params:
     return {
         "seq": orphan.seq,
         "now": now,
         "status": Status.DEFERRED if orphan.was_final else Status.PENDING,
-        "deferred_ts": _due(orphan, retry_at) if orphan.was_final else None,
+        "deferred_ts": _due(orphan, now) if orphan.was_final else None,
         "retry_count": retries,
         "is_unknown": int(orphan.was_final),
         "last_error": UNKNOWN_TEXT if orphan.was_final else None,
     }
 
 
-def _outcome_unknown(orphan: Orphan, retries: int, now: float, retry_at: float) -> NewEvent:
-    due = _due(orphan, retry_at)
+def _outcome_unknown(orphan: Orphan, retries: int, now: float) -> NewEvent:
+    due = _due(orphan, now)
     return NewEvent(
         event_type=EventType.DEFERRED,
         event_ts=now,

@@ -141,7 +141,7 @@ async def test_the_probe_of_a_node_that_died_is_followed_by_another(bench: Bench
     await bench.add("m1")
     await trip(bench)
     assert ids(await take(bench, NOW + 30)) == ["m1"]
-    await bench.store.queue.take_over(NOW + 60, NOW + 60, owner=OTHER)
+    await bench.store.queue.take_over(NOW + 60, owner=OTHER)
     assert ids(await take(bench, NOW + 60, owner=OTHER)) == ["m1"]
 
 

@@ -90,7 +90,7 @@ async def test_settle_is_refused_after_the_message_was_taken_over(bench: Bench) 
     """The outcome of whoever lost the lease changes nothing, not even events."""
     await bench.add("m")
     [claimed] = await bench.claim()
-    await bench.store.queue.take_over(NOW + 31, NOW + 31, owner=OTHER)
+    await bench.store.queue.take_over(NOW + 31, owner=OTHER)
     [again] = await bench.claim(owner=OTHER, now=NOW + 31)
 
     assert not await record_outcome(bench.store, as_sent(claimed), OWNER, NOW + 32)
@@ -152,7 +152,7 @@ async def test_a_lease_that_holds_is_not_taken_over(bench: Bench) -> None:
     await bench.add("m")
     await bench.claim()
 
-    assert await bench.store.queue.take_over(NOW + 29, NOW + 29, owner=OTHER) == []
+    assert await bench.store.queue.take_over(NOW + 29, owner=OTHER) == []
     assert (await bench.get("m")).status is Status.SENDING
 
 
@@ -161,7 +161,7 @@ async def test_what_a_dead_node_had_only_claimed_returns_to_the_queue(bench: Ben
     await bench.add("m")
     await bench.claim()
 
-    [orphan] = await bench.store.queue.take_over(NOW + 30, NOW + 30, owner=OTHER)
+    [orphan] = await bench.store.queue.take_over(NOW + 30, owner=OTHER)
 
     message = await bench.get("m")
     assert (orphan.was_final, message.status, message.retry_count, message.last_error) == (
@@ -186,30 +186,30 @@ async def test_an_unknown_outcome_is_tried_again_and_said_to_be_possibly_doubled
     """The attempt counts, the reason stands in the message, and the event names the retry."""
     await die_in_the_final_step(bench, OnUnknown.RETRY)
 
-    [orphan] = await bench.store.queue.take_over(NOW + 31, NOW + 40, owner=OTHER)
+    [orphan] = await bench.store.queue.take_over(NOW + 31, owner=OTHER)
 
     message = await bench.get("m")
     assert orphan.was_final
     assert (message.status, message.deferred_ts, message.retry_count, message.last_error) == (
         "deferred",
-        NOW + 40,
+        NOW + 31,
         1,
         UNKNOWN_TEXT,
     )
     assert (await bench.events("m"))[-1].event_data == {
         "reason": UNKNOWN_TEXT,
-        "deferred_ts": NOW + 40,
+        "deferred_ts": NOW + 31,
         "retry_count": 1,
         "possible_duplicate": True,
     }
-    assert await bench.store.queue.promote(NOW + 40) == 1
+    assert await bench.store.queue.promote(NOW + 31) == 1
 
 
 async def test_an_unknown_outcome_is_held_when_the_account_says_so(bench: Bench) -> None:
     """No time makes it due: a person decides."""
     await die_in_the_final_step(bench, OnUnknown.HOLD)
 
-    await bench.store.queue.take_over(NOW + 31, NOW + 40, owner=OTHER)
+    await bench.store.queue.take_over(NOW + 31, owner=OTHER)
 
     message = await bench.get("m")
     assert (message.status, message.deferred_ts) == ("deferred", None)
@@ -220,10 +220,10 @@ async def test_an_unknown_outcome_is_held_when_the_account_says_so(bench: Bench)
 async def test_an_earlier_unknown_outcome_is_not_forgotten(bench: Bench) -> None:
     """A second node that dies before transmitting leaves the first doubt as it was."""
     await die_in_the_final_step(bench, OnUnknown.RETRY)
-    await bench.store.queue.take_over(NOW + 31, NOW + 31, owner=OTHER)
+    await bench.store.queue.take_over(NOW + 31, owner=OTHER)
     await bench.store.queue.promote(NOW + 31)
     await bench.claim(owner=OTHER, now=NOW + 31)
-    await bench.store.queue.take_over(NOW + 99, NOW + 99, owner=OWNER)
+    await bench.store.queue.take_over(NOW + 99, owner=OWNER)
 
     [claimed] = await bench.claim(now=NOW + 99)
 
@@ -237,8 +237,8 @@ async def test_a_node_that_starts_takes_back_its_own_at_once(bench: Bench) -> No
     await bench.claim(1)
     await bench.claim(1, owner=OTHER)
 
-    assert await bench.store.queue.take_over(NOW, NOW, owner=OWNER) == []
-    taken = await bench.store.queue.take_over(NOW, NOW, owner=OWNER, is_start=True)
+    assert await bench.store.queue.take_over(NOW, owner=OWNER) == []
+    taken = await bench.store.queue.take_over(NOW, owner=OWNER, is_start=True)
 
     assert len(taken) == 1
     assert (await bench.get("mine")).status is Status.PENDING
@@ -253,7 +253,7 @@ async def test_two_nodes_take_each_orphan_over_once(postgres_url: str) -> None:
             await begin_final(one.store, claimed, OWNER, NOW, "handing over")
         found = await asyncio.gather(
             *(
-                store.queue.take_over(NOW + 31, NOW + 31, owner=f"n{number}")
+                store.queue.take_over(NOW + 31, owner=f"n{number}")
                 for number, store in enumerate([one.store, other] * 3)
             )
         )

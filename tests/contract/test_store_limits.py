@@ -112,7 +112,7 @@ async def test_a_dead_node_gives_slots_back_unless_the_content_was_handed_over(s
     lane = await lane_with(store, limit_per_hour=2)
     handed_over, _ = await claim(store, lane, START)
     assert await begin_final(store, handed_over, "node", START + 1, "handing over")
-    await store.queue.take_over(START + LEASE, START + LEASE, owner="other")
+    await store.queue.take_over(START + LEASE, owner="other")
     assert len(await claim(store, lane, START + LEASE + 1)) == 1
 
 
@@ -159,7 +159,7 @@ async def test_what_a_dead_node_may_have_sent_counts_from_when_it_was_found(stor
     lane = await lane_with(store, limit_per_minute=1)
     [handed_over] = await claim(store, lane, START)
     assert await begin_final(store, handed_over, "node", START + 1, "handing over")
-    await store.queue.take_over(START + LEASE, START + LEASE, owner="other")
+    await store.queue.take_over(START + LEASE, owner="other")
     assert await claim(store, lane, START + LEASE + 60) == []
     assert len(await claim(store, lane, START + LEASE + 60 + 2 * MARGIN)) == 1
 

@@ -223,7 +223,7 @@ async def test_what_a_dead_node_held_is_held_by_the_suspension_after_it(bench: B
     assert await claimed(bench) == ["m1"]
     await bench.store.suspensions.suspend("acme", B, NOW)
     await mark(bench.store)
-    await bench.store.queue.take_over(NOW + 31, NOW + 31, owner=OTHER)
+    await bench.store.queue.take_over(NOW + 31, owner=OTHER)
 
     assert (await held(bench), await bench.claim(now=NOW + 31)) == (["m1"], [])
 

@@ -137,7 +137,7 @@ async def test_what_was_there_is_listed_and_counted(bench: Bench) -> None:
 async def test_what_was_due_leaves_and_what_was_suspended_does_not(bench: Bench) -> None:
     assert [lane.lane for lane in (await bench.store.queue.look()).lanes] == [LANE]
     assert [message.id for message in await bench.claim()] == ["waits"]
-    assert len(await bench.store.queue.take_over(LATER, LATER, owner=OWNER)) == 2
+    assert len(await bench.store.queue.take_over(LATER, owner=OWNER)) == 2
     assert await bench.store.queue.promote(LATER) == 1
     assert {message.id for message in await bench.claim(now=LATER)} == {"waits", "begun", "later"}
 

@@ -30,7 +30,7 @@ async def test_a_message_another_node_took_over_is_not_sent_from_here(
     await rig.dispatcher.step()
     await server.wait_at(Stage.RCPT)
     rig.time.advance(LEASE)
-    await rig.store.queue.take_over(rig.clock.now(), rig.clock.now(), owner=OTHER)
+    await rig.store.queue.take_over(rig.clock.now(), owner=OTHER)
 
     held.set()
     await rig.dispatcher.idle()
@@ -51,7 +51,7 @@ async def test_a_message_claimed_anew_while_still_in_hand_is_sent_once(
     await rig.dispatcher.step()
     await server.wait_at(Stage.RCPT)
     rig.time.advance(LEASE)
-    await rig.store.queue.take_over(rig.clock.now(), rig.clock.now(), owner=OTHER)
+    await rig.store.queue.take_over(rig.clock.now(), owner=OTHER)
     await rig.dispatcher.step()
 
     held.set()
@@ -91,7 +91,7 @@ async def test_leases_are_renewed_while_a_conversation_lasts(rig: Dispatching, s
             await rig.time.until_asleep(8)
             rig.time.advance(8)
             await rig.database.until_done("renew", renewed)
-        orphans = await rig.store.queue.take_over(rig.clock.now(), rig.clock.now(), owner=OTHER)
+        orphans = await rig.store.queue.take_over(rig.clock.now(), owner=OTHER)
         held.set()
     assert orphans == []
     assert await rig.status("m1") == "sent"
@@ -257,7 +257,7 @@ async def test_an_outcome_that_comes_too_late_is_not_counted(
     await rig.dispatcher.step()
     await server.wait_at(Stage.DOT)
     rig.time.advance(LEASE)
-    await rig.store.queue.take_over(rig.clock.now(), rig.clock.now(), owner=OTHER)
+    await rig.store.queue.take_over(rig.clock.now(), owner=OTHER)
 
     held.set()
     await rig.dispatcher.idle()

@@ -273,7 +273,7 @@ async def test_what_was_parked_and_is_taken_over_is_back_in_line(rig: Dispatchin
     claim = await rig.store.queue.claim(lane, 1, "other", rig.clock.now(), rig.clock.now() + 30)
     assert [message.id for message in claim.messages] == ["m1"]
     rig.time.advance(31)
-    await rig.store.queue.take_over(rig.clock.now(), rig.clock.now(), owner=OWNER)
+    await rig.store.queue.take_over(rig.clock.now(), owner=OWNER)
     await seen(rig)
 
     assert reasons(await explain(rig)) == [Reason.IN_LINE]
