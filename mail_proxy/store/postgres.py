@@ -37,8 +37,8 @@ CONFLICTS = (
 """What another node's work, or its migration, causes: the second try sees what the other has done."""
 
 STANDSTILL = 10
-"""Seconds after which the server ends a transaction whose node says nothing: stopped, or cut off, it would
-hold its rows against all others, and no lease that runs out would let go of them."""
+"""Seconds after which the server ends a transaction whose node says nothing, or takes nothing of an answer:
+stopped, or cut off, it would hold its rows against all others, and no lease that runs out would free them."""
 
 POOL_SIZE = 10
 STATEMENTS = 500
@@ -161,7 +161,8 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     fictitious, and compiling statements is not to be decided by them.
     """
     await connection.execute(
-        f"SET enable_seqscan = off; SET jit = off; SET idle_in_transaction_session_timeout = '{STANDSTILL}s'"
+        "SET enable_seqscan = off; SET jit = off; "
+        f"SET idle_in_transaction_session_timeout = '{STANDSTILL}s'; SET tcp_user_timeout = '{STANDSTILL}s'"
     )
 
 

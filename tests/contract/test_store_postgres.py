@@ -303,12 +303,35 @@ async def test_a_node_that_stands_still_in_a_transaction_holds_nobody_up(databas
         time.sleep(1)  # as one that is stopped: nothing of this process runs
         yield insert("lost")
 
-    (shown,) = await database.read(ask, "SHOW idle_in_transaction_session_timeout")
-    assert shown["idle_in_transaction_session_timeout"] == "10s"
+    assert await setting(database, "idle_in_transaction_session_timeout") == "10s"
     with pytest.raises(DatabaseUnavailable, match="is not available: "):
         await database.write(stand_still)
     await database.write(put, "k")
     assert await database.read(keys) == ["k"]
+
+
+async def test_a_node_that_takes_nothing_of_an_answer_holds_nobody_up(database: PostgresDatabase) -> None:
+    """As one that is stopped while a large answer comes: the server waits for it amid a statement."""
+
+    large = Call(statement("SELECT repeat('x', 10000000) AS x FROM generate_series(1, 3)"), {})
+
+    def stop_reading() -> Work[None]:
+        yield Call(statement("SET LOCAL tcp_user_timeout = '1s'"), {})
+        yield insert("k")
+        yield large  # so that it is prepared, for which the answer is small
+        asyncio.get_running_loop().call_soon(time.sleep, 4)
+        yield large
+
+    assert await setting(database, "tcp_user_timeout") == "10000"
+    with pytest.raises(DatabaseUnavailable, match="is not available: "):
+        await database.write(stop_reading)
+    await database.write(put, "k")
+    assert await database.read(keys) == ["k"]
+
+
+async def setting(database: PostgresDatabase, name: str) -> object:
+    (shown,) = await database.read(ask, f"SHOW {name}")
+    return shown[name]
 
 
 async def test_a_farewell_of_the_server_that_is_half_read(own_server: PostgresServer) -> None:
