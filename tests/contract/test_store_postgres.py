@@ -312,7 +312,6 @@ async def test_a_node_that_stands_still_in_a_transaction_holds_nobody_up(databas
 
 async def test_a_node_that_takes_nothing_of_an_answer_holds_nobody_up(database: PostgresDatabase) -> None:
     """As one that is stopped while a large answer comes: the server waits for it amid a statement."""
-
     large = Call(statement("SELECT repeat('x', 10000000) AS x FROM generate_series(1, 3)"), {})
 
     def stop_reading() -> Work[None]:
