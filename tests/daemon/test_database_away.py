@@ -58,12 +58,13 @@ async def test_a_database_locked_by_another_program(server: Server, mail: SmtpSe
 async def test_a_disk_that_is_full(server: Server, mail: SmtpServer) -> None:
     """Nothing can be written: intake is refused, what was sent is recorded once there is room."""
     client, held = await with_one_in_flight(server, mail)
-    _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (SMALL, resource.RLIM_INFINITY))
+    soft, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (SMALL, hard))
     held.set()
     assert await refused(client, "m2") == 503
     await until(lambda: server.log, lambda log: pauses(log) == 2)
 
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (soft, hard))
     await goes_on(server, mail)
     assert server.log.count(" goes on") == 2
     assert await asyncio.to_thread(server.stop) == 0
