@@ -105,6 +105,11 @@ class Lane:
     limited_until: float = 0.0
 
     @property
+    def ahead(self) -> int:
+        """How many may have their turn beyond the conversations: each begins as soon as another ends."""
+        return self.conversations if self.is_known and self.rest is None else 0
+
+    @property
     def is_low(self) -> bool:
         """Whether what waits here would soon be used up."""
         return len(self.waiting) <= max(self.conversations, self.quota // 2)
@@ -257,7 +262,8 @@ class Lanes:
     def _may_send(self, lane: Lane, free: int) -> bool:
         """It is known that some are free."""
         is_free = not lane.sending or free > self.sends * _kept(lane)
-        return is_free and lane.sending < lane.conversations and self._memory.fits(lane.waiting[0].size)
+        most = lane.conversations + (lane.ahead if 2 * free > self.sends else 0)
+        return is_free and lane.sending < most and self._memory.fits(lane.waiting[0].size)
 
 
 def _kept(lane: Lane) -> float:

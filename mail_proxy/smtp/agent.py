@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -18,14 +19,17 @@ from mail_proxy.model.accounts import Account
 from mail_proxy.model.verdicts import Bounced, Deferred, Outcome, Scope, Verdict
 from mail_proxy.smtp import sandbox
 from mail_proxy.smtp.addresses import wire_address
-from mail_proxy.smtp.pool import Pool
+from mail_proxy.smtp.pool import Lent, Pool
 from mail_proxy.smtp.transport import GO_AHEAD, POSITIVE, Connection, Dialer, Timeouts, open_connection
-from mail_proxy.smtp.verdict import Broken, Phase, Reply, is_too_many, judge, printable
+from mail_proxy.smtp.verdict import Broken, Failure, Phase, Reply, is_too_many, judge, printable
 
 log = logging.getLogger(__name__)
 
 GROUP = 100
 """Commands said in one go at most, so that "too many recipients" is heard before thousands are named."""
+
+MOST_RIDING = 5
+"""Recipients at most of a message that begins along with the end of another's content."""
 
 _GO_AHEAD = range(GO_AHEAD, GO_AHEAD + 1)
 
@@ -131,16 +135,18 @@ class DeliveryAgent:
         await self._pool.close()
 
     async def _converse(self, account: Account, attempt: _Attempt) -> None:
-        lent = await self._pool.lend(account)
+        lent = await self._pool.lend(account, attempt)
         try:
             try:
-                await attempt.converse(lent.connection)
-            except Broken:
+                await attempt.converse(lent)
+            except Broken as broken:
+                if lent.is_shared and isinstance(broken.cause, Failure):
+                    self._pool.avoid_rides(account)
                 # A server may close a connection between two mails: that is no failure of this one.
                 if not lent.is_reused or attempt.has_begun or not attempt.is_open:
                     raise
                 await self._pool.renew(lent)
-                await attempt.converse(lent.connection)
+                await attempt.converse(lent)
         finally:
             self._pool.take_back(lent)
 
@@ -192,20 +198,28 @@ class _Attempt:
     def outcome(self) -> Outcome:
         return Outcome(verdicts=self._verdicts)
 
-    async def converse(self, connection: Connection) -> None:
+    def introduction(self, connection: Connection) -> Sequence[str]:
+        """See `Rider`."""
+        is_small = len(self._recipients) <= MOST_RIDING and connection.offers("PIPELINING")
+        if not is_small or self._obstacle(connection) is not None:
+            return ()
+        return [line for _, _, line in self._commands(connection)]
+
+    async def converse(self, lent: Lent) -> None:
         """Go from MAIL to the reply to the final dot, as far as the server lets us. Raises `Broken`."""
+        connection = lent.connection
         obstacle = self._obstacle(connection)
         if obstacle is not None:
             self.settle_open(obstacle)
             return
-        reply = await self._introduce(connection)
+        reply = await self._introduce(lent)
         if reply is None or reply.is_negative:
             if reply is not None:
                 self.settle_open(judge(Phase.DATA, reply))
             if not self._is_unwelcome:
                 await connection.reset()
         elif self.is_open:
-            await self._send(connection)
+            await self._send(lent)
         else:
             # It waits for a message to nobody, and even an empty one might be taken for a mail.
             connection.abort()
@@ -232,8 +246,8 @@ class _Attempt:
             return Bounced(code="5.6.3", reply=text, scope=Scope.MESSAGE)
         return None
 
-    async def _introduce(self, connection: Connection) -> Reply | None:
-        """Say MAIL, RCPT and DATA, in groups where the server can; return the reply to DATA if said."""
+    def _commands(self, connection: Connection) -> _Commands:
+        """List what comes before the content: MAIL, RCPT for each recipient that has no verdict, DATA."""
         mail = connection.mail(
             self._sender, size=len(self._content), is_8bit=self._is_8bit, smtputf8=self._needs_smtputf8
         )
@@ -241,11 +255,20 @@ class _Attempt:
         commands = deque([(Phase.MAIL, "", mail)])
         commands += [(Phase.RCPT, address, f"RCPT TO:<{self._wire[address]}>") for address in waiting]
         commands.append((Phase.DATA, "", "DATA"))
+        return commands
+
+    async def _introduce(self, lent: Lent) -> Reply | None:
+        """Say MAIL, RCPT and DATA, in groups where the server can; return the reply to DATA if said."""
+        connection = lent.connection
+        commands = self._commands(connection)
         most = GROUP if connection.offers("PIPELINING") else 1
         reply = None
         while commands and self.is_open:
             group = [commands.popleft() for _ in range(min(most, len(commands)))]
-            answers = await connection.ask(group[0][0], [command for _, _, command in group])
+            if lent.is_introduced:
+                answers = await connection.answers()
+            else:
+                answers = await connection.ask(group[0][0], [command for _, _, command in group])
             for phase, address, _ in group:
                 reply = answers.take(phase, _GO_AHEAD if phase is Phase.DATA else POSITIVE)
                 if reply.is_negative and phase is not Phase.DATA:
@@ -263,7 +286,7 @@ class _Attempt:
             while commands and commands[0][0] is Phase.RCPT:
                 self._verdicts.setdefault(commands.popleft()[1], verdict)
 
-    async def _send(self, connection: Connection) -> None:
+    async def _send(self, lent: Lent) -> None:
         """Send the content, for those accepted."""
         self.has_begun = True
         try:
@@ -271,5 +294,5 @@ class _Attempt:
         except Exception as error:
             self.refusal = error
             raise
-        reply = await connection.content(self._content, self._final.holds)
+        reply = await lent.connection.content(self._content, self._final.holds, lent.following)
         self.settle_open(judge(Phase.FINAL, reply))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from mail_proxy.clock import Clock
 from mail_proxy.model.accounts import Account
@@ -13,6 +14,12 @@ from mail_proxy.smtp.transport import Connection
 
 CHECK_AFTER = 5.0
 """Seconds of idleness after which a connection is asked for a sign of life before it is used again."""
+
+RIDE = 10.0
+"""Seconds after which a message that has begun on a connection, and does not get it, looks for another."""
+
+NO_RIDES = 3600.0
+"""Seconds for which no message begins before another has ended, after a connection broke there."""
 
 Key = tuple[str, str]
 Identity = tuple[object, ...]
@@ -30,18 +37,48 @@ class _Held:
     idle_since: float = 0.0
 
     def is_fit(self, identity: Identity, generation: int, now: float) -> bool:
+        """Whether the next message can begin on it."""
+        return self.is_current(identity, generation, now) and self.connection.is_at_rest
+
+    def is_current(self, identity: Identity, generation: int, now: float) -> bool:
         """Whether it still is what the account asks for; a clock set back counts against it."""
         return (
             0 <= now - self.opened_at < self.ttl
             and self.generation == generation
             and self.identity == identity
-            and self.connection.is_at_rest
         )
+
+
+class Rider(Protocol):
+    """A message that waits for a connection."""
+
+    def introduction(self, connection: Connection) -> Sequence[str]:
+        """Return the commands that begin its transaction, to be said along with the end of another's content.
+
+        Nothing if that cannot be on this connection.
+        """
+        ...
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Waiter:
+    """Who waits for a connection. `comes` brings one with the introduction said, or word that one is free.
+
+    `boarded_at` is when it was said (Unix seconds).
+    """
+
+    account: Account
+    identity: Identity
+    rider: Rider
+    comes: asyncio.Future[Lent | None]
+    boarded_at: float = 0.0
 
 
 @dataclass(slots=True)
 class _Lane:
     """One account's connections: those idle, the last used at the end, and the number lent out.
+
+    `riding` are those on which a message has begun before another has ended.
 
     `users` counts those who have one or wait for one. `generation` rises when all are to be closed.
     """
@@ -50,30 +87,20 @@ class _Lane:
     lent: int = 0
     users: int = 0
     generation: int = 0
-    waiters: deque[asyncio.Future[None]] = field(default_factory=deque)
-
-    async def enter(self, limit: int) -> None:
-        """Wait until fewer than `limit` are lent out, and count one more."""
-        while self.lent >= limit:
-            waiter = asyncio.get_running_loop().create_future()
-            self.waiters.append(waiter)
-            try:
-                await waiter
-            except BaseException:
-                if not waiter.cancelled():
-                    self._wake()  # the turn was ours, and goes to the next
-                raise
-        self.lent += 1
+    waiters: deque[_Waiter] = field(default_factory=deque)
+    riding: set[Lent] = field(default_factory=set)
 
     def leave(self) -> None:
+        """One less is lent out."""
         self.lent -= 1
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Tell the next in line that there may be room."""
         while self.waiters:
             waiter = self.waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+            if not waiter.comes.done():
+                waiter.comes.set_result(None)
                 return
 
     def empty(self) -> list[Connection]:
@@ -93,13 +120,28 @@ class _Lane:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Lent:
-    """A connection lent out for one message; `is_reused` tells that it has served another."""
+    """A connection lent out for one message; `is_reused` tells that it has served another.
+
+    `is_introduced`: the message's introduction was said already. `boarded` waits for it after that message.
+    """
 
     lane: _Lane
     account: Account
     identity: Identity
     held: _Held
     is_reused: bool
+    board: Callable[[Lent], Sequence[str]]
+    is_introduced: bool = False
+    boarded: _Waiter | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether this message began before another had ended, or another before this one has."""
+        return self.is_introduced or self.boarded is not None
+
+    def following(self) -> Sequence[str]:
+        """Let the next in line begin on this connection before this message has ended; return what to say."""
+        return self.board(self)
 
     @property
     def connection(self) -> Connection:
@@ -122,21 +164,26 @@ class Pool:
         self._lanes: dict[Key, _Lane] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._no_rides: dict[Key, float] = {}
 
     @property
     def open_connections(self) -> int:
         """The number of connections, idle, in use, or being opened."""
         return sum(lane.lent + len(lane.idle) for lane in self._lanes.values())
 
-    async def lend(self, account: Account) -> Lent:
+    async def lend(self, account: Account, rider: Rider) -> Lent:
         """Lend a connection, to be given to `take_back`. Raises `Broken` if none can be opened."""
-        key = (account.tenant_id, account.id)
+        key = _key(account)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane()
         lane.users += 1
         try:
-            await lane.enter(account.max_concurrent or self.default_limit)
+            if lane.lent >= self._limit(account):
+                handed = await self._wait(lane, account, rider)
+                if handed is not None:
+                    return handed
+            lane.lent += 1
             try:
                 return await self._lend(lane, account)
             except BaseException:
@@ -154,19 +201,104 @@ class Pool:
         for connection in lent.lane.empty():
             connection.abort()
         lent.held = await self._open(lent.lane, lent.account, lent.identity)
-        lent.is_reused = False
+        lent.is_reused = lent.is_introduced = False
+
+    def avoid_rides(self, account: Account) -> None:
+        """Let no message begin before another has ended, for long: the account's server does not go along."""
+        self._no_rides[_key(account)] = self._clock.now() + NO_RIDES
 
     def take_back(self, lent: Lent) -> None:
         """Keep the connection for the next message; one that is left in the middle of a mail is closed."""
         lane, held, now = lent.lane, lent.held, self._clock.now()
         held.idle_since = now
+        if lent.boarded is not None and self._hand_over(lent, lent.boarded, now):
+            lane.users -= 1
+            return
         if not self._closed and held.is_fit(lent.identity, lane.generation, now):
             lane.idle.append(held)
         else:
             self._dismiss(held.connection)
         lane.leave()
         lane.users -= 1
-        self._forget((lent.account.tenant_id, lent.account.id))
+        self._forget(_key(lent.account))
+
+    def _limit(self, account: Account) -> int:
+        return account.max_concurrent or self.default_limit
+
+    async def _wait(self, lane: _Lane, account: Account, rider: Rider) -> Lent | None:
+        """Wait until fewer are lent out than may be, or one is handed over."""
+        identity = _identity(account)
+        while lane.lent >= self._limit(account):
+            comes: asyncio.Future[Lent | None] = asyncio.get_running_loop().create_future()
+            lane.waiters.append(_Waiter(account=account, identity=identity, rider=rider, comes=comes))
+            try:
+                handed = await comes
+            except BaseException:
+                if not comes.cancelled():
+                    self._pass_on(lane, comes.result())
+                raise
+            if handed is not None:
+                return handed
+        return None
+
+    def _pass_on(self, lane: _Lane, handed: Lent | None) -> None:
+        """What has come is not wanted any more: the turn goes to the next."""
+        if handed is None:
+            lane.wake()
+        else:
+            handed.connection.abort()
+            lane.leave()
+
+    def _board(self, lent: Lent) -> Sequence[str]:
+        lane, now = lent.lane, self._clock.now()
+        while lane.waiters and lane.waiters[0].comes.done():
+            lane.waiters.popleft()
+        if not lane.waiters or self._closed or now < self._no_rides.get(_key(lent.account), 0.0):
+            return ()
+        waiter = lane.waiters[0]
+        if not lent.held.is_current(waiter.identity, lane.generation, now):
+            return ()
+        said = waiter.rider.introduction(lent.connection)
+        if said:
+            lane.waiters.popleft()
+            waiter.boarded_at = now
+            lent.boarded = waiter
+            lane.riding.add(lent)
+        return said
+
+    def _hand_over(self, lent: Lent, boarded: _Waiter, now: float) -> bool:
+        """Give the connection to whom has begun on it, if that can be; else he waits for another."""
+        lent.boarded = None
+        lane, held = lent.lane, lent.held
+        lane.riding.discard(lent)
+        if boarded.comes.done():
+            return False  # who was aboard has gone: what he has begun ends with the connection
+        is_wanted = not self._closed and held.is_current(boarded.identity, lane.generation, now)
+        if is_wanted and held.connection.is_open and lane.lent <= self._limit(boarded.account):
+            boarded.comes.set_result(
+                Lent(
+                    lane=lane,
+                    account=boarded.account,
+                    identity=boarded.identity,
+                    held=held,
+                    is_reused=True,
+                    board=self._board,
+                    is_introduced=True,
+                )
+            )
+            return True
+        held.connection.abort()
+        lane.waiters.appendleft(boarded)
+        return False
+
+    def _let_off(self, lane: _Lane, now: float) -> None:
+        """Let messages wait for another connection whose own is taken up by the one before for long."""
+        for lent in list(lane.riding):
+            boarded = lent.boarded
+            if boarded is not None and not 0 <= now - boarded.boarded_at < RIDE:
+                lent.boarded = None
+                lane.riding.discard(lent)
+                lane.waiters.appendleft(boarded)
 
     async def close_account(self, tenant_id: str, account_id: str) -> None:
         """Close the idle connections of one account; those in use close after their message."""
@@ -180,6 +312,11 @@ class Pool:
     async def cleanup(self) -> None:
         """Close the idle connections that have had their time, or that the server has closed."""
         now = self._clock.now()
+        for lane in self._lanes.values():
+            self._let_off(lane, now)
+        self._no_rides = {
+            key: until for key, until in self._no_rides.items() if now < until <= now + NO_RIDES
+        }
         expired = [connection for lane in self._lanes.values() for connection in lane.weed(None, now)]
         for key in list(self._lanes):
             self._forget(key)
@@ -199,7 +336,14 @@ class Pool:
         is_reused = held is not None
         if held is None:
             held = await self._open(lane, account, identity)
-        return Lent(lane=lane, account=account, identity=identity, held=held, is_reused=is_reused)
+        return Lent(
+            lane=lane,
+            account=account,
+            identity=identity,
+            held=held,
+            is_reused=is_reused,
+            board=self._board,
+        )
 
     async def _open(self, lane: _Lane, account: Account, identity: Identity) -> _Held:
         generation = lane.generation
@@ -240,6 +384,10 @@ class Pool:
 
 async def _quit_all(connections: list[Connection]) -> None:
     await asyncio.gather(*(connection.quit() for connection in connections))
+
+
+def _key(account: Account) -> Key:
+    return account.tenant_id, account.id
 
 
 def _identity(account: Account) -> Identity:

@@ -134,30 +134,51 @@ class Connection:
         self._in_transaction = True
         return await self._ask(phase, commands, self._timeouts.command)
 
-    async def content(self, content: bytes, may_go_on: Callable[[], bool]) -> Reply:
+    async def content(
+        self, content: bytes, may_go_on: Callable[[], bool], following: Callable[[], Sequence[str]]
+    ) -> Reply:
         """Send the content and the final dot, and return the reply to them.
 
-        `may_go_on` is asked before each piece. The phase of what is raised tells whether the dot had left
-        (`FINAL`) or not (`CONTENT`).
+        `may_go_on` is asked before each piece. What `following` gives when the last of them leaves is said
+        along with it (RFC 2920, 3.1): see `answers`. The phase of what is raised tells whether the dot had
+        left (`FINAL`) or not (`CONTENT`).
         """
         self._require_in_step(Phase.CONTENT)
         wire, patience = self._wire, self._timeouts
         wire.expect(1)
-        for piece in wire_pieces(content):
+        pieces = wire_pieces(content)
+        piece, rest = next(pieces), next(pieces, None)
+        while True:
             await wire.drain(patience.data)
             if wire.fault is not None or wire.replies:
                 raise self._cut_short()
             if not may_go_on():
                 raise self.broken(Phase.CONTENT, Failure(Trouble.SLEPT))
+            if rest is None:
+                break
             wire.send(piece)
+            piece, rest = rest, next(pieces, None)
+        said = following()
+        wire.expect_more(len(said))
+        wire.send(piece + _lines(said) if said else piece)
         if wire.fault is not None:  # nothing of the last piece has left
             raise self._cut_short()
         await wire.hear_final(patience.data, patience.final)
-        if wire.has_unsent:
+        if wire.has_unsent and not said:  # else who knows whether the dot has left
             raise self._cut_short()
         reply = Answers(self, wire.replies[:1], wire.fault).take(Phase.FINAL)
-        self._in_transaction = False
+        self._in_transaction = bool(said)
         return reply
+
+    async def answers(self) -> Answers:
+        """Wait for the replies to what was said along with the content before."""
+        self._wire.want_all()
+        try:
+            await self._wire.hear(self._timeouts.command)
+        except BaseException:
+            self.abort()
+            raise
+        return Answers(self, self._wire.replies[1:], self._wire.fault)
 
     def _cut_short(self) -> Broken:
         """Close amid the content, and tell why: a reply, or a fault."""
@@ -202,9 +223,7 @@ class Connection:
         return reply.is_positive
 
     async def _ask(self, phase: Phase, commands: Sequence[str], patience: float) -> Answers:
-        data = "\r\n".join([*commands, ""]).encode()
-        if data.count(b"\n") != len(commands):
-            raise ValueError("a command with a line end in it")
+        data = _lines(commands)
         self._require_in_step(phase)
         wire = self._wire
         wire.expect(len(commands))
@@ -332,6 +351,13 @@ async def open_connection(account: Account, dialer: Dialer) -> Connection:
     connection = Connection(client, wire, dialer.timeouts)
     await connection.greet(account, dialer.hostname)
     return connection
+
+
+def _lines(commands: Sequence[str]) -> bytes:
+    data = "\r\n".join([*commands, ""]).encode()
+    if data.count(b"\n") != len(commands):
+        raise ValueError("a command with a line end in it")
+    return data
 
 
 def _reply(response: SMTPResponse) -> Reply:

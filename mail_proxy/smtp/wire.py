@@ -29,6 +29,7 @@ class Wire(SMTPProtocol):
         self._reader: ReplyReader | None = None
         self._opening = ReplyReader()
         self._expected = 0
+        self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
         self._patience = 0.0
         self._patience_once_sent: float | None = None
@@ -61,7 +62,15 @@ class Wire(SMTPProtocol):
     def expect(self, count: int) -> None:
         """Take the next `count` replies for those to what is now said."""
         self.replies = []
-        self._expected = count
+        self._expected = self._wanted = count
+
+    def expect_more(self, count: int) -> None:
+        """Take `count` further replies for those to what is said along; they are waited for later."""
+        self._expected += count
+
+    def want_all(self) -> None:
+        """Wait for all that is expected, from now on."""
+        self._wanted = self._expected
 
     def send(self, data: bytes) -> None:
         """Write. There is a `fault` at once if the connection is lost already."""
@@ -71,7 +80,7 @@ class Wire(SMTPProtocol):
             self._fail(Failure(Trouble.LOST))
 
     async def hear(self, patience: float) -> None:
-        """Wait until all expected replies are there, or no more will come: see `replies` and `fault`.
+        """Wait until the replies wanted are there, or no more will come: see `replies` and `fault`.
 
         The server has `patience` seconds for each of them.
         """
@@ -156,7 +165,7 @@ class Wire(SMTPProtocol):
     # Waiting
 
     def _lacks_replies(self) -> bool:
-        if self.fault is not None or len(self.replies) >= self._expected:
+        if self.fault is not None or len(self.replies) >= self._wanted:
             return False
         return all(reply.code != SHUTTING_DOWN for reply in self.replies)
 

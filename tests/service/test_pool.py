@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from mail_proxy.model.accounts import Account
 from mail_proxy.model.verdicts import Deferred, Delivered, Scope, Verdict
 from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.smtp.pool import Pool
-from mail_proxy.smtp.transport import Dialer, open_connection
+from mail_proxy.smtp.transport import Connection, Dialer, open_connection
 from tests.support.delivery import CONTENT, HASTY, PATIENT, Gate, envelope
 from tests.support.scripted_server import DROP, HANG
 from tests.support.smtp_server import Action, SmtpServer, Stage, account_for
@@ -227,15 +227,22 @@ async def test_the_limit_of_one_account_does_not_hold_up_another() -> None:
         assert isinstance(await held, Delivered)
 
 
+class Alone:
+    """A message that begins when another has ended."""
+
+    def introduction(self, connection: Connection) -> Sequence[str]:
+        return ()
+
+
 async def test_a_turn_given_to_one_who_is_cancelled_goes_to_the_next() -> None:
     async with SmtpServer().running() as server:
         dialer = Dialer(timeouts=PATIENT)
         pool = Pool(lambda account: open_connection(account, dialer), default_limit=1, clock=HandClock())
 
         async def borrow() -> None:
-            pool.take_back(await pool.lend(account_for(server)))
+            pool.take_back(await pool.lend(account_for(server), Alone()))
 
-        first = await pool.lend(account_for(server))
+        first = await pool.lend(account_for(server), Alone())
         second, third = asyncio.create_task(borrow()), asyncio.create_task(borrow())
         await asyncio.sleep(0)  # both wait now
         pool.take_back(first)

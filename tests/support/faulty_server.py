@@ -17,6 +17,7 @@ from enum import Enum, StrEnum
 HOST = "127.0.0.1"
 
 DRIP_PAUSE = 0.1
+SIP = 512
 """Seconds between the bytes of a reply that drips, and between the reads of a slow reader."""
 
 SEGMENT = 1000
@@ -224,12 +225,14 @@ class _Conversation:
         content = await self.reader.read(100)
         if act is not Act.READ_SLOWLY:
             await self._act(act)
-        while not content.endswith(b"\r\n.\r\n"):
-            piece = await self.reader.read(512 if act is Act.READ_SLOWLY else 65_536)
-            if not piece:
+        read = len(content)
+        while not content.endswith(b"\r\n.\r\n"):  # line by line: what follows may be the next mail's
+            line = await self.reader.readline()
+            if not line:
                 raise _Over
-            content += piece
-            if act is Act.READ_SLOWLY:
+            content += line
+            if act is Act.READ_SLOWLY and len(content) - read >= SIP:
+                read = len(content)
                 await asyncio.sleep(DRIP_PAUSE)
         await self._take(content)
 
