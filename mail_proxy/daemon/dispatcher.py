@@ -9,27 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 
 from mail_proxy.bell import Wake
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
+from mail_proxy.daemon.attempt import Attempts
 from mail_proxy.daemon.circuits import CircuitKeeper
 from mail_proxy.daemon.crew import Crew
 from mail_proxy.daemon.journal import Journal
-from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Sign, Turn
+from mail_proxy.daemon.lanes import ByteBudget, Lane, Lanes, Turn
 from mail_proxy.daemon.leases import LEASE, Leases
 from mail_proxy.daemon.outage import Outage
 from mail_proxy.daemon.preparation import Preparer
-from mail_proxy.daemon.recording import Attempted, Recorder, about
+from mail_proxy.daemon.recording import Recorder, about
 from mail_proxy.daemon.vigil import Vigil
 from mail_proxy.errors import DatabaseError, KeyMismatch
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.messages import Priority
-from mail_proxy.model.queue import Begin, Claim, Claimed, Outlook, Parking, ReadyLane
-from mail_proxy.model.verdicts import Bounced, Outcome
+from mail_proxy.model.queue import Claim, Claimed, Outlook, Parking, ReadyLane
 from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.store import Store
 from mail_proxy.store.shared_clock import checked_now
@@ -54,29 +54,6 @@ UNREADABLE_PAUSE = 60.0
 MEGABYTE = 1024 * 1024
 
 
-class NotToBeSent(Exception):
-    """The message was suspended meanwhile, or may be another node's by now."""
-
-
-@dataclass(frozen=True, slots=True)
-class _FinalStep:
-    """Puts on record that a message goes out now, and asks for its lease while it does."""
-
-    claimed: Claimed
-    account: Account
-    journal: Journal
-    leases: Leases
-
-    async def begin(self) -> None:
-        account, claimed = self.account, self.claimed
-        where = "sandbox" if account.is_sandbox else f"{account.host}:{account.port}"
-        if not await self.journal.begin(Begin(claimed.seq, claimed.tenant_id, f"handing over to {where}")):
-            raise NotToBeSent
-
-    def holds(self) -> bool:
-        return self.leases.holds(self.claimed.seq)
-
-
 class Dispatcher:
     """`told` is called whenever events were recorded that applications may want to hear of."""
 
@@ -96,8 +73,6 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._agent = agent
-        self._preparer = preparer
         self._metrics = metrics
         self._owner = owner
         self._vigil = vigil
@@ -109,6 +84,13 @@ class Dispatcher:
         self._leases = Leases(store.queue, clock, owner)
         self._journal = Journal(store.outcomes, clock, owner)
         self._circuits = CircuitKeeper(store.circuits, clock, self._leases, metrics, told)
+        self._attempts = Attempts(
+            preparer=preparer,
+            agent=agent,
+            journal=self._journal,
+            leases=self._leases,
+            circuits=self._circuits,
+        )
         self._stopping = False
         self._breath = BREATH
         self._outage = Outage("dispatch")
@@ -314,12 +296,16 @@ class Dispatcher:
             if not await turn.comes:
                 return  # given back
             try:
-                attempted = await self._attempt(claimed, account, lane)
+                attempted = await self._attempts.make(claimed, account, lane)
             finally:
                 self._lanes.leave(lane, turn)
-            if attempted is None or await self._recorder.record(claimed, account, lane, attempted):
+            if attempted is None:
+                # As a task of its own, which begins once the message is not in hand.
+                self._crew.spawn(self._give_back(claimed), f"give back {claimed.pk}")
+                return
+            if await self._recorder.record(claimed, account, lane, attempted):
                 self.wake.set()  # there is a new moment to wait for
-            if attempted is not None and attempted.has_recovered:
+            if attempted.has_recovered:
                 await self._circuits.mend(account, lane)
                 self.wake.set()
         except DatabaseError as error:
@@ -332,28 +318,6 @@ class Dispatcher:
             self._lanes.finish(lane)
             if self._lanes.is_short or (lane.has_more and lane.is_low):
                 self.wake.set()
-
-    async def _attempt(self, claimed: Claimed, account: Account, lane: Lane) -> Attempted | None:
-        """Hand the message to the delivery agent; None when it was not to be sent after all."""
-        prepared = await self._preparer.prepare(claimed)
-        if isinstance(prepared, Bounced):
-            return Attempted(Outcome.same(_open_addresses(claimed), prepared))
-        try:
-            outcome = await self._agent.deliver(
-                account,
-                prepared.envelope,
-                prepared.content,
-                final=_FinalStep(claimed, account, self._journal, self._leases),
-            )
-        except NotToBeSent:
-            text = "message %s is not sent now: it was suspended, or its lease was lost"
-            log.info(text, claimed.id, extra=about(claimed))
-            self._crew.spawn(self._give_back(claimed), f"give back {claimed.pk}")  # once it is not in hand
-            return None
-        sign = lane.learn(outcome)
-        if sign is Sign.FAILING:  # noted before the turn goes to the next message, which would fail as well
-            await self._circuits.trip(account, lane, outcome)
-        return Attempted(outcome, has_recovered=sign is Sign.WORKING)
 
     async def _give_back(self, claimed: Claimed) -> None:
         """Let a message wait in its place again, unless another node has it."""
@@ -368,7 +332,3 @@ class Dispatcher:
         moments += [ready.rest.until for ready in outlook.lanes if ready.rest and ready.rest.holds(now)]
         waits = [moment - now for moment in moments if moment is not None]
         return max(SHORTEST_PAUSE, min([self._config.send_loop_interval, *waits]))
-
-
-def _open_addresses(claimed: Claimed) -> tuple[str, ...]:
-    return tuple(each.address for each in claimed.recipients if each.status.is_open)
