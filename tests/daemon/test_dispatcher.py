@@ -210,6 +210,28 @@ async def test_an_inactive_instance_takes_in_and_sends_nothing(rig: Dispatching)
     assert await rig.status("m2") == "pending"
 
 
+async def test_an_instance_that_is_stopped_gives_back_what_waits_for_its_turn(
+    rig: Dispatching, server: SmtpServer
+) -> None:
+    """What is at the server is finished; what was only claimed goes when the instance is active again."""
+    held = asyncio.Event()
+    server.at = {Stage.DOT: [held]}
+    await rig.execute("UPDATE accounts SET max_concurrent = 1")
+    await rig.queue("m1", "m2", "m3")
+    await rig.dispatcher.step()
+    await server.wait_at(Stage.DOT)
+
+    await rig.runtime.services.instance.set_active(False)
+    await rig.dispatcher.step()
+    held.set()
+    await rig.dispatcher.idle()
+    assert [await rig.status(each) for each in ("m1", "m2", "m3")] == ["sent", "pending", "pending"]
+
+    await rig.runtime.services.instance.set_active(True)
+    await rig.work()
+    assert len(server.received) == 3
+
+
 async def test_in_test_mode_a_run_is_asked_for_and_does_all_there_is(
     rig: Dispatching, server: SmtpServer
 ) -> None:
