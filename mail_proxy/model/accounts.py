@@ -13,6 +13,10 @@ SMTPS_PORT = 465
 SUBMISSION_PORT = 587
 
 
+CLOCK_SLACK = 60.0
+"""Seconds by which a moment may lie before the beginning of a rest that is on record already."""
+
+
 class TlsMode(StrEnum):
     NONE = "none"
     STARTTLS = "starttls"
@@ -41,8 +45,12 @@ class Rest:
     until: float
 
     def holds(self, now: float) -> bool:
-        """Tell whether it lasts; a clock that was set back does not make it longer than it is."""
-        return self.until - self.seconds <= now < self.until
+        """Tell whether it lasts; a clock that was set back does not make it much longer than it is.
+
+        Who asks may have looked at the clock before it began: another node's differs, or the database kept
+        him waiting.
+        """
+        return self.until - self.seconds - CLOCK_SLACK <= now < self.until
 
 
 class OnUnknown(StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mail_proxy.model.accounts import Account, Rest
+from mail_proxy.model.accounts import CLOCK_SLACK, Account, Rest
 from mail_proxy.model.messages import EventType, Priority, RecipientStatus, Status
 from mail_proxy.model.queue import NewEvent, Parking
 from mail_proxy.store import rows as shape
@@ -131,7 +131,7 @@ class Circuits:
         return Tripped(rest, is_news=True)
 
     def _mend(self, account: Account, now: float) -> Work[bool]:
-        known = {"lane": account.lane, "updated_at": account.updated_at, "now": now}
+        known = {"lane": account.lane, "updated_at": account.updated_at, "now": now, "slack": CLOCK_SLACK}
         return bool((yield Call(SQL["close"], known)))
 
     def _found(self, query: str, params: Params) -> Work[list[Ailing]]:

@@ -15,7 +15,7 @@ WHERE lane = :lane;
 -- close: an account works again, if it was not changed meanwhile and does not rest
 UPDATE accounts SET rest = 0, resting_until = NULL, ill_since = NULL, probe = NULL, last_error = NULL
 WHERE lane = :lane AND updated_at = :updated_at AND rest > 0
-    AND NOT (resting_until - rest <= :now AND :now < resting_until)
+    AND NOT (resting_until - rest - :slack <= :now AND :now < resting_until)
 RETURNING lane;
 
 -- prober: the message that has probed last, and its place in line
