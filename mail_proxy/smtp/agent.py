@@ -139,6 +139,8 @@ class DeliveryAgent:
         try:
             try:
                 await attempt.converse(lent)
+                if lent.is_shared and attempt.is_unwelcome:
+                    self._pool.avoid_rides(account)
             except Broken as broken:
                 if lent.is_shared and isinstance(broken.cause, Failure):
                     self._pool.avoid_rides(account)
@@ -216,18 +218,20 @@ class _Attempt:
         if reply is None or reply.is_negative:
             if reply is not None:
                 self.settle_open(judge(Phase.DATA, reply))
-            if not self._is_unwelcome:
+            if not self.is_unwelcome:
                 await connection.reset()
         elif self.is_open:
             await self._send(lent)
         else:
             # It waits for a message to nobody, and even an empty one might be taken for a mail.
             connection.abort()
-        if self._is_unwelcome:
+        if self.is_unwelcome and lent.boarded is not None:
+            connection.abort()  # it may take what we say for the content of the next mail
+        elif self.is_unwelcome:
             await connection.quit()
 
     @property
-    def _is_unwelcome(self) -> bool:
+    def is_unwelcome(self) -> bool:
         """Whether the server has enough of this connection: the next message would be told the same."""
         deferred = [each for each in self._verdicts.values() if isinstance(each, Deferred)]
         return any(each.scope is Scope.CONNECTION for each in deferred)

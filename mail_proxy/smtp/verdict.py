@@ -201,6 +201,9 @@ RULES = (
         codes=frozenset({500, 502, 503, 555}),
         enhanced=r"$|[45]\.5\.",
     ),
+    # Commands that came too soon for it, though it offers PIPELINING: what was said, not what was sent.
+    Rule(Scope.CONNECTION, text=r"\b(improper|illegal|unauthori[sz]ed)\b[\w ]{0,30}\bpipelining\b"),
+    Rule(Scope.CONNECTION, text=r"\bsynchroni[sz]ation error\b"),
 )
 
 _SCOPES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -303,3 +304,25 @@ async def test_a_message_whose_lease_was_lost_never_gets_its_final_dot(content: 
         scope=Scope.MESSAGE,
     )
     assert server.contents == []
+
+
+async def test_a_server_that_will_not_be_spoken_to_before_its_reply_is_not() -> None:
+    """The mail that it refused for that is not refused for good, and the next ones are sent by themselves."""
+    refused = (".", "554 5.5.0 Error: improper use of SMTP command pipelining")
+    async with (
+        ScriptedServer([*GREETED, MAIL, RCPT, DATA, refused, ("QUIT", "221 bye")]).running() as server,
+        running_agent() as agent,
+    ):
+        account = replace(account_for(server), max_concurrent=1)
+        outcomes = await asyncio.gather(
+            *(agent.deliver(account, envelope(name), CONTENT, final=Gate()) for name in ("ann", "bob", "cyd"))
+        )
+    verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts.values()]
+    assert [(type(each), each.scope) for each in verdicts if isinstance(each, Deferred)] == [
+        (Deferred, Scope.CONNECTION)
+    ] * 3
+    assert [line.split(" ")[0] for line in server.lines] == [
+        *("EHLO", "MAIL", "RCPT", "DATA", "MAIL"),
+        *("EHLO", "MAIL", "RCPT", "DATA", "QUIT"),
+        *("EHLO", "MAIL", "RCPT", "DATA", "QUIT"),
+    ]

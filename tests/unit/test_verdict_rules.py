@@ -27,6 +27,19 @@ def meaning(verdict: Verdict) -> tuple[type[Verdict], Scope]:
 @pytest.mark.parametrize(
     ("phase", "said"),
     [
+        (FINAL, "554 5.5.0 Error: improper use of SMTP command pipelining"),
+        (MAIL, "554 SMTP synchronization error"),
+        (FINAL, "554 SMTP protocol synchronization error"),
+        (DATA, "550 5.5.1 Protocol error: unauthorized pipelining"),
+    ],
+)
+def test_a_server_that_was_spoken_to_too_soon_says_nothing_of_the_mail(phase: Phase, said: str) -> None:
+    assert meaning(judged(phase, said)) == (Deferred, Scope.CONNECTION)
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
         # Gmail
         (FINAL, "550 5.4.5 Daily user sending limit exceeded. For more information on Gmail"),
         (FINAL, "550 5.4.5 Daily user sending / 5.4.5 limit exceeded. - gsmtp"),
