@@ -67,10 +67,11 @@ class Leases:
         if not self._until:
             return
         until = self._clock.now() + LEASE
-        asked = frozenset(self._until)
+        asked = dict(self._until)
         renewed = await self._queue.renew(sorted(asked), self.owner, until)
-        for seq in asked & self._until.keys():
-            self._until[seq] = until if seq in renewed else 0.0
+        for seq, held_until in asked.items():
+            if self._until.get(seq) == held_until:  # else it was claimed anew meanwhile
+                self._until[seq] = until if seq in renewed else 0.0
 
     def leave(self, seq: int) -> None:
         """Have a message given back with `give_back_left`: now the database is away."""

@@ -8,6 +8,9 @@ from mail_proxy.errors import DatabaseUnavailable, DatabaseUnusable, InvalidInpu
 
 _NO_TEXT = "a text holds what no database can store: NUL, or bytes that are not UTF-8"
 
+_UNDECODABLE = "Could not decode to UTF-8"
+"""Python's words for a text in the database that is none; its error has no code."""
+
 _AWAY = {
     sqlite3.SQLITE_BUSY: "is locked by another program",
     sqlite3.SQLITE_LOCKED: "is locked by another program",
@@ -25,7 +28,7 @@ _BROKEN = {
 
 def from_sqlite(error: Exception, path: str) -> MailProxyError | None:
     """Translate what the person at the keyboard can do something about; None for a bug of ours."""
-    if isinstance(error, UnicodeEncodeError):
+    if isinstance(error, UnicodeEncodeError) or _UNDECODABLE in str(error):
         return InvalidInput(_NO_TEXT)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _AWAY:

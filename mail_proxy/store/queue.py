@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mail_proxy.errors import InvalidInput
 from mail_proxy.model.accounts import LimitBehavior, OnUnknown, Rest
 from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.queue import Claim, Claimed, NewEvent, Orphan, Outlook, Parking, ReadyLane
@@ -33,13 +34,17 @@ UNKNOWN_TEXT = "outcome unknown: the connection or the server process ended afte
 
 @dataclass(frozen=True, slots=True)
 class _Taking:
-    """Whose messages are taken by whom until when; those `after` a place first, if there are any."""
+    """Whose messages are taken by whom until when; those `after` a place first, if there are any.
+
+    Contents of up to `read_along` bytes come with them.
+    """
 
     lane: int
     owner: str
     now: float
     until: float
     after: circuit.Place
+    read_along: int
 
 
 class Queue:
@@ -62,7 +67,10 @@ class Queue:
         Rate limits are kept: fewer may come, and none. Then the claim tells when there may be more, and the
         next in line are parked, or rejected. While the account's circuit is open, one comes after each rest.
         """
-        return await self._database.write(self._claim, lane, limit, owner, now, until)
+        try:
+            return await self._database.write(self._claim, lane, limit, owner, now, until, READ_ALONG)
+        except InvalidInput:  # a content that is damaged is not to keep the others
+            return await self._database.write(self._claim, lane, limit, owner, now, until, 0)
 
     async def renew(self, seqs: Sequence[int], owner: str, until: float) -> frozenset[int]:
         """Prolong the leases of what is under way; return which: those lost to another node stay lost."""
@@ -100,11 +108,13 @@ class Queue:
             active=None if row["active"] is None else bool(json.loads(row["active"])),
         )
 
-    def _claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Work[Claim]:
+    def _claim(
+        self, lane: int, limit: int, owner: str, now: float, until: float, read_along: int
+    ) -> Work[Claim]:
         passage = yield from circuit.gate(lane, now)
         if passage.is_shut:
             return Claim(held_by=Parking.ACCOUNT, opens_at=passage.until)
-        take = _Taking(lane, owner, now, until, passage.after)
+        take = _Taking(lane, owner, now, until, passage.after, read_along)
         if not passage.is_probe:
             return (yield from self._claim_within_limits(take, limit))
         claim = yield from self._claim_within_limits(take, 1)
@@ -158,7 +168,7 @@ class Queue:
             "limit": limit,
             "priority": priority,
             "seq": seq,
-            "read_along": READ_ALONG,
+            "read_along": take.read_along,
         }
         [row] = yield Call(SQL["pick"], given)
         claimed = [shape.claimed_of(values, take.lane) for values in json.loads(row["picked"])]

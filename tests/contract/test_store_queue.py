@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mail_proxy.model.messages import Status
+from mail_proxy.model.messages import Payload, PayloadKind, Status
 from mail_proxy.model.queue import ReadyLane
 from mail_proxy.store.queue import CHUNK, READ_ALONG
 from tests.support.stores import (
@@ -255,3 +255,16 @@ async def test_a_suspended_tenant_holds_up_nobody_else(bench: Bench) -> None:
     await suspend(bench, "*")
 
     assert [ready.lane for ready in (await bench.store.queue.look()).lanes] == [other]
+
+
+async def test_a_damaged_content_does_not_keep_the_others(bench: Bench) -> None:
+    """It comes as the bytes that it is, for whoever sends it to find out."""
+    await bench.add("good", "damaged")
+    damage = "X'FF'" if bench.store.database.dialect == "sqlite" else "decode('FF', 'hex')"
+    [row] = await bench.rows("SELECT seq FROM messages WHERE id = 'damaged'")
+    await bench.execute(f"UPDATE payloads SET content = {damage} WHERE seq = {row['seq']}")
+
+    claimed = {message.id: message for message in await bench.claim()}
+
+    assert set(claimed) == {"good", "damaged"}
+    assert claimed["damaged"].payload == Payload(kind=PayloadKind.FIELDS, content=b"\xff")
