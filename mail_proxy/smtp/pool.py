@@ -299,6 +299,8 @@ class Pool:
                 lent.boarded = None
                 lane.riding.discard(lent)
                 lane.waiters.appendleft(boarded)
+                if lane.lent < self._limit(boarded.account):
+                    lane.wake()
 
     async def close_account(self, tenant_id: str, account_id: str) -> None:
         """Close the idle connections of one account; those in use close after their message."""

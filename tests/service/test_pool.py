@@ -320,3 +320,23 @@ async def test_the_end_is_polite_and_does_not_wait_for_a_silent_server() -> None
         assert polite.commands[-1] == "QUIT"
         await polite.wait_closed()
         await silent.wait_closed()
+
+
+async def test_a_message_that_has_begun_on_a_connection_that_hangs_goes_on_over_one_that_is_free() -> None:
+    """It waits some seconds for the one before it to end, and not for as long as the server takes."""
+    held = asyncio.Event()
+    async with (
+        SmtpServer(pipelining=True, at={Stage.DOT: [held]}).running() as server,
+        sending(limit=2) as sender,
+    ):
+        account = account_for(server)
+        sends = [asyncio.create_task(sender.send(account)) for _ in range(3)]
+        await server.wait_at(Stage.DOT)
+        await asyncio.wait(sends, return_when=asyncio.FIRST_COMPLETED)
+        assert len(server.received) == 1  # its connection is free, and the third message waits at the other
+        sender.clock.time += 60
+        await sender.agent.cleanup()
+        await server.wait_for(2)
+        held.set()
+        assert [type(await each) for each in sends] == [Delivered] * 3
+    assert sorted(connections_used(server)) == [1, 2, 2]
