@@ -280,6 +280,7 @@ class Dispatcher:
         if claim.parked or claim.rejected:
             self._told()
         if claim.rejected:
+            self._metrics.error(account.tenant_id, account.id, claim.rejected)
             self.wake.set()  # there may be more
 
     def _begin(self, message: Claimed, account: Account, lane: Lane, until: float) -> None:

@@ -123,8 +123,8 @@ def _sent(claimed: Claimed, verdicts: Mapping[str, Verdict], now: float) -> Sett
 
 def waited_too_long(seconds: float, trouble: str) -> str:
     """Say why a message fails that has waited for its account for so long."""
-    span = f"{seconds / 3600:.3g} h" if seconds >= 3600 else f"{seconds / 60:.3g} min"
-    return f"its account could not be used for {span}: {trouble}"
+    size, unit = (3600, "h") if seconds >= 3600 else (60, "min") if seconds >= 60 else (1, "s")
+    return f"its account could not be used for {seconds / size:.3g} {unit}: {trouble}"
 
 
 def _following(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> _Next:

@@ -161,6 +161,17 @@ async def test_a_rate_limit_holds_messages_until_a_slot_is_free(rig: Dispatching
     assert len(server.received) == 3
 
 
+async def test_what_a_rate_limit_refuses_counts_as_limited_and_as_failed(
+    rig: Dispatching, server: SmtpServer
+) -> None:
+    await rig.execute("UPDATE accounts SET limit_per_minute = 1, limit_behavior = 'reject'")
+    await rig.queue("m1", "m2", "m3")
+    await rig.work(2)
+    assert [await rig.status(each) for each in ("m1", "m2", "m3")] == ["sent", "error", "error"]
+    assert len(server.received) == 1
+    assert [rig.counted(f"gmp_{each}_total") for each in ("sent", "rate_limited", "errors")] == [1, 2, 2]
+
+
 @pytest.mark.parametrize("sizes", [(400, 400, 400), (1500, 1500, 100)], ids=["fitting", "too large"])
 async def test_contents_in_memory_are_bounded_and_the_largest_still_goes(
     database_url: str, server: SmtpServer, sizes: tuple[int, ...]

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from mail_proxy.daemon.settlement import Attempt, RetryPolicy, settle
+from mail_proxy.daemon.settlement import Attempt, RetryPolicy, settle, waited_too_long
 from mail_proxy.model.accounts import OnUnknown
 from mail_proxy.model.messages import EventType, Recipient, RecipientStatus, Status
 from mail_proxy.model.queue import Claimed, NewEvent, Parking, Settlement
@@ -231,6 +231,13 @@ def test_a_message_whose_account_could_not_be_used_for_too_long_is_an_error() ->
     assert (after.parked_for, after.parked_since) == (None, None)
     assert only(after).event_type is EventType.ERROR
     assert only(after).event_data == {"error": text}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "span"), [(86_400, "24 h"), (5_400, "1.5 h"), (60, "1 min"), (59, "59 s"), (0.5, "0.5 s")]
+)
+def test_how_long_an_account_could_not_be_used_is_said_in_a_fitting_unit(seconds: float, span: str) -> None:
+    assert waited_too_long(seconds, "why") == f"its account could not be used for {span}: why"
 
 
 def test_a_server_that_cannot_be_reached_costs_a_retry_until_its_account_rests() -> None:
