@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -10,12 +11,14 @@ from dataclasses import replace
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
 from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound
-from mail_proxy.model.accounts import SECRETS, Account, TlsMode
+from mail_proxy.model.accounts import SECRETS, Account, Circuit, TlsMode
 from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.services.inputs import MASK, AccountInput, checked, refuse_changes, replaced_mask
 from mail_proxy.services.views import account_view
 from mail_proxy.store import Store
 from mail_proxy.tls import PEM_MARK
+
+log = logging.getLogger(__name__)
 
 _READ_ONLY = ("created_at",)
 """What is refused when it is given otherwise; `updated_at`, `circuit`, `last_error` move on by themselves."""
@@ -111,7 +114,11 @@ class AccountsService:
         if by_tenant:
             _refuse_files(given)
 
+        circuit = Circuit.CLOSED
+
         def change(current: Account) -> Account:
+            nonlocal circuit
+            circuit = current.circuit
             shown = account_view(current)
             refuse_changes(raw, {name: shown.get(name) for name in _READ_ONLY})
             _refuse_unreadable(current, given, names)
@@ -122,6 +129,8 @@ class AccountsService:
             return changed
 
         account = await self._store.accounts.change(tenant_id, account_id, change, self._clock.now())
+        if circuit is Circuit.OPEN:
+            log.info("account %s/%s rests no longer: it was changed", tenant_id, account_id)
         await self._bell.ring()
         return account
 

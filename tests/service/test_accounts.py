@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
@@ -229,3 +230,14 @@ async def test_a_host_cannot_be_taken_away(desk: Desk) -> None:
     asked = desk.services.accounts.update("acme", "main", {"host": None, "port": 0})
 
     assert await faults(asked) == {"host", "port"}
+
+
+async def test_a_change_that_ends_a_rest_is_told_in_the_log_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mail_proxy")
+    store = desk.runtime.store
+    await store.circuits.trip(await store.accounts.get("acme", "main"), "535 no", desk.clock.now())
+    for ttl in (60, 61):
+        await desk.services.accounts.update("acme", "main", {"ttl": ttl})
+    assert caplog.messages == ["account acme/main rests no longer: it was changed"]
