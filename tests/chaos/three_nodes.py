@@ -73,6 +73,12 @@ class Outcome(Deliveries):
     seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)
 
+    @property
+    def sending(self) -> float:
+        """Seconds from the first arrival to the last; disturbances after that disturbed nothing."""
+        dots = [arrival.dot for arrival in self.arrivals]
+        return max(dots) - min(dots)
+
     def broken_promises(self) -> list[str]:
         return self.complaints + super(Outcome, self).broken_promises()
 
@@ -82,7 +88,7 @@ class Outcome(Deliveries):
             f"than a lease, {self.restarts} restarts of the database; {len(self.queued)} messages queued, "
             f"{len(self.copies)} arrived, {len(self.in_final)} were in their final step at a kill or a long "
             f"stop, {len(self.flagged)} flagged possible_duplicate, {len(self.doubled)} doubled; "
-            f"{self.seconds:.0f} s"
+            f"sent for {self.sending:.0f} s of {self.seconds:.0f}"
         )
 
 
