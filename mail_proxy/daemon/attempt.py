@@ -15,6 +15,7 @@ from mail_proxy.model.accounts import Account
 from mail_proxy.model.queue import Begin, Claimed
 from mail_proxy.model.verdicts import Bounced, Outcome
 from mail_proxy.smtp.agent import DeliveryAgent
+from mail_proxy.smtp.pool import CalledOff
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ class _FinalStep:
     account: Account
     journal: Journal
     leases: Leases
+    lane: Lane
+    recalls: int
 
     async def begin(self) -> None:
         account, claimed = self.account, self.claimed
@@ -40,6 +43,9 @@ class _FinalStep:
 
     def holds(self) -> bool:
         return self.leases.holds(self.claimed.seq)
+
+    def is_called_off(self) -> bool:
+        return self.lane.recalls != self.recalls
 
 
 class Attempts:
@@ -72,8 +78,10 @@ class Attempts:
                 account,
                 prepared.envelope,
                 prepared.content,
-                final=_FinalStep(claimed, account, self._journal, self._leases),
+                final=_FinalStep(claimed, account, self._journal, self._leases, lane, lane.recalls),
             )
+        except CalledOff:
+            return None  # the account has failed, or sending has ended: told once, not for each message
         except NotToBeSent:
             text = "message %s is not sent now: it was suspended, or its lease was lost"
             log.info(text, claimed.id, extra=about(claimed))

@@ -90,6 +90,7 @@ class Lane:
     the queue held more when it was last looked at. `rest` is there while the account's circuit is open, as
     far as this node knows. Until `limited_until` a rate limit, or another node's probe, lets nothing through.
     `is_known` tells that its server has answered, `failures` counts the attempts since at which it did not.
+    `recalls` rises when what has had its turn and has no connection yet is to come back.
     """
 
     number: int
@@ -101,6 +102,7 @@ class Lane:
     has_more: bool = False
     is_known: bool = False
     failures: int = 0
+    recalls: int = 0
     rest: Rest | None = None
     limited_until: float = 0.0
 
@@ -138,6 +140,7 @@ class Lane:
             self.failures = 0
             return None if self.rest is None else Sign.WORKING
         self.failures += 1
+        self.recalls += 1
         is_failing = Scope.ACCOUNT in scopes or self.rest is not None or self.failures >= FAILURES
         return Sign.FAILING if is_failing else None
 
@@ -147,6 +150,7 @@ class Lane:
 
     def dismiss(self) -> list[int]:
         """Send back what waits; return the places in the queue that are to be given back."""
+        self.recalls += 1
         dismissed, self.waiting = self.waiting, []
         for turn in dismissed:
             if not turn.comes.done():

@@ -19,9 +19,9 @@ from mail_proxy.model.accounts import Account
 from mail_proxy.model.verdicts import Bounced, Deferred, Outcome, Scope, Verdict
 from mail_proxy.smtp import sandbox
 from mail_proxy.smtp.addresses import wire_address
-from mail_proxy.smtp.pool import Lent, Pool
+from mail_proxy.smtp.pool import CalledOff, Lent, Pool
 from mail_proxy.smtp.transport import GO_AHEAD, POSITIVE, Connection, Dialer, Timeouts, open_connection
-from mail_proxy.smtp.verdict import Broken, Failure, Phase, Reply, is_too_many, judge, printable
+from mail_proxy.smtp.verdict import Broken, Failure, Phase, Reply, Trouble, is_too_many, judge, printable
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,10 @@ class FinalStep(Protocol):
 
     def holds(self) -> bool:
         """Tell whether the message still is ours to send; asked before each piece of the content."""
+        ...
+
+    def is_called_off(self) -> bool:
+        """Tell whether it is not to be sent now after all; asked while it waits for a connection."""
         ...
 
 
@@ -102,7 +106,7 @@ class DeliveryAgent:
         """Try to deliver `content` to the envelope's recipients.
 
         `final` is begun once the server waits for the content for at least one of them, the last moment at
-        which nothing has happened yet.
+        which nothing has happened yet. Raises `CalledOff` if it was, while the message waited.
         """
         if account.is_sandbox:
             recipients = tuple(dict.fromkeys(envelope.recipients))
@@ -113,6 +117,8 @@ class DeliveryAgent:
                 await self._converse(account, attempt)
             except Broken as broken:
                 attempt.settle_open(judge(broken.phase, broken.cause))
+            except CalledOff:
+                raise
             except Exception as error:
                 if error is attempt.refusal:
                     raise
@@ -144,6 +150,8 @@ class DeliveryAgent:
             except Broken as broken:
                 if lent.is_shared and isinstance(broken.cause, Failure):
                     self._pool.avoid_rides(account)
+                if lent.is_introduced:
+                    attempt.forget()
                 # A server may close a connection between two mails: that is no failure of this one.
                 if not lent.is_reused or attempt.has_begun or not attempt.is_open:
                     raise
@@ -197,13 +205,23 @@ class _Attempt:
         for address in self._recipients:
             self._verdicts.setdefault(address, verdict)
 
+    def forget(self) -> None:
+        """Begin anew: what a server said may have been said of another message."""
+        for address in self._wire:
+            self._verdicts.pop(address, None)
+
     def outcome(self) -> Outcome:
         return Outcome(verdicts=self._verdicts)
+
+    @property
+    def is_called_off(self) -> bool:
+        """See `Rider`."""
+        return self._final.is_called_off()
 
     def introduction(self, connection: Connection) -> Sequence[str]:
         """See `Rider`."""
         is_small = len(self._recipients) <= MOST_RIDING and connection.offers("PIPELINING")
-        if not is_small or self._obstacle(connection) is not None:
+        if not is_small or self.is_called_off or self._obstacle(connection) is not None:
             return ()
         return [line for _, _, line in self._commands(connection)]
 
@@ -218,14 +236,17 @@ class _Attempt:
         if reply is None or reply.is_negative:
             if reply is not None:
                 self.settle_open(judge(Phase.DATA, reply))
-            if not self.is_unwelcome:
-                await connection.reset()
+            is_in_step = not self.is_unwelcome and await connection.reset()
+            if lent.is_introduced and not is_in_step:
+                # Refused for coming too soon, or by a reply to something else: that is for it to say again.
+                raise connection.broken(Phase.DATA, Failure(Trouble.GARBLED))
         elif self.is_open:
+            lent.is_introduced = False
             await self._send(lent)
         else:
             # It waits for a message to nobody, and even an empty one might be taken for a mail.
             connection.abort()
-        if self.is_unwelcome and lent.boarded is not None:
+        if self.is_unwelcome and lent.has_boarded:
             connection.abort()  # it may take what we say for the content of the next mail
         elif self.is_unwelcome:
             await connection.quit()

@@ -49,13 +49,22 @@ class _Held:
         )
 
 
+class CalledOff(Exception):
+    """The message is not to be sent now after all; nothing was said of it to any server."""
+
+
 class Rider(Protocol):
     """A message that waits for a connection."""
+
+    @property
+    def is_called_off(self) -> bool:
+        """Whether it is not to be sent now after all."""
+        ...
 
     def introduction(self, connection: Connection) -> Sequence[str]:
         """Return the commands that begin its transaction, to be said along with the end of another's content.
 
-        Nothing if that cannot be on this connection.
+        Nothing if that cannot be on this connection, or is not to be.
         """
         ...
 
@@ -122,7 +131,8 @@ class _Lane:
 class Lent:
     """A connection lent out for one message; `is_reused` tells that it has served another.
 
-    `is_introduced`: the message's introduction was said already. `boarded` waits for it after that message.
+    `is_introduced`: the message's introduction was said along with another's content, and the server has not
+    yet asked for its own. `boarded` waits for it after that message; `has_boarded` tells of one let off, too.
     """
 
     lane: _Lane
@@ -133,11 +143,12 @@ class Lent:
     board: Callable[[Lent], Sequence[str]]
     is_introduced: bool = False
     boarded: _Waiter | None = None
+    has_boarded: bool = False
 
     @property
     def is_shared(self) -> bool:
-        """Whether this message began before another had ended, or another before this one has."""
-        return self.is_introduced or self.boarded is not None
+        """Whether what happens on it may be due to one message's beginning before another had ended."""
+        return self.is_introduced or self.has_boarded
 
     def following(self) -> Sequence[str]:
         """Let the next in line begin on this connection before this message has ended; return what to say."""
@@ -172,7 +183,10 @@ class Pool:
         return sum(lane.lent + len(lane.idle) for lane in self._lanes.values())
 
     async def lend(self, account: Account, rider: Rider) -> Lent:
-        """Lend a connection, to be given to `take_back`. Raises `Broken` if none can be opened."""
+        """Lend a connection, to be given to `take_back`.
+
+        Raises `Broken` if none can be opened, `CalledOff` if `rider` was while it waited.
+        """
         key = _key(account)
         lane = self._lanes.get(key)
         if lane is None:
@@ -239,6 +253,9 @@ class Pool:
                 raise
             if handed is not None:
                 return handed
+            if rider.is_called_off:
+                lane.wake()
+                raise CalledOff
         return None
 
     def _pass_on(self, lane: _Lane, handed: Lent | None) -> None:
@@ -262,7 +279,7 @@ class Pool:
         if said:
             lane.waiters.popleft()
             waiter.boarded_at = now
-            lent.boarded = waiter
+            lent.boarded, lent.has_boarded = waiter, True
             lane.riding.add(lent)
         return said
 
@@ -287,6 +304,8 @@ class Pool:
                 )
             )
             return True
+        if held.connection.has_failed:
+            self.avoid_rides(lent.account)
         held.connection.abort()
         lane.waiters.appendleft(boarded)
         return False
@@ -302,6 +321,12 @@ class Pool:
                 if lane.lent < self._limit(boarded.account):
                     lane.wake()
 
+    def _let_go(self, lane: _Lane) -> None:
+        """Tell those who were called off: no connection might come free for long."""
+        for waiter in lane.waiters:
+            if not waiter.comes.done() and waiter.rider.is_called_off:
+                waiter.comes.set_result(None)
+
     async def close_account(self, tenant_id: str, account_id: str) -> None:
         """Close the idle connections of one account; those in use close after their message."""
         lane = self._lanes.get((tenant_id, account_id))
@@ -316,6 +341,7 @@ class Pool:
         now = self._clock.now()
         for lane in self._lanes.values():
             self._let_off(lane, now)
+            self._let_go(lane)
         self._no_rides = {
             key: until for key, until in self._no_rides.items() if now < until <= now + NO_RIDES
         }

@@ -112,6 +112,11 @@ class Connection:
         return self._wire.fault is None and self._wire.is_connected
 
     @property
+    def has_failed(self) -> bool:
+        """Whether the server has ended it, or said what is no reply, in time or at all."""
+        return self._wire.fault is not None
+
+    @property
     def is_encrypted(self) -> bool:
         return self.is_open and self._client.get_transport_info("sslcontext") is not None
 
@@ -185,10 +190,12 @@ class Connection:
         cause = self._wire.replies[0] if self._wire.replies else self._wire.fault
         return self.broken(Phase.CONTENT, cause or Failure(Trouble.LOST))
 
-    async def reset(self) -> None:
-        """Give up the transaction, and the connection too if the server does not let go."""
+    async def reset(self) -> bool:
+        """Give up the transaction; False if the server does not let go, which costs the connection too."""
         if self.is_open and await self._check("RSET"):
             self._in_transaction = False
+            return True
+        return False
 
     async def is_alive(self) -> bool:
         """Ask the server for a sign of life."""

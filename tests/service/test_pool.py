@@ -230,6 +230,8 @@ async def test_the_limit_of_one_account_does_not_hold_up_another() -> None:
 class Alone:
     """A message that begins when another has ended."""
 
+    is_called_off = False
+
     def introduction(self, connection: Connection) -> Sequence[str]:
         return ()
 

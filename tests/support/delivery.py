@@ -21,12 +21,14 @@ HASTY = Timeouts(connect=1.0, command=0.4, data=0.4, final=0.4)
 class Gate:
     """The final step of a delivery: counted, failing if told so, and held for as long as it `holds`.
 
+    `is_off` is what it says when asked whether the message was called off.
     `pieces` is the number of times that was asked for; the lease is lost at the one numbered `lost_at`.
     """
 
     def __init__(self, error: Exception | None = None, *, lost_at: int = 0) -> None:
         self.passed = 0
         self.pieces = 0
+        self.is_off = False
         self.error = error
         self.lost_at = lost_at
 
@@ -38,6 +40,9 @@ class Gate:
     def holds(self) -> bool:
         self.pieces += 1
         return self.pieces != self.lost_at
+
+    def is_called_off(self) -> bool:
+        return self.is_off
 
 
 @asynccontextmanager
