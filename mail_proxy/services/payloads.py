@@ -57,7 +57,7 @@ def shown(payload: Payload) -> dict[str, object]:
 
 
 def _fields(payload: Payload) -> dict[str, Any]:
-    """Read JSON without a copy of its text, which may be large. Raise ValueError."""
+    """Read JSON without a copy of its text, which may be large. Raises ValueError."""
     fields: dict[str, Any] = from_json(payload.content, cache_strings="keys")
     return fields
 

@@ -161,6 +161,8 @@ class Wire(SMTPProtocol):
             self._wake()
         else:
             self._due = self._loop.time() + self._patience_once_sent
+            if self._due < self._timer_due:
+                self._set_timer()
 
     # Waiting
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from mail_proxy.model.accounts import Account, TlsMode
 from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Scope
+from mail_proxy.smtp.transport import Timeouts
 from tests.support.delivery import CONTENT, HASTY, PATIENT, Gate, deliver, envelope, running_agent
+from tests.support.faulty_server import HOST, Act, FaultyServer
+from tests.support.faulty_server import Step as FaultStep
 from tests.support.scripted_server import DRIP, DROP, HANG, TRICKLE, Fault, ScriptedServer, Step
 from tests.support.smtp_server import Action, SmtpServer, Stage, account_for
 
@@ -151,6 +156,20 @@ async def test_a_server_that_stops_reading_has_not_got_the_dot() -> None:
         outcome = await deliver(server, envelope("ann"), BIG, timeouts=HASTY)
     assert outcome.verdicts["ann@there.test"] == Deferred(
         reply="timed out (sending the message)", scope=Scope.CONNECTION, unknown=False
+    )
+
+
+async def test_the_last_reply_has_its_own_time_from_when_all_was_sent() -> None:
+    """Also when the end of the content had to wait for room, for which there is more."""
+    content = b"Subject: big\r\n\r\n" + (b"0123456789abcdef" * 4 + b"\r\n") * 10_000
+    async with FaultyServer(at={FaultStep.DOT: Act.HANG}).running() as server:
+        account = Account(tenant_id="acme", id="main", host=HOST, port=server.port, tls=TlsMode.NONE)
+        async with running_agent(Timeouts(data=60.0, final=0.4)) as agent, asyncio.timeout(20):
+            outcome = await agent.deliver(account, envelope("ann"), content, final=Gate())
+    assert outcome.verdicts["ann@there.test"] == Deferred(
+        reply="timed out (waiting for the reply to the end of the message)",
+        scope=Scope.CONNECTION,
+        unknown=True,
     )
 
 
