@@ -212,14 +212,20 @@ WHERE a.lane = :lane AND m.tenant_id = a.tenant_id AND m.account_id = a.id
     AND m.status IN ('pending', 'deferred', 'sending');
 
 -- fail_lane: what waits for an account that goes, or is gone, becomes an error
--- (the index is named: after an ANALYZE that saw no queue, SQLite would read all messages)
+-- (the index is named: after an ANALYZE that saw no queue, SQLite would read all messages; recipients are written by
+-- rows.recipients_text: a quotation mark in an address is escaped there, so these words are nothing but a status)
 WITH owner AS (
     SELECT tenant_id, id AS account_id FROM accounts WHERE lane = :lane
     UNION
     SELECT tenant_id, account_id FROM (SELECT tenant_id, account_id FROM messages
         WHERE lane = :lane AND status = 'pending' AND is_held = 0 LIMIT 1) AS ready
 )
-UPDATE messages SET status = 'error', error = :error, error_ts = :now, updated_at = :now, deferred_ts = NULL,
+UPDATE messages SET status = CASE WHEN recipients LIKE '%"status":"sent"%' THEN 'sent' ELSE 'error' END,
+    error = CASE WHEN recipients LIKE '%"status":"sent"%' THEN NULL ELSE CAST(:error AS TEXT) END,
+    error_ts = CASE WHEN recipients LIKE '%"status":"sent"%' THEN NULL ELSE CAST(:now AS DOUBLE PRECISION) END,
+    recipients = REPLACE(REPLACE(recipients, '"status":"pending"', '"status":"error"'),
+        '"status":"deferred"', '"status":"error"'),
+    last_error = :error, updated_at = :now, deferred_ts = NULL,
     is_held = 0, parked_for = NULL, parked_since = NULL
 WHERE seq IN (
         SELECT m.seq FROM owner CROSS JOIN messages m INDEXED BY messages_by_status
@@ -235,7 +241,12 @@ WITH owner AS (
     SELECT tenant_id, account_id FROM (SELECT tenant_id, account_id FROM messages
         WHERE lane = :lane AND status = 'pending' AND is_held = 0 LIMIT 1) AS ready
 )
-UPDATE messages SET status = 'error', error = :error, error_ts = :now, updated_at = :now, deferred_ts = NULL,
+UPDATE messages SET status = CASE WHEN recipients LIKE '%"status":"sent"%' THEN 'sent' ELSE 'error' END,
+    error = CASE WHEN recipients LIKE '%"status":"sent"%' THEN NULL ELSE CAST(:error AS TEXT) END,
+    error_ts = CASE WHEN recipients LIKE '%"status":"sent"%' THEN NULL ELSE CAST(:now AS DOUBLE PRECISION) END,
+    recipients = REPLACE(REPLACE(recipients, '"status":"pending"', '"status":"error"'),
+        '"status":"deferred"', '"status":"error"'),
+    last_error = :error, updated_at = :now, deferred_ts = NULL,
     is_held = 0, parked_for = NULL, parked_since = NULL
 WHERE seq IN (
         SELECT m.seq FROM owner CROSS JOIN messages m
