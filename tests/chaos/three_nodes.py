@@ -31,8 +31,8 @@ SETTINGS = {"GMP_RETRY_DELAYS": "1"}
 CONVERSATIONS = 10
 """At a time, of each node."""
 
-AT_WORK = 0.5
-"""The part of the time in which nodes are expected to send, for the pace of the sink."""
+PACE = {"postgres": 0.8, "sqlite": 1.2}
+"""How slow the sink is made, so that sending lasts about as long as the disturbances; found by trying."""
 
 PATIENCE = 240.0
 """Seconds after the last disturbance in which all has to be sent."""
@@ -197,7 +197,7 @@ def run(
     if plan is None:
         restarts = 2 if database == "postgres" else 0
         plan = at_random(random.Random(outcome.seed), seconds, len(names), restarts)
-    pace = AT_WORK * seconds * CONVERSATIONS * len(names) / messages
+    pace = PACE[database] * seconds * CONVERSATIONS * len(names) / messages
     knobs = Knobs(delay=pace * 0.3, final_delay=pace * 0.3)
     began = time.monotonic()
     with Rig(database, settings=SETTINGS, knobs=knobs, record=True, postgres=postgres) as rig:

@@ -50,7 +50,7 @@ def test_a_node_killed_and_one_stopped_for_a_while_lose_and_double_nothing_else(
     last = len(NODES[database]) - 1
     plan = [Disturbance(0.5, 0.5, Kind.KILL, 0), Disturbance(2.0, 1.0, Kind.STOP, last)]
     outcome = three_nodes.run(
-        database, messages=MESSAGES, seconds=6, plan=plan, postgres=_postgres(database, request)
+        database, messages=MESSAGES, seconds=4, plan=plan, postgres=_postgres(database, request)
     )
 
     assert outcome.broken_promises() == [], str(outcome)

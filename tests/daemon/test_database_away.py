@@ -144,7 +144,7 @@ def test_a_database_that_restarts_amid_dispatch_doubles_nothing(
 ) -> None:
     """With thirty conversations of three nodes under way, each commit in it may be lost or not."""
     plan = [Disturbance(1.0, 0.5, Kind.RESTART, how=how), Disturbance(3.0, 0.5, Kind.RESTART, how=how)]
-    outcome = three_nodes.run("postgres", messages=200, seconds=8, plan=plan, postgres=own_postgres)
+    outcome = three_nodes.run("postgres", messages=200, seconds=5, plan=plan, postgres=own_postgres)
 
     assert outcome.broken_promises() == [], str(outcome)
     assert (outcome.restarts, outcome.doubled) == (2, set())
