@@ -84,7 +84,8 @@ async def row(server: RowServer, *, limit: int = 1, timeouts: Timeouts = PATIENT
     async with server.running():
         made = Row(server, limit, timeouts)
         try:
-            yield made
+            async with asyncio.timeout(60):
+                yield made
             assert made.agent.open_connections <= limit
         finally:
             await made.agent.close()
@@ -201,6 +202,14 @@ async def test_a_server_that_cannot_find_the_end_before_the_next_message_meets_n
 async def test_a_server_that_forgets_what_followed_the_dot_meets_none_again() -> None:
     server = RowServer(does=at("taken", "a", Act.SWALLOW))
     async with row(server, timeouts=HASTY) as sender:
+        assert await sender.send("a", "b") == [taken("a"), taken("b")]
+        assert await sender.send("c", "d") == [taken("c"), taken("d")]
+    assert (server.accepted, server.rode, server.connections) == ([*"abcd"], ["b"], 2)
+
+
+async def test_a_server_that_says_what_is_no_reply_along_with_one_meets_none_again() -> None:
+    server = RowServer(does=at("taken", "a", "250 2.0.0 a is taken\r\nhello?"))
+    async with row(server) as sender:
         assert await sender.send("a", "b") == [taken("a"), taken("b")]
         assert await sender.send("c", "d") == [taken("c"), taken("d")]
     assert (server.accepted, server.rode, server.connections) == ([*"abcd"], ["b"], 2)
