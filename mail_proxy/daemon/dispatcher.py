@@ -42,6 +42,9 @@ BREATH = 0.005
 """Seconds between looks at least: every message that is taken rings. After a silence the first ring is heard
 at once."""
 
+HUNGRY_BREATH = 0.001
+"""The same when what was claimed is soon used up."""
+
 IDLE_BREATH = 0.25
 """The same while nothing is dispatched, and rings mean nothing but that it may begin."""
 
@@ -93,6 +96,7 @@ class Dispatcher:
         )
         self._stopping = False
         self._breath = BREATH
+        self._is_hungry = False
         self._outage = Outage("dispatch")
         self._recorder = Recorder(
             clock=clock,
@@ -183,7 +187,9 @@ class Dispatcher:
             self._crew.check()
             self._renewing.check()
             if not self._stopping:
-                await asyncio.sleep(looked_at + self._breath - asyncio.get_running_loop().time())
+                breath = HUNGRY_BREATH if self._is_hungry else self._breath
+                await asyncio.sleep(looked_at + breath - asyncio.get_running_loop().time())
+                self._is_hungry = False
 
     async def _guarded_step(self) -> float:
         try:
@@ -317,7 +323,9 @@ class Dispatcher:
         finally:
             self._leases.drop(claimed.seq)
             self._lanes.finish(lane)
-            if self._lanes.is_short or (lane.has_more and lane.is_low):
+            is_hungry = lane.has_more and lane.is_low
+            if is_hungry or self._lanes.is_short:
+                self._is_hungry = self._is_hungry or is_hungry
                 self.wake.set()
 
     async def _give_back(self, claimed: Claimed) -> None:

@@ -86,8 +86,8 @@ class Turn:
 class Lane:
     """What this node has under way for one account. Times are Unix seconds.
 
-    `quota` is how much that may be, `conversations` how many at the server at a time. `has_more` tells that
-    the queue held more when it was last looked at. `rest` is there while the account's circuit is open, as
+    `quota` is how much may wait for its turn, `conversations` how many are at the server at a time. `has_more`
+    tells that the queue held more when it was last looked at. `rest` is there while the account's circuit is open, as
     far as this node knows. Until `limited_until` a rate limit, or another node's probe, lets nothing through.
     `is_known` tells that its server has answered, `failures` counts the attempts since at which it did not.
     `recalls` rises when what has had its turn and has no connection yet is to come back.
@@ -188,9 +188,9 @@ class Lanes:
         if lane.is_limited(now) or lane.is_resting(now):
             return 0
         lane.limited_until = 0.0
-        own = lane.quota - lane.under_way if lane.is_low else 0
+        own = lane.quota - len(lane.waiting) if lane.is_low else 0
         if is_urgent:
-            own = lane.quota + lane.conversations - lane.under_way
+            own = lane.quota + lane.conversations - len(lane.waiting)
         if lane.rest is not None:
             own = int(lane.sending + len(lane.waiting) < lane.conversations)
         if own <= 0:
