@@ -132,7 +132,9 @@ class Config:
     )
     smtp_connect_timeout: float = _seconds(30, "Time to connect to an SMTP server, TLS included.")
     smtp_command_timeout: float = _seconds(60, "Time for the reply to an SMTP command.")
-    smtp_data_timeout: float = _seconds(300, "Time for an SMTP server to take the next piece of a message, 64 KB.")
+    smtp_data_timeout: float = _seconds(
+        300, "Time for an SMTP server to take the next piece of a message, 64 KB."
+    )
     smtp_final_timeout: float = _seconds(600, "Time for the reply to the final dot (RFC 5321).")
     max_inflight_mb: int = setting(256, "Message bytes in memory while sending.", unit="MB", minimum=1)
     client_sync_url: str | None = setting(

@@ -86,11 +86,11 @@ class Turn:
 class Lane:
     """What this node has under way for one account. Times are Unix seconds.
 
-    `quota` is how much may wait for its turn, `conversations` how many are at the server at a time. `has_more`
-    tells that the queue held more when it was last looked at. `rest` is there while the account's circuit is open, as
-    far as this node knows. Until `limited_until` a rate limit, or another node's probe, lets nothing through.
-    `is_known` tells that its server has answered, `failures` counts the attempts since at which it did not.
-    `recalls` rises when what has had its turn and has no connection yet is to come back.
+    `quota` is how much may wait for its turn, `conversations` how many are at the server at a time.
+    `has_more` tells that the queue held more when it was last looked at. `rest` is there while the account's
+    circuit is open, as far as this node knows. Until `limited_until` a rate limit, or another node's probe,
+    lets nothing through. `is_known` tells that its server has answered, `failures` counts the attempts since
+    at which it did not. `recalls` rises when what has had its turn and has no connection yet is to come back.
     """
 
     number: int

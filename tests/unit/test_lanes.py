@@ -111,9 +111,7 @@ def test_a_probe_that_the_server_answers_says_that_the_account_works() -> None:
     assert (lane.learn(outcome(TAKEN)), lane.limited_until) == (None, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("under_way", "waiting", "room"), [(0, 0, 50), (35, 25, 25), (36, 26, 0)]
-)
+@pytest.mark.parametrize(("under_way", "waiting", "room"), [(0, 0, 50), (35, 25, 25), (36, 26, 0)])
 async def test_a_lane_claims_up_to_its_quota_when_little_waits(
     under_way: int, waiting: int, room: int
 ) -> None:
