@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from random import Random
 
 from mail_proxy.clock import Clock
@@ -47,15 +48,28 @@ class CountingAgent(DeliveryAgent):
     at_once = 0
     most_at_once = 0
 
+    @cached_property
+    def changed(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    async def until_at_once(self, count: int) -> None:
+        """Wait until there are so many (10 s at most)."""
+        async with asyncio.timeout(10):
+            while self.at_once != count:
+                self.changed.clear()
+                await self.changed.wait()
+
     async def deliver(
         self, account: Account, envelope: Envelope, content: bytes, *, final: FinalStep
     ) -> Outcome:
         self.at_once += 1
+        self.changed.set()
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             return await super().deliver(account, envelope, content, final=final)
         finally:
             self.at_once -= 1
+            self.changed.set()
 
 
 @dataclass(slots=True, kw_only=True)

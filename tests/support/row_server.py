@@ -61,6 +61,7 @@ class RowServer:
 
     does: Callable[[At], Answer] = lambda _: None
     offers: tuple[str, ...] = ("PIPELINING",)
+    greeting: str = "220 mx.test at your service"
     tls: ssl.SSLContext | None = None
     port: int = 0
     connections: int = 0
@@ -136,7 +137,7 @@ class _Visit:
 
     async def hold(self) -> None:
         try:
-            await self._say("220 mx.test at your service")
+            await self._say(self.server.greeting)
             while True:
                 await self._answer((await self._read(b"\r\n")).decode())
         except (_Over, OSError):
