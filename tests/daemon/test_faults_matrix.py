@@ -82,8 +82,8 @@ KINDS = {
 MATRIX = {
     Step.BANNER: (CONNECTION,) * 10,
     Step.EHLO: (CONNECTION,) * 10,
-    # What is said in clear after the reply to STARTTLS is as if unsaid (RFC 3207, 6).
-    Step.STARTTLS: (CONNECTION, CONNECTION, ACCOUNT, ACCOUNT, *(CONNECTION,) * 5, SENT),
+    # What is said in clear after the reply to STARTTLS may be anybody's (RFC 3207, 6).
+    Step.STARTTLS: (CONNECTION, CONNECTION, ACCOUNT, ACCOUNT, *(CONNECTION,) * 6),
     Step.AUTH: (CONNECTION, CONNECTION, ACCOUNT, ACCOUNT, *(CONNECTION,) * 6),
     Step.MAIL: (CONNECTION, CONNECTION, LATER, ERROR, *(CONNECTION,) * 6),
     Step.RCPT: (CONNECTION, CONNECTION, LATER, ERROR, *(CONNECTION,) * 6),
