@@ -174,6 +174,7 @@ class _Attempt:
     def __init__(self, envelope: Envelope, content: bytes, final: FinalStep) -> None:
         self._content = content
         self._final = final
+        self._introduced: _Commands = deque()
         self.has_begun = False
         self.refusal: Exception | None = None
         self._verdicts: dict[str, Verdict] = {}
@@ -223,7 +224,8 @@ class _Attempt:
         is_small = len(self._recipients) <= MOST_RIDING and connection.offers("PIPELINING")
         if not is_small or self.is_called_off or self._obstacle(connection) is not None:
             return ()
-        return [line for _, _, line in self._commands(connection)]
+        self._introduced = self._commands(connection)
+        return [line for _, _, line in self._introduced]
 
     async def converse(self, lent: Lent) -> None:
         """Go from MAIL to the reply to the final dot, as far as the server lets us. Raises `Broken`."""
@@ -285,7 +287,7 @@ class _Attempt:
     async def _introduce(self, lent: Lent) -> Reply | None:
         """Say MAIL, RCPT and DATA, in groups where the server can; return the reply to DATA if said."""
         connection = lent.connection
-        commands = self._commands(connection)
+        commands = self._introduced if lent.is_introduced else self._commands(connection)
         most = GROUP if connection.offers("PIPELINING") else 1
         reply = None
         while commands and self.is_open:

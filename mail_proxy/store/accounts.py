@@ -7,10 +7,9 @@ from collections.abc import Callable
 from mail_proxy.encryption import Vault
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.accounts import Account
-from mail_proxy.model.messages import EventType
-from mail_proxy.model.queue import NewEvent
 from mail_proxy.store import rows as shape
-from mail_proxy.store.database import Call, Database, Many, Work
+from mail_proxy.store.database import Call, Database, Work
+from mail_proxy.store.messages import tell_failure
 from mail_proxy.store.queries import load
 
 SQL = load("accounts")
@@ -114,14 +113,5 @@ class Accounts:
 
     def _fail_lane(self, lane: int, now: float) -> Work[int]:
         failed = yield Call(MESSAGES["fail_lane"], {"lane": lane, "error": ACCOUNT_DELETED, "now": now})
-        event = NewEvent(
-            event_type=EventType.ERROR,
-            event_ts=now,
-            description=ACCOUNT_DELETED,
-            event_data={"error": ACCOUNT_DELETED},
-        )
-        yield Many(
-            MESSAGES["insert_event"],
-            [shape.event_params(row["seq"], row["tenant_id"], event) for row in failed],
-        )
+        yield from tell_failure(failed, ACCOUNT_DELETED, now)
         return len(failed)

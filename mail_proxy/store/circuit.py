@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mail_proxy.model.accounts import CLOCK_SLACK, Account, Rest
-from mail_proxy.model.messages import EventType, Priority, RecipientStatus, Status
-from mail_proxy.model.queue import NewEvent, Parking
+from mail_proxy.model.messages import Priority, RecipientStatus, Status
+from mail_proxy.model.queue import Parking
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Many, Params, Row, Work
+from mail_proxy.store.messages import tell_failure
 from mail_proxy.store.parking import HEADS, park
 from mail_proxy.store.queries import load
 
 SQL = load("circuit")
-MESSAGES = load("messages")
 
 FIRST_REST = 30.0
 LONGEST_REST = 900.0
@@ -151,13 +151,7 @@ class Circuits:
             place = {"lane": lane, "priority": priority.value, "before": before, "limit": CHUNK}
             rows += yield Call(SQL["waited_since"], place)
         yield Many(SQL["fail"], [_failed(row, error, now) for row in rows])
-        event = NewEvent(
-            event_type=EventType.ERROR, event_ts=now, description=error, event_data={"error": error}
-        )
-        yield Many(
-            MESSAGES["insert_event"],
-            [shape.event_params(row["seq"], row["tenant_id"], event) for row in rows],
-        )
+        yield from tell_failure(rows, error, now)
         return len(rows)
 
 

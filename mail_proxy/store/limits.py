@@ -13,15 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mail_proxy.model.accounts import LimitBehavior
-from mail_proxy.model.messages import EventType
-from mail_proxy.model.queue import NewEvent
-from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Many, Row, Work
+from mail_proxy.store.messages import tell_failure
 from mail_proxy.store.parking import HEADS
 from mail_proxy.store.queries import load
 
 SQL = load("limits")
-MESSAGES = load("messages")
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
@@ -147,19 +144,7 @@ def reject(limits: Limits, now: float, most: int) -> Work[int]:
     rows = yield Call(
         SQL["reject"], {"lane": limits.lane, "error": RATE_LIMIT_EXCEEDED, "now": now, "limit": most}
     )
-    event = NewEvent(
-        event_type=EventType.ERROR,
-        event_ts=now,
-        description=RATE_LIMIT_EXCEEDED,
-        event_data={"error": RATE_LIMIT_EXCEEDED},
-    )
-    yield Many(
-        MESSAGES["insert_event"],
-        [
-            shape.event_params(row["seq"], row["tenant_id"], event)
-            for row in sorted(rows, key=lambda row: int(row["seq"]))
-        ],
-    )
+    yield from tell_failure(sorted(rows, key=lambda row: int(row["seq"])), RATE_LIMIT_EXCEEDED, now)
     return len(rows)
 
 

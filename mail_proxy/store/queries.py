@@ -8,7 +8,8 @@ A file reads::
     -- name @postgres: …
     the same, where the engines part
 
-Parameters are written ``:name`` for both engines.
+Parameters are written ``:name`` for both engines. ``IN NUMBERS(:seqs)`` and ``IN TEXTS(:ids)`` stand for the
+items of a JSON list, which each engine reads in its own way.
 """
 
 from __future__ import annotations
@@ -30,6 +31,15 @@ _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|(?<![:\w]):([a-z_]+)")
 
 FEW = 16
 """Rows up to which there is a statement for each number; above, for powers of two: each is kept prepared."""
+
+_LISTS = {
+    "sqlite": {"NUMBERS": "(SELECT value FROM json_each({}))", "TEXTS": "(SELECT value FROM json_each({}))"},
+    "postgres": {
+        "NUMBERS": "(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({} AS json)))",
+        "TEXTS": "(SELECT value FROM json_array_elements_text(CAST({} AS json)))",
+    },
+}
+_LIST = re.compile(r"\b(NUMBERS|TEXTS)\((:[a-z_]+)\)")
 
 MOST_PARAMETERS = 999
 """Of one statement: the limit of the oldest SQLite that may be met."""
@@ -131,9 +141,13 @@ def parse(text: str) -> Queries:
 
 
 def _compile(name: str, doc: str, variants: Mapping[str | None, str]) -> Query:
-    sqlite = variants.get("sqlite") or variants[None]
-    postgres, order = _numbered(variants.get("postgres") or variants[None])
+    sqlite = _with_lists(variants.get("sqlite") or variants[None], "sqlite")
+    postgres, order = _numbered(_with_lists(variants.get("postgres") or variants[None], "postgres"))
     return Query(name, doc, sqlite, postgres, order)
+
+
+def _with_lists(sql: str, dialect: str) -> str:
+    return _LIST.sub(lambda match: _LISTS[dialect][match[1]].format(match[2]), sql)
 
 
 def _numbered(sql: str) -> tuple[str, tuple[str, ...]]:

@@ -17,6 +17,13 @@ async def server() -> AsyncIterator[SmtpServer]:
 
 
 @pytest.fixture
+async def mail() -> AsyncIterator[SmtpServer]:
+    """The same, for tests whose `server` is a process of ours."""
+    async with SmtpServer().running() as running_server:
+        yield running_server
+
+
+@pytest.fixture
 async def rig(database_url: str, server: SmtpServer) -> AsyncIterator[Dispatching]:
     """A dispatcher, and an account `main` that speaks to the server."""
     async with dispatching(database_url) as made:

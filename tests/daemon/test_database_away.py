@@ -9,7 +9,7 @@ import resource
 import signal
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,12 +25,6 @@ from tests.support.smtp_server import SmtpServer, Stage
 SMALL = 16 * 1024
 """Bytes beyond which no file of the server grows: its log stays below, and what is written to the database
 comes later in its file."""
-
-
-@pytest.fixture
-async def mail() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer().running() as running:
-        yield running
 
 
 @pytest.fixture

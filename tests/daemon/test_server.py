@@ -10,7 +10,7 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +21,6 @@ from tests.support.cli import Cli
 from tests.support.nodes import call, ended, settle_in, submit, until
 from tests.support.server import Server
 from tests.support.smtp_server import SmtpServer, Stage
-
-
-@pytest.fixture
-async def mail() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer().running() as running:
-        yield running
 
 
 @pytest.fixture

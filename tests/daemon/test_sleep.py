@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import asyncpg
-import pytest
 
 from mail_proxy.encryption import generate_key
 from tests.support.nodes import POLL, is_sent, settle_in, submit, until
@@ -31,12 +30,6 @@ CREATE CONSTRAINT TRIGGER gate AFTER INSERT ON events DEFERRABLE INITIALLY DEFER
     FOR EACH ROW WHEN (NEW.event_type = 'sending') EXECUTE FUNCTION wait_at_the_gate();
 """
 """Each commit of a `sending` waits, in the server, until the test lets it."""
-
-
-@pytest.fixture
-async def mail() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer().running() as running:
-        yield running
 
 
 async def test_a_sleeper_notices_before_it_sends_on(

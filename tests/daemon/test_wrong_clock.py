@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,12 +20,6 @@ from tests.support.smtp_server import SmtpServer, Stage
 
 HALF_AN_HOUR = 1800.0
 LIMIT = 5
-
-
-@pytest.fixture
-async def mail() -> AsyncIterator[SmtpServer]:
-    async with SmtpServer().running() as running:
-        yield running
 
 
 @pytest.fixture

@@ -107,3 +107,16 @@ def test_an_unknown_name_is_an_error() -> None:
     """At once, not an empty statement."""
     with pytest.raises(KeyError, match="nothing"):
         load("messages")["nothing"]
+
+
+def test_a_list_is_written_once_for_both_engines() -> None:
+    """Numbers and texts part on PostgreSQL only, which is told what each item is."""
+    query = parse("-- a: x\nSELECT 1 WHERE n IN NUMBERS(:seqs) OR t IN TEXTS(:ids);")["a"]
+    assert query.sqlite == (
+        "SELECT 1 WHERE n IN (SELECT value FROM json_each(:seqs)) OR t IN (SELECT value FROM json_each(:ids))"
+    )
+    assert query.postgres == (
+        "SELECT 1 WHERE n IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))"
+        " OR t IN (SELECT value FROM json_array_elements_text(CAST($2 AS json)))"
+    )
+    assert query.order == ("seqs", "ids")

@@ -7,7 +7,7 @@ SELECT nextval(pg_get_serial_sequence('messages', 'seq')) AS seq FROM generate_s
 
 -- existing: which of these ids (a JSON list) the tenant has used, and what became of them
 SELECT seq, id, status, is_unknown, recipients FROM messages
-WHERE tenant_id = :tenant_id AND id IN (SELECT value FROM json_each(:ids));
+WHERE tenant_id = :tenant_id AND id IN TEXTS(:ids);
 
 -- existing @postgres: the same, put so that only the index of ids can serve: without statistics others look as good
 SELECT m.* FROM json_array_elements_text(CAST(:ids AS json)) AS given(id)

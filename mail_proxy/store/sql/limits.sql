@@ -29,7 +29,7 @@ INSERT INTO send_log (seq, tenant_id, lane, sent_at) VALUES (:seq, :tenant_id, :
 
 -- confirm: these (a JSON list of seq) were sent, or may have been
 UPDATE send_log SET sent_at = :now
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND sent_at = :in_flight;
+WHERE seq IN NUMBERS(:seqs) AND sent_at = :in_flight;
 
 -- confirm @postgres: the same
 UPDATE send_log SET sent_at = :now
@@ -37,7 +37,7 @@ WHERE seq = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_tex
     AND sent_at = :in_flight;
 
 -- cancel: these (a JSON list of seq) were not sent, their slots are free
-DELETE FROM send_log WHERE seq IN (SELECT value FROM json_each(:seqs)) AND sent_at = :in_flight;
+DELETE FROM send_log WHERE seq IN NUMBERS(:seqs) AND sent_at = :in_flight;
 
 -- cancel @postgres: the same
 DELETE FROM send_log

@@ -12,18 +12,14 @@ SELECT * FROM messages WHERE id = :id ORDER BY tenant_id LIMIT 2;
 SELECT kind, content FROM payloads WHERE seq = :seq;
 
 -- payloads: what these carry (a JSON list of seq)
-SELECT seq, kind, content FROM payloads WHERE seq IN (SELECT value FROM json_each(:seqs));
-
--- payloads @postgres: what these carry (a JSON list of seq)
-SELECT seq, kind, content FROM payloads
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)));
+SELECT seq, kind, content FROM payloads WHERE seq IN NUMBERS(:seqs);
 
 -- events: what happened to it, in order
 SELECT event_id, event_type, event_ts, description, event_data FROM events WHERE seq = :seq ORDER BY event_id;
 
 -- histories: what happened to these (a JSON list of seq), in order
 SELECT seq, event_id, event_type, event_ts, description, event_data FROM events
-WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq, event_id;
+WHERE seq IN NUMBERS(:seqs) ORDER BY seq, event_id;
 
 -- histories @postgres: what happened to these (a JSON list of seq), in order
 SELECT seq, event_id, event_type, event_ts, description, event_data FROM events
@@ -31,17 +27,10 @@ WHERE seq = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_tex
 ORDER BY seq, event_id;
 
 -- some: these messages (a JSON list of seq)
-SELECT * FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs));
-
--- some @postgres: these messages (a JSON list of seq)
-SELECT * FROM messages
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)));
+SELECT * FROM messages WHERE seq IN NUMBERS(:seqs);
 
 -- tenant_names: what these tenants (a JSON list of ids) are called
-SELECT id, name FROM tenants WHERE id IN (SELECT value FROM json_each(:ids));
-
--- tenant_names @postgres: what these tenants (a JSON list of ids) are called
-SELECT id, name FROM tenants WHERE id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)));
+SELECT id, name FROM tenants WHERE id IN TEXTS(:ids);
 
 -- tenant_ids: whose messages there may be
 SELECT id FROM tenants;

@@ -1,9 +1,9 @@
 -- lock: keep everybody else from these (a JSON list of seq); what is asked next sees what they have done
-SELECT seq FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs)) AND lease_owner = :owner;
+SELECT seq FROM messages WHERE seq IN NUMBERS(:seqs) AND lease_owner = :owner;
 
 -- lock @postgres: the same
 SELECT seq FROM messages
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+WHERE seq IN NUMBERS(:seqs)
     AND lease_owner = :owner
 ORDER BY seq FOR UPDATE;
 
@@ -13,23 +13,19 @@ ORDER BY seq FOR UPDATE;
 SELECT json_group_array(json_array(m.seq, m.lease_until > :now AND NOT EXISTS (SELECT 1 FROM suspensions s
     WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code)))) AS held
 FROM messages m
-WHERE m.seq IN (SELECT value FROM json_each(:seqs)) AND m.lease_owner = :owner;
+WHERE m.seq IN NUMBERS(:seqs) AND m.lease_owner = :owner;
 
 -- held @postgres: the same
 SELECT CAST(COALESCE(json_agg(json_build_array(m.seq, m.lease_until > :now AND NOT EXISTS (
     SELECT 1 FROM suspensions s
     WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code)))), '[]') AS TEXT) AS held
 FROM messages m
-WHERE m.seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
+WHERE m.seq IN NUMBERS(:seqs)
     AND m.lease_owner = :owner;
 
 -- begin_final: these contents (a JSON list of seq) are about to be transmitted
 UPDATE messages SET final_at = :now, updated_at = :now
-WHERE seq IN (SELECT value FROM json_each(:seqs));
-
--- begin_final @postgres: the same
-UPDATE messages SET final_at = :now, updated_at = :now
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)));
+WHERE seq IN NUMBERS(:seqs);
 
 -- settle: the outcomes of attempts
 WITH given(place, now, status, recipients, retry_count, deferred_ts, sent_ts, error_ts, error, last_error,

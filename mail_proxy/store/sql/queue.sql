@@ -90,33 +90,16 @@ FROM (
 -- take: put these (a JSON list of seq) under a lease
 UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
     updated_at = :now
-WHERE seq IN (SELECT value FROM json_each(:seqs));
-
--- take @postgres: the same
-UPDATE messages SET status = 'sending', lease_owner = :owner, lease_until = :until, final_at = NULL,
-    updated_at = :now
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)));
+WHERE seq IN NUMBERS(:seqs);
 
 -- renew: keep what this node is sending (a JSON list of seq)
 UPDATE messages SET lease_until = :until
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND lease_owner = :owner
-RETURNING seq;
-
--- renew @postgres: the same
-UPDATE messages SET lease_until = :until
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
-    AND lease_owner = :owner
+WHERE seq IN NUMBERS(:seqs) AND lease_owner = :owner
 RETURNING seq;
 
 -- release: what of these (a JSON list of seq) was claimed and not begun goes back to its place
 UPDATE messages SET status = 'pending', lease_owner = NULL, lease_until = NULL, updated_at = :now
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND lease_owner = :owner AND final_at IS NULL
-RETURNING seq, tenant_id;
-
--- release @postgres: the same
-UPDATE messages SET status = 'pending', lease_owner = NULL, lease_until = NULL, updated_at = :now
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
-    AND lease_owner = :owner AND final_at IS NULL
+WHERE seq IN NUMBERS(:seqs) AND lease_owner = :owner AND final_at IS NULL
 RETURNING seq, tenant_id;
 
 -- orphans: what dead nodes left: their leases have run out

@@ -2,7 +2,7 @@
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
     (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
-WHERE m.tenant_id = :tenant_id AND m.id IN (SELECT value FROM json_each(:ids))
+WHERE m.tenant_id = :tenant_id AND m.id IN TEXTS(:ids)
 ORDER BY m.seq;
 
 -- of_tenant @postgres: those of a tenant's messages that have these ids (a JSON list); they stay as they are
@@ -10,7 +10,7 @@ SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
     (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
 WHERE m.tenant_id = :tenant_id
-    AND m.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
+    AND m.id IN TEXTS(:ids)
 ORDER BY m.seq
 FOR UPDATE OF m;
 
@@ -18,19 +18,19 @@ FOR UPDATE OF m;
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
     (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
-WHERE m.id IN (SELECT value FROM json_each(:ids))
+WHERE m.id IN TEXTS(:ids)
 ORDER BY m.seq;
 
 -- of_anybody @postgres: the same, whosever they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
     (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
-WHERE m.id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)))
+WHERE m.id IN TEXTS(:ids)
 ORDER BY m.seq
 FOR UPDATE OF m;
 
 -- due: of which of these (a JSON list of seq) somebody is still to be told
-SELECT DISTINCT seq FROM events WHERE seq IN (SELECT value FROM json_each(:seqs)) AND is_due > 0;
+SELECT DISTINCT seq FROM events WHERE seq IN NUMBERS(:seqs) AND is_due > 0;
 
 -- due @postgres: of which of these somebody is still to be told; asked of what is locked, so nothing is added
 SELECT DISTINCT seq FROM events
@@ -38,17 +38,10 @@ WHERE seq = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_tex
     AND is_due > 0;
 
 -- known: which of these ids (a JSON list) any tenant has
-SELECT DISTINCT id FROM messages WHERE id IN (SELECT value FROM json_each(:ids));
-
--- known @postgres: which of these ids (a JSON list) any tenant has
-SELECT DISTINCT id FROM messages WHERE id IN (SELECT value FROM json_array_elements_text(CAST(:ids AS json)));
+SELECT DISTINCT id FROM messages WHERE id IN TEXTS(:ids);
 
 -- delete: these (a JSON list of seq), with what they carry and all that happened to them
-DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(:seqs));
-
--- delete @postgres: these (a JSON list of seq), with what they carry and all that happened to them
-DELETE FROM messages
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)));
+DELETE FROM messages WHERE seq IN NUMBERS(:seqs);
 
 -- owners: whose messages there may be, and whether their applications are told what becomes of them
 SELECT id, CASE WHEN client_base_url IS NULL THEN 0 ELSE 1 END AS has_address FROM tenants ORDER BY id;
@@ -81,16 +74,7 @@ FOR UPDATE SKIP LOCKED;
 
 -- delete_done: those of these (a JSON list of seq) that have left, and of which nobody is to be told any more
 DELETE FROM messages
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND status IN ('sent', 'error', 'bounced')
-    AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = messages.seq
-        AND ((e.is_due > 0 AND e.event_ts > :untold_before)
-            OR (e.is_due = 0 AND COALESCE(e.reported_ts, e.event_ts) > :before)))
-RETURNING seq;
-
--- delete_done @postgres: those of these (a JSON list of seq) that have left, and of which nobody is to be told any more
-DELETE FROM messages
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
-    AND status IN ('sent', 'error', 'bounced')
+WHERE seq IN NUMBERS(:seqs) AND status IN ('sent', 'error', 'bounced')
     AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = messages.seq
         AND ((e.is_due > 0 AND e.event_ts > :untold_before)
             OR (e.is_due = 0 AND COALESCE(e.reported_ts, e.event_ts) > :before)))

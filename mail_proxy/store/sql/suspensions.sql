@@ -59,16 +59,7 @@ ORDER BY created_at, seq LIMIT :limit;
 -- follow: let the flags of these (a JSON list of seq) say what is suspended, while they wait; what is held is not parked
 UPDATE messages SET is_held = 1 - is_held, updated_at = :now, parked_for = NULL, parked_since = NULL,
     deferred_ts = CASE WHEN status = 'pending' AND parked_for IS NOT NULL THEN NULL ELSE deferred_ts END
-WHERE seq IN (SELECT value FROM json_each(:seqs)) AND status IN ('pending', 'deferred')
-    AND is_held <> CASE WHEN EXISTS (SELECT 1 FROM suspensions s
-        WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code)) THEN 1 ELSE 0 END
-RETURNING seq, tenant_id, is_held;
-
--- follow @postgres: let the flags of these (a JSON list of seq) say what is suspended, while they wait; what is held is not parked
-UPDATE messages SET is_held = 1 - is_held, updated_at = :now, parked_for = NULL, parked_since = NULL,
-    deferred_ts = CASE WHEN status = 'pending' AND parked_for IS NOT NULL THEN NULL ELSE deferred_ts END
-WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))
-    AND status IN ('pending', 'deferred')
+WHERE seq IN NUMBERS(:seqs) AND status IN ('pending', 'deferred')
     AND is_held <> CASE WHEN EXISTS (SELECT 1 FROM suspensions s
         WHERE s.tenant_id = messages.tenant_id AND s.batch_code IN ('*', messages.batch_code)) THEN 1 ELSE 0 END
 RETURNING seq, tenant_id, is_held;
