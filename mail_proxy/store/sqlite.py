@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import sqlite3
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
@@ -202,7 +204,7 @@ def _configured(path: Path, *, read_only: bool) -> sqlite3.Connection:
     try:
         raw.row_factory = sqlite3.Row
         migration.refuse_foreign(raw, str(path))  # before the file is switched to WAL
-        raw.execute("PRAGMA journal_mode=WAL")
+        _switch_to_wal(raw)
         raw.execute("PRAGMA synchronous=FULL")
         raw.execute("PRAGMA foreign_keys=ON")
         raw.execute("PRAGMA temp_store=MEMORY")
@@ -212,6 +214,19 @@ def _configured(path: Path, *, read_only: bool) -> sqlite3.Connection:
         raw.close()
         raise
     return raw
+
+
+def _switch_to_wal(raw: sqlite3.Connection) -> None:
+    """Try again when refused: of several who open a new file, SQLite turns some away without waiting."""
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - not a secret
 
 
 def _create_private(path: Path) -> None:

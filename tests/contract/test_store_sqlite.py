@@ -222,3 +222,29 @@ async def test_a_failing_reader_spoils_nothing(database: SqliteDatabase) -> None
         with pytest.raises(Refused):
             await database.read(fail)
     assert await database.read(keys) == []
+
+
+# Many programs at once
+
+
+async def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    """SQLite refuses some of them at once while they switch it to WAL: they ask again."""
+    for turn in range(100):
+        opened = await asyncio.gather(*(SqliteDatabase.open(tmp_path / f"{turn}.db") for _ in range(4)))
+        await asyncio.gather(*(each.migrate() for each in opened))
+        for each in opened:
+            await each.close()
+
+
+@pytest.mark.parametrize("hold", ["BEGIN EXCLUSIVE", "BEGIN; SELECT name FROM sqlite_master"])
+async def test_a_file_that_another_keeps_locked_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold: str
+) -> None:
+    """After the time-out for it, in one line; whether the other one writes, or reads without WAL."""
+    monkeypatch.setattr("mail_proxy.store.sqlite.BUSY_TIMEOUT", 0.2)
+    with closing(sqlite3.connect(tmp_path / "theirs.db", isolation_level=None)) as other:
+        for each in hold.split("; "):
+            other.execute(each).fetchall()
+
+        with pytest.raises(DatabaseUnavailable, match="is locked by another program"):
+            await SqliteDatabase.open(tmp_path / "theirs.db")
