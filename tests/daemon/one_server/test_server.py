@@ -10,7 +10,6 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,14 +20,6 @@ from tests.support.cli import Cli
 from tests.support.nodes import call, ended, settle_in, submit, until
 from tests.support.server import Server
 from tests.support.smtp_server import SmtpServer, Stage
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A server of its own on SQLite, started."""
-    made = Server(tmp_path / "home").start()
-    yield made
-    made.kill()
 
 
 async def test_a_signal_to_stop_drains(server: Server, mail: SmtpServer) -> None:

@@ -6,23 +6,12 @@ import http.client
 import json
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-
-import pytest
 
 from tests.support.server import Server
 
 PATIENCE = 20.0
 SOMEBODY = "203.0.113.9"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "home").start()
-    yield made
-    made.kill()
 
 
 def status(server: Server, token: str) -> int:

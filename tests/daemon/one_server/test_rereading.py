@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
+from collections.abc import Callable
 
 from tests.support.server import Client, Server
 
 PATIENCE = 20.0
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "home").start()
-    yield made
-    made.kill()
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -27,14 +27,6 @@ SMALL = 16 * 1024
 comes later in its file."""
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A server of its own on SQLite, started."""
-    made = Server(tmp_path / "home").start()
-    yield made
-    made.kill()
-
-
 async def test_a_database_locked_by_another_program(server: Server, mail: SmtpServer) -> None:
     """For longer than anybody waits: intake is refused, what was sent is recorded once the lock is gone."""
     client, held = await with_one_in_flight(server, mail)
