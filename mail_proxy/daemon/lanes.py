@@ -133,7 +133,12 @@ class Lane:
         return self.rest is not None and self.rest.holds(now)
 
     def learn(self, outcome: Outcome) -> Sign | None:
-        """Note what an attempt came to; return what it says of the account, if it does."""
+        """Note what an attempt came to; return what it says of the account, if it does.
+
+        Where it says nothing of the server, all stays as it was: whoever was to try the account has not.
+        """
+        if not outcome.tells_of_server:
+            return None
         scopes = {each.scope for each in outcome.verdicts.values() if isinstance(each, Deferred)}
         self.is_known = Scope.ACCOUNT not in scopes and scopes != {Scope.CONNECTION}
         if self.is_known:

@@ -51,9 +51,13 @@ Verdict = Delivered | Deferred | Bounced
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One verdict for each recipient that was tried, by address."""
+    """One verdict for each recipient that was tried, by address.
+
+    `tells_of_server`: a server, or its silence, is behind them. Not if none was asked, nor if we failed.
+    """
 
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    tells_of_server: bool = True
 
     @classmethod
     def same(cls, addresses: tuple[str, ...], verdict: Verdict) -> Outcome:

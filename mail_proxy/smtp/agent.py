@@ -116,6 +116,7 @@ class DeliveryAgent:
             try:
                 await self._converse(account, attempt)
             except Broken as broken:
+                attempt.tells_of_server = True
                 attempt.settle_open(judge(broken.phase, broken.cause))
             except CalledOff:
                 raise
@@ -124,6 +125,7 @@ class DeliveryAgent:
                     raise
                 # A bug that one message meets must not end the sending of all others.
                 log.exception("unforeseen in a conversation with %s:%d", account.host, account.port)
+                attempt.tells_of_server = False
                 text = f"internal error: {type(error).__name__}"
                 attempt.settle_open(Deferred(reply=text, scope=Scope.MESSAGE, unknown=attempt.has_begun))
         return attempt.outcome()
@@ -168,7 +170,8 @@ _Commands = deque[tuple[Phase, str, str]]
 class _Attempt:
     """One message on its way through one conversation, or a second one if the first was stillborn.
 
-    `has_begun` tells that the final step was begun, and `refusal` what that raised.
+    `has_begun` tells that the final step was begun, and `refusal` what that raised. `tells_of_server`: see
+    `Outcome`.
     """
 
     def __init__(self, envelope: Envelope, content: bytes, final: FinalStep) -> None:
@@ -176,6 +179,7 @@ class _Attempt:
         self._final = final
         self._introduced: _Commands = deque()
         self.has_begun = False
+        self.tells_of_server = False
         self.refusal: Exception | None = None
         self._verdicts: dict[str, Verdict] = {}
         self._recipients = dict.fromkeys(envelope.recipients)
@@ -212,7 +216,7 @@ class _Attempt:
             self._verdicts.pop(address, None)
 
     def outcome(self) -> Outcome:
-        return Outcome(verdicts=self._verdicts)
+        return Outcome(verdicts=self._verdicts, tells_of_server=self.tells_of_server)
 
     @property
     def is_called_off(self) -> bool:
@@ -231,6 +235,8 @@ class _Attempt:
         """Go from MAIL to the reply to the final dot, as far as the server lets us. Raises `Broken`."""
         connection = lent.connection
         obstacle = self._obstacle(connection)
+        # What keeps a message from being said on a connection kept from before says nothing of now.
+        self.tells_of_server = obstacle is None or not lent.is_reused
         if obstacle is not None:
             self.settle_open(obstacle)
             return

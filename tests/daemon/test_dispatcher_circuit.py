@@ -367,6 +367,64 @@ async def test_an_unwritable_message_says_nothing_of_its_account(
     assert await rig.status("m2") == "sent"
 
 
+async def test_a_probe_without_an_address_that_can_be_said_says_nothing_of_its_account(
+    rig: Dispatching, server: SmtpServer
+) -> None:
+    """No server was asked: the message fails alone, the rest does not end with it, and the next may probe."""
+    server.at = {Stage.CONNECT: BARRED}
+    await rig.queue("m1", to=["unsayable@example.net"])
+    await rig.queue("m2")
+    await rig.work()
+    connections = server.connections
+    await _make_unsayable(rig)
+    rig.time.advance(30)
+    await rig.work()
+    assert await rig.status("m1") == "error"
+    assert (await _account(rig)).circuit is not Circuit.CLOSED
+    assert server.connections == connections
+    server.at = {}
+    await rig.work()
+    assert await rig.status("m2") == "sent"
+    assert (await _account(rig)).circuit is Circuit.CLOSED
+
+
+async def test_a_probe_that_fails_by_a_bug_of_ours_says_nothing_of_its_account(
+    rig: Dispatching, server: SmtpServer
+) -> None:
+    """The account neither works again nor rests for longer; who comes next tries it."""
+    server.at = {Stage.CONNECT: BARRED}
+    await rig.queue("m1", "m2")
+    await rig.work()
+    server.at = {}
+    rest = (await _account(rig)).rest
+    await rig.execute("UPDATE accounts SET port = 70000")  # which no socket has: it stands for all bugs
+    rig.time.advance(30)
+    await rig.work()
+    assert (await rig.message("m1")).last_error == "internal error: OverflowError"
+    assert (await _account(rig)).rest == rest
+    await rig.execute(f"UPDATE accounts SET port = {server.port}")
+    await rig.work()
+    assert await rig.status("m2") == "sent"
+    assert (await _account(rig)).circuit is Circuit.CLOSED
+
+
+async def test_a_message_that_no_server_was_asked_about_does_not_end_the_count_of_failures(
+    rig: Dispatching, server: SmtpServer
+) -> None:
+    """Three times in a row no server answered, whatever became of a message that asked none."""
+    server.at = {Stage.CONNECT: Fault.DROP}
+    await rig.execute("UPDATE accounts SET max_concurrent = 1")
+    await rig.queue("m1", "m2")
+    await rig.queue("m3", to=["unsayable@example.net"])
+    await rig.queue("m4", "m5")
+    await _make_unsayable(rig)
+    await rig.work()
+    assert await rig.status("m3") == "error"
+    assert server.connections == 3
+    assert (await _account(rig)).circuit is Circuit.OPEN
+    assert (await rig.message("m5")).retry_count == 0
+
+
 async def test_a_rest_costs_nothing_while_it_lasts(server: SmtpServer, rig: Dispatching) -> None:
     """However much waits: no transaction, and the next look is when it ends."""
     server.at = {Stage.CONNECT: BARRED}
@@ -385,6 +443,13 @@ async def _tend(rig: Dispatching, max_wait: float = DAY) -> None:
     keeper = CircuitKeeper(rig.store.circuits, rig.clock, leases, rig.metrics, lambda: None)
     keeper.reconfigure(replace(rig.runtime.config, max_account_wait=max_wait))
     await keeper.tend()
+
+
+async def _make_unsayable(rig: Dispatching) -> None:
+    """Spoil an address behind everybody's back: intake lets none through that no server could be told."""
+    await rig.execute(
+        "UPDATE messages SET recipients = REPLACE(recipients, 'unsayable@example.net', 'no one')"
+    )
 
 
 async def _account(rig: Dispatching) -> Account:

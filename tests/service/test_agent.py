@@ -74,7 +74,7 @@ async def test_an_empty_return_path_is_said_as_such() -> None:
 
 async def test_without_recipients_there_is_nothing_to_say() -> None:
     async with SmtpServer().running() as server:
-        assert await deliver(server, envelope()) == Outcome()
+        assert await deliver(server, envelope()) == Outcome(tells_of_server=False)
     assert server.connections == 0
 
 
@@ -197,7 +197,19 @@ async def test_an_impossible_return_path_fails_the_message() -> None:
     verdict = outcome.verdicts["ann@there.test"]
     assert isinstance(verdict, Bounced)
     assert (verdict.code, verdict.scope) == ("5.1.7", Scope.MESSAGE)
-    assert server.connections == 0
+    assert (server.connections, outcome.tells_of_server) == (0, False)
+
+
+async def test_what_cannot_be_said_on_a_kept_connection_tells_nothing_of_the_server() -> None:
+    """It said what it takes when the connection was opened, and may be gone since."""
+    async with SmtpServer(size_limit=60).running() as server, running_agent() as agent:
+        contents = [b"long\r\n" * 20, CONTENT, b"long\r\n" * 20]
+        outcomes = [
+            await agent.deliver(account_for(server), envelope("ann"), each, final=Gate()) for each in contents
+        ]
+    assert [type(each.verdicts["ann@there.test"]) for each in outcomes] == [Bounced, Delivered, Bounced]
+    assert server.connections == 1
+    assert [each.tells_of_server for each in outcomes] == [True, True, False]
 
 
 async def test_what_the_final_step_raises_comes_out_and_nothing_is_sent() -> None:

@@ -227,6 +227,7 @@ async def test_a_bug_met_before_the_content_defers_the_message_and_ends_nothing(
         assert outcome.verdicts["ann@there.test"] == Deferred(
             reply="internal error: OverflowError", scope=Scope.MESSAGE
         )
+        assert not outcome.tells_of_server
         assert agent.open_connections == 0
         outcome = await agent.deliver(account_for(server), envelope("ann"), CONTENT, final=Gate())
         assert isinstance(outcome.verdicts["ann@there.test"], Delivered)
@@ -245,6 +246,7 @@ async def test_a_bug_met_once_the_content_was_begun_leaves_the_outcome_unknown()
     assert outcome.verdicts["ann@there.test"] == Deferred(
         reply="internal error: ZeroDivisionError", scope=Scope.MESSAGE, unknown=True
     )
+    assert not outcome.tells_of_server
     assert server.received == []
 
 

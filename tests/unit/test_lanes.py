@@ -98,6 +98,37 @@ def test_an_answer_of_the_server_ends_the_count(between: Outcome) -> None:
     assert told == [None] * 4
 
 
+UNTOLD = Outcome(
+    verdicts={"r@example.net": Deferred(reply="internal error: KeyError", scope=Scope.MESSAGE)},
+    tells_of_server=False,
+)
+
+
+def test_what_no_server_has_said_does_not_end_the_count() -> None:
+    """A bug of ours, or a message that no server was asked about, is no sign that the server was there."""
+    lane = Lane(1)
+    told = [
+        lane.learn(each)
+        for each in (outcome(UNREACHABLE), outcome(UNREACHABLE), UNTOLD, outcome(UNREACHABLE))
+    ]
+    assert told == [None, None, None, Sign.FAILING]
+
+
+def test_what_no_server_has_said_leaves_a_lane_that_works_as_it_is() -> None:
+    """It is no failure of the account either, and what waits for a connection does not come back."""
+    lane = Lane(1)
+    lane.learn(outcome(TAKEN))
+    assert [lane.learn(UNTOLD) for _ in range(3)] == [None] * 3
+    assert (lane.is_known, lane.failures, lane.recalls) == (True, 0, 0)
+
+
+def test_a_probe_that_reached_no_server_says_nothing_of_the_account() -> None:
+    """It rests as before, and the next has to try it."""
+    lane = Lane(1, rest=REST)
+    assert lane.learn(UNTOLD) is None
+    assert (lane.is_known, lane.rest) == (False, REST)
+
+
 def test_a_probe_that_cannot_connect_says_that_the_account_fails_still() -> None:
     """It needs no three tries again."""
     assert Lane(1, rest=REST).learn(outcome(UNREACHABLE)) is Sign.FAILING
