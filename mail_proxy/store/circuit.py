@@ -6,14 +6,14 @@ circuit, its failure doubles the rest. What waits in line meanwhile keeps its pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mail_proxy.model.accounts import CLOCK_SLACK, Account, Rest
-from mail_proxy.model.messages import Priority, RecipientStatus, Status
+from mail_proxy.model.messages import Priority, Status
 from mail_proxy.model.queue import Parking
 from mail_proxy.store import rows as shape
-from mail_proxy.store.database import Call, Database, Many, Params, Row, Work
-from mail_proxy.store.messages import tell_failure
+from mail_proxy.store.database import Call, Database, Params, Row, Work
+from mail_proxy.store.failures import fail
 from mail_proxy.store.parking import HEADS, park
 from mail_proxy.store.queries import load
 
@@ -38,23 +38,20 @@ CHUNK = 125
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """What a claim may take of a lane: `most` messages, or any number; if none, when to ask again.
+class Shut:
+    """Nothing may be claimed of a lane; `until` is when to ask again."""
 
-    `after` is the place in line of a message that has just tried the account in vain: the next has its turn.
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One message of a lane may be claimed, and tries the account.
+
+    `after` is the place in line of one that has just tried it in vain: the next has its turn.
     """
 
-    most: int | None = None
-    until: float | None = None
     after: Place = FRONT
-
-    @property
-    def is_shut(self) -> bool:
-        return self.most == 0
-
-    @property
-    def is_probe(self) -> bool:
-        return self.most == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,27 +147,29 @@ class Circuits:
         for priority in Priority:
             place = {"lane": lane, "priority": priority.value, "before": before, "limit": CHUNK}
             rows += yield Call(SQL["waited_since"], place)
-        yield Many(SQL["fail"], [_failed(row, error, now) for row in rows])
-        yield from tell_failure(rows, error, now)
+        yield from fail(rows, error, now)
         return len(rows)
 
 
-def gate(lane: int, now: float) -> Work[Passage]:
-    """See what may be claimed of a lane; whoever may take a probe is alone until the transaction ends."""
+def gate(lane: int, now: float) -> Work[Shut | Probe | None]:
+    """See what the circuit of a lane lets through, None: everything.
+
+    Whoever may take a probe is alone until the transaction ends.
+    """
     rows = yield Call(SQL["state"], {"lane": lane})
     if rows and shape.rest_of(rows[0]) is not None:
         rows = yield Call(SQL["lock"], {"lane": lane})
     rest = shape.rest_of(rows[0]) if rows else None
     if rest is None:
-        return Passage()
+        return None
     if rest.holds(now):
-        return Passage(0, min(rest.until, now + LOOK_AGAIN))
+        return Shut(min(rest.until, now + LOOK_AGAIN))
     last: int = rows[0]["probe"] or 0
     for row in (yield Call(SQL["prober"], {"seq": last})):
         if row["status"] == Status.SENDING:
-            return Passage(0, now + LOOK_AGAIN)
-        return Passage(1, after=(row["priority"], last))
-    return Passage(1)
+            return Shut(now + LOOK_AGAIN)
+        return Probe(after=(row["priority"], last))
+    return Probe()
 
 
 def probe(lane: int, seq: int) -> Work[None]:
@@ -187,22 +186,3 @@ def _ailing_of(row: Row) -> Ailing:
         rest=Rest(row["rest"], row["resting_until"]),
         ill_since=row["ill_since"],
     )
-
-
-def _failed(row: Row, error: str, now: float) -> Params:
-    """Who has not got the message will not; it counts as sent if anybody has."""
-    recipients = shape.recipients_of(row["recipients"])
-    is_sent = any(each.status is RecipientStatus.SENT for each in recipients)
-    ended = [
-        replace(each, status=RecipientStatus.ERROR, reply=error) if each.status.is_open else each
-        for each in recipients
-    ]
-    return {
-        "seq": row["seq"],
-        "status": Status.SENT if is_sent else Status.ERROR,
-        "recipients": shape.recipients_text(ended),
-        "error": None if is_sent else error,
-        "error_ts": None if is_sent else now,
-        "last_error": error,
-        "now": now,
-    }

@@ -111,12 +111,13 @@ class Queue:
     def _claim(
         self, lane: int, limit: int, owner: str, now: float, until: float, read_along: int
     ) -> Work[Claim]:
-        passage = yield from circuit.gate(lane, now)
-        if passage.is_shut:
-            return Claim(held_by=Parking.ACCOUNT, opens_at=passage.until)
-        take = _Taking(lane, owner, now, until, passage.after, read_along)
-        if not passage.is_probe:
+        gate = yield from circuit.gate(lane, now)
+        if isinstance(gate, circuit.Shut):
+            return Claim(held_by=Parking.ACCOUNT, opens_at=gate.until)
+        if gate is None:
+            take = _Taking(lane, owner, now, until, circuit.FRONT, read_along)
             return (yield from self._claim_within_limits(take, limit))
+        take = _Taking(lane, owner, now, until, gate.after, read_along)
         claim = yield from self._claim_within_limits(take, 1)
         for message in claim.messages:
             yield from circuit.probe(lane, message.seq)
