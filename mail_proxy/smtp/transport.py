@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import aiosmtplib
+from aiosmtplib.auth import auth_crammd5_verify
 
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.model.accounts import Account, TlsMode
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 CHECK_WAIT = 5.0
 """Seconds that a server has for NOOP, RSET and QUIT, on which no message depends."""
 
+CHALLENGE = 334
 GO_AHEAD = 354
 POSITIVE = range(200, 300)
 
@@ -320,7 +323,9 @@ class Connection:
                 return
             refusal = answer
             # A server may hold no plain text of the password, which CRAM-MD5 needs: that says nothing yet.
-            if not self.is_open or (mechanism != "cram-md5" and answer.code not in _MECHANISM_REPLIES):
+            is_of_mechanism = mechanism == "cram-md5" or answer.code in _MECHANISM_REPLIES
+            # One that wants to hear more would take the next command for that.
+            if not self.is_open or not answer.is_negative or not is_of_mechanism:
                 break
         raise Broken(Phase.AUTH, refusal)
 
@@ -333,12 +338,23 @@ class Connection:
         methods = {
             "plain": self._client.auth_plain,
             "login": self._client.auth_login,
-            "cram-md5": self._client.auth_crammd5,
+            "cram-md5": self._answer_challenge,
         }
         try:
             return _reply(await methods[mechanism](user, password, timeout=self._timeouts.command))
         except aiosmtplib.SMTPAuthenticationError as error:
             return Reply(error.code, error.message)
+
+    async def _answer_challenge(self, user: str, password: str, *, timeout: float) -> SMTPResponse:
+        """Log in by CRAM-MD5 (RFC 2195); a challenge that is not base64 is returned, and not answered.
+
+        aiosmtplib would leave out what is not, and be told that the password is wrong.
+        """
+        response = await self._client.execute_command(b"AUTH", b"CRAM-MD5", timeout=timeout)
+        if response.code != CHALLENGE or not _is_base64(response.message):
+            return response
+        proof = auth_crammd5_verify(user, password, response.message)
+        return await self._client.execute_command(proof, timeout=timeout)
 
 
 async def open_connection(account: Account, dialer: Dialer) -> Connection:
@@ -365,6 +381,14 @@ def _lines(commands: Sequence[str]) -> bytes:
     if data.count(b"\n") != len(commands):
         raise ValueError("a command with a line end in it")
     return data
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _reply(response: SMTPResponse) -> Reply:

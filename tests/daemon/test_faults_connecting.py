@@ -126,3 +126,24 @@ async def test_a_certificate_that_is_not_valid_is_the_accounts_trouble(
             await rig.work()
         assert [await rig.status(each) for each in ("m1", "m2")] == ["sent", "sent"]
     assert len(server.accepted) == 2
+
+
+@pytest.mark.parametrize("offered", ["AUTH CRAM-MD5", "AUTH CRAM-MD5 PLAIN"])
+async def test_a_challenge_that_is_not_base64_is_no_trouble_of_the_account_itself(
+    rig: Dispatching, offered: str
+) -> None:
+    """As any answer that is not SMTP: the first two cost a retry, and the login is not said otherwise."""
+    server = FaultyServer(at={Step.AUTH: "334 <what?>"}, offers=(offered,))
+    async with server.running():
+        await speak_to(rig, server, user="shop", password="secret", max_concurrent=1)
+        await rig.queue("m1", "m2")
+        await rig.work()
+        told = [await rig.last(each, EventType.DEFERRED) for each in ("m1", "m2")]
+        words = "the server's answer is not SMTP (AUTH): 334 <what?>"
+        assert [(each["reason"], each["retry_count"]) for each in told] == [(words, 1)] * 2
+        assert (await trouble(rig), server.logins) == (None, 2)
+
+        server.heal()
+        rig.time.advance(60)
+        await rig.work()
+        assert [await rig.status(each) for each in ("m1", "m2")] == ["sent", "sent"]

@@ -252,6 +252,50 @@ async def test_the_login_is_said_in_a_way_that_the_server_offers(offered: str, e
     assert isinstance(verdict, Delivered)
 
 
+NO_CHALLENGES = {
+    "not base64": "334 <1896.697170952@mx.test>",
+    "cut off": f"334 {base64_of(CHALLENGE)[:-3]}",
+    "not ASCII": "334 \udcff\udcfe",
+    "in lines": f"334-{base64_of(CHALLENGE)}\r\n334 {base64_of(CHALLENGE)}",
+}
+
+
+@pytest.mark.parametrize("challenge", NO_CHALLENGES.values(), ids=NO_CHALLENGES)
+@pytest.mark.parametrize("offered", ["CRAM-MD5", "CRAM-MD5 PLAIN"])
+async def test_a_challenge_that_is_none_is_the_connections_fault_as_any_garbage(
+    offered: str, challenge: str
+) -> None:
+    """Nobody has refused the password; and what were said next would be taken for the answer."""
+    steps: list[Step] = [
+        ("", "220 hello"),
+        ("EHLO", f"250-mx.test\r\n250 AUTH {offered}"),
+        ("AUTH CRAM-MD5", challenge),
+        ("AUTH PLAIN", "535 wrong"),
+    ]
+    async with ScriptedServer(steps).running() as server:
+        verdict = await verdict_for(replace(account_for(server), user="ann", password="s3cret€"))
+    assert isinstance(verdict, Deferred)
+    assert verdict.reply.startswith("the server's answer is not SMTP (AUTH): 334 ")
+    assert (verdict.scope, verdict.unknown) == (Scope.CONNECTION, False)
+    assert not any(line.startswith("AUTH PLAIN") for line in server.lines)
+
+
+async def test_a_server_that_wants_more_after_the_answer_to_its_challenge_is_told_no_password() -> None:
+    """It would take the next login for what it wants to hear."""
+    steps: list[Step] = [
+        ("", "220 hello"),
+        ("EHLO", "250-mx.test\r\n250 AUTH CRAM-MD5 PLAIN"),
+        ("AUTH CRAM-MD5", f"334 {base64_of(CHALLENGE)}"),
+        (ANSWER, f"334 {base64_of(CHALLENGE)}"),
+        ("AUTH PLAIN", "535 wrong"),
+    ]
+    async with ScriptedServer(steps).running() as server:
+        verdict = await verdict_for(replace(account_for(server), user="ann", password="s3cret€"))
+    assert isinstance(verdict, Deferred)
+    assert verdict.scope is Scope.CONNECTION
+    assert not any(line.startswith("AUTH PLAIN") for line in server.lines)
+
+
 @pytest.mark.parametrize(
     ("tls", "peer", "encrypted", "allowed"),
     [
