@@ -7,11 +7,13 @@ import errno
 import http.client
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mail_proxy.daemon.process import ServerInfo, running
@@ -42,18 +44,21 @@ def start_detached(
     log = _open_log(instance.log_file)
     log_start = os.fstat(log).st_size
     reader, writer = os.pipe()
+    process = None
     try:
-        process = _spawn(instance, [*arguments, "--ready-fd", str(writer)], environ, writer, log)
-    finally:
-        os.close(writer)
-        os.close(log)
-    try:
+        try:
+            with _interrupts_held_back():  # amid a spawn they would leave a process that nobody knows
+                process = _spawn(instance, [*arguments, "--ready-fd", str(writer)], environ, writer, log)
+        finally:
+            os.close(writer)
+            os.close(log)
         ready = _wait_ready(reader, end)
         info = running(instance) if ready else None
         if info is None or info.pid != process.pid or not _is_healthy(info, end):
             raise _failure(instance, process, timeout, log_start)
     except KeyboardInterrupt:
-        _end(process)  # a start that was called off leaves nothing behind
+        if process is not None:
+            _end(process)  # a start that was called off leaves nothing behind
         raise
     finally:
         os.close(reader)
@@ -112,6 +117,22 @@ def _spawn(
         cwd="/",
         env=absolute_paths(environ, home=instance.directory.parent),
     )
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let an interrupt come at the end of the block; only the main thread has any."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def absolute_paths(environ: Mapping[str, str], home: Path) -> dict[str, str]:

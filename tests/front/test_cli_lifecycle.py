@@ -8,10 +8,12 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.cli import PROGRAM, TIMEOUT, Cli, Json
@@ -305,15 +307,28 @@ def test_instances_that_start_at_once_do_not_share_a_port(cli: Cli) -> None:
     assert len({row["port"] for row in cli("list", "--json").json() if row["state"] == "running"}) == 3
 
 
-def test_a_start_that_is_called_off(cli: Cli) -> None:
-    """Ctrl+C while waiting leaves no server behind."""
+@pytest.mark.parametrize("moments", [0, 1, 2, 4, 8, 16, 32])
+def test_a_start_that_is_called_off(cli: Cli, moments: int) -> None:
+    """Ctrl+C while waiting leaves no server behind, not even one that was about to be spawned."""
     with subprocess.Popen([*PROGRAM, "start", "a"], env=cli.environ, stderr=subprocess.PIPE) as command:
         log = cli.home / "a" / "server.log"
         while not log.exists():
             assert command.poll() is None
+        time.sleep(moments / 1000)
         command.send_signal(signal.SIGINT)
         assert command.wait(TIMEOUT) == 130
+    assert processes_at(cli.home) == []
     assert status(cli)["state"] == "stopped"
+
+
+def processes_at(home: Path) -> list[list[str]]:
+    """The command lines of all that run in this home."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended, or is not ours
+            if process.environ().get("MAIL_PROXY_HOME") == str(home):
+                found.append(process.cmdline())
+    return found
 
 
 def test_a_relative_home(cli: Cli) -> None:
