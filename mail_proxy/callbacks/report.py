@@ -48,11 +48,11 @@ def _states(event: Reportable) -> Fields:
         "sent_ts": happened if event.event_type is EventType.SENT else None,
         "error_ts": happened if is_error else None,
         "error": data.get("error", "") if is_error else None,
-        "deferred_ts": _seconds(data, happened) if event.event_type is EventType.DEFERRED else None,
+        "deferred_ts": _until(data) if event.event_type is EventType.DEFERRED else None,
     }
 
 
-def _seconds(data: Mapping[str, object], otherwise: int) -> int:
-    """Until when the message waits."""
+def _until(data: Mapping[str, object]) -> int | None:
+    """Until when the message waits; None for one that is held until a person decides."""
     until = data.get("deferred_ts")
-    return int(until) if isinstance(until, (int, float)) else otherwise
+    return int(until) if isinstance(until, (int, float)) else None

@@ -9,9 +9,12 @@ from dataclasses import replace
 import pytest
 
 from mail_proxy.daemon.reporter import BATCH
+from mail_proxy.model.accounts import OnUnknown
 from tests.support.application import Answer, Application, Post
 from tests.support.dispatching import TENANT
 from tests.support.reporting import Reporting, reporting
+from tests.support.scripted_server import DROP
+from tests.support.smtp_server import SmtpServer, Stage
 
 REFUSALS = [
     pytest.param(Answer(status=500), id="500"),
@@ -41,6 +44,28 @@ async def test_events_are_posted_in_order_and_told_once(desk: Reporting) -> None
     numbers = [int(str(entry["event_id"])) for entry in desk.app.entries]
     assert numbers == sorted(set(numbers))
     assert (await desk.rig.message("m1")).reported_ts == desk.rig.clock.now()
+
+
+@pytest.mark.parametrize(("on_unknown", "waits"), [(OnUnknown.RETRY, 60), (OnUnknown.HOLD, None)])
+async def test_a_message_that_is_held_has_no_time_at_which_it_is_tried_again(
+    desk: Reporting, on_unknown: OnUnknown, waits: int | None
+) -> None:
+    """Nobody knows whether the server took it; a person decides, unless the account says to send it again."""
+    async with SmtpServer(at={Stage.ACCEPTED: DROP}).running() as server:
+        await desk.rig.add_account(server, "doubtful", on_unknown=on_unknown)
+        await desk.rig.queue("m1", account_id="doubtful")
+        await desk.rig.work()
+    await desk.work()
+    (told,) = desk.app.entries
+    until = None if waits is None else int(desk.rig.clock.now() + waits)
+    assert {name: told[name] for name in ("event", "deferred_ts", "possible_duplicate", "retry_count")} == {
+        "event": "deferred",
+        "deferred_ts": until,
+        "possible_duplicate": True,
+        "retry_count": 1,
+    }
+    assert str(told["deferred_reason"]).startswith("connection lost")
+    assert [told[name] for name in ("sent_ts", "error_ts", "error")] == [None] * 3
 
 
 async def test_more_than_one_batch_goes_in_several_posts(desk: Reporting) -> None:

@@ -58,12 +58,7 @@ def event(
         (
             EventType.DEFERRED,
             {"deferred_ts": None, "reason": "lost", "retry_count": 1, "possible_duplicate": True},
-            {
-                "deferred_ts": 1735689600,
-                "deferred_reason": "lost",
-                "retry_count": 1,
-                "possible_duplicate": True,
-            },
+            {"deferred_reason": "lost", "retry_count": 1, "possible_duplicate": True},
         ),
         (
             EventType.ERROR,
