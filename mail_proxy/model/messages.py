@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
@@ -74,6 +74,23 @@ class Recipient:
     status: RecipientStatus = RecipientStatus.PENDING
     code: str | None = None
     reply: str | None = None
+
+    def told(self) -> Mapping[str, object]:
+        """What events, and so reports, say of it."""
+        return {
+            "address": self.address,
+            "status": self.status.value,
+            "code": self.code,
+            "reply": self.reply,
+        }
+
+
+def status_of(recipients: Iterable[Recipient]) -> Status:
+    """What the recipients of a message that was tried, or is not to be tried again, make of it."""
+    statuses = {each.status for each in recipients}
+    if any(status.is_open for status in statuses):
+        return Status.DEFERRED
+    return Status.SENT if RecipientStatus.SENT in statuses else Status.ERROR
 
 
 class PayloadKind(StrEnum):
