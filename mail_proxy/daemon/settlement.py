@@ -128,10 +128,12 @@ def waited_too_long(seconds: float, trouble: str) -> str:
 
 
 def _following(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> _Next:
-    """Waiting for an account that is itself at fault costs a message no retry."""
+    """Waiting for an account that is itself at fault costs a message no retry, nor do further recipients."""
     deferred = [each for each in attempt.outcome.verdicts.values() if isinstance(each, Deferred)]
     if not deferred:
         return _Next(claimed.retry_count, None)
+    if _goes_on(attempt.outcome.verdicts):
+        return _Next(claimed.retry_count, attempt.now)
     is_unknown = any(_is_unknown(each) for each in deferred)
     if not is_unknown and _is_accounts(deferred, is_resting=attempt.rests_until is not None):
         since = attempt.now
@@ -148,6 +150,16 @@ def _following(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> _Next
         return _Next(retries, None, is_unknown=True)
     due = retry_at(attempt.now, retries, policy.delays, policy.max_retries, policy.rng)
     return _Next(retries, due, is_exhausted=due is None, is_unknown=is_unknown)
+
+
+def _goes_on(verdicts: Mapping[str, Verdict]) -> bool:
+    """Whether others have only to go in a transaction of their own (RFC 5321, 4.5.3.1.10).
+
+    Somebody has got this one: a server that takes nobody would be asked for ever.
+    """
+    left_out = [each for each in verdicts.values() if isinstance(each, Deferred)]
+    is_full = any(each.scope is Scope.TRANSACTION for each in left_out)
+    return is_full and any(isinstance(each, Delivered) for each in verdicts.values())
 
 
 def _is_accounts(deferred: Sequence[Deferred], *, is_resting: bool) -> bool:

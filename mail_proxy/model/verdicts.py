@@ -11,9 +11,13 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """Whose fault a failure is, and so what else it concerns."""
+    """Whose fault a failure is, and so what else it concerns.
+
+    TRANSACTION: that took no more recipients; those left out have only to go in another.
+    """
 
     RECIPIENT = "recipient"
+    TRANSACTION = "transaction"
     MESSAGE = "message"
     CONNECTION = "connection"
     ACCOUNT = "account"

@@ -155,8 +155,8 @@ SENDER_LIMITS = (
 
 # Too many recipients at once, in either spelling (RFC 5321, 4.5.3.1.10): the others go next time.
 TOO_MANY = (
-    Rule(Scope.RECIPIENT, phases=_RCPT, enhanced=r"[45]\.5\.3$"),
-    Rule(Scope.RECIPIENT, phases=_RCPT, codes=frozenset({452, 552}), text=r"too many recipients"),
+    Rule(Scope.TRANSACTION, phases=_RCPT, enhanced=r"[45]\.5\.3$"),
+    Rule(Scope.TRANSACTION, phases=_RCPT, codes=frozenset({452, 552}), text=r"too many recipients"),
 )
 
 RULES = (

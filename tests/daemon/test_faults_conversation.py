@@ -72,6 +72,32 @@ def outcome(address: str, status: str, code: str, reply: str) -> dict[str, str]:
 
 
 @PIPELINED
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 1000])
+async def test_more_recipients_than_a_mail_may_have_all_get_it(
+    rig: Dispatching, count: int, offers: tuple[str, ...]
+) -> None:
+    """In as many mails as that takes, one right after the other: RFC 5321, 4.5.3.1.10. None costs a retry."""
+    everybody = [f"p{number}@example.net" for number in range(count)]
+    async with FaultyServer(offers=offers, most_recipients=100).running() as server:
+        await speak_to(rig, server)
+        await rig.queue("m1", to=everybody)
+        await rig.work(times=-(-count // 100))
+        assert [address for each in server.accepted for address in each.recipients] == everybody
+    message = await rig.message("m1")
+    assert (message.status.value, message.retry_count) == ("sent", 0)
+
+
+async def test_a_server_that_takes_no_recipient_at_all_is_not_asked_for_ever(rig: Dispatching) -> None:
+    """That there are too many is then a refusal for now, like others."""
+    async with FaultyServer(most_recipients=0).running() as server:
+        await speak_to(rig, server)
+        await rig.queue("m1", to=[ANN, BOB])
+        await rig.work(times=3)
+        assert server.named == [ANN, BOB]
+    assert (await rig.message("m1")).retry_count == 1
+
+
+@PIPELINED
 async def test_who_was_refused_for_good_before_the_connection_broke_is_not_tried_again(
     rig: Dispatching, offers: tuple[str, ...]
 ) -> None:

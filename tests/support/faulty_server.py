@@ -72,7 +72,7 @@ class FaultyServer:
 
     After `mails_per_connection` it says `farewell` to each MAIL (with 421 it closes), or closes at once if
     that is empty.
-    `takes_for_nobody`: it says 354 even if all recipients were refused.
+    `takes_for_nobody`: it says 354 even if all recipients were refused. `most_recipients`: of one mail.
     """
 
     at: Mapping[Step, Act | str | bytes] = field(default_factory=dict)
@@ -81,6 +81,7 @@ class FaultyServer:
     mails_per_connection: int | None = None
     farewell: str = "421 4.7.0 enough for one connection"
     takes_for_nobody: bool = False
+    most_recipients: int | None = None
     tls: ssl.SSLContext | None = None
     is_implicit: bool = False
     port: int = 0
@@ -212,6 +213,8 @@ class _Conversation:
             await self._say(refusal)
         elif not self.has_sender:
             await self._say("503 5.5.1 need MAIL first")
+        elif len(self.recipients) == self.server.most_recipients:
+            await self._say("452 4.5.3 too many recipients")
         elif await self._reply(Step.RCPT, "250 2.1.5 recipient ok"):
             self.recipients.append(address)
 

@@ -18,6 +18,7 @@ ANN, BOB, CYD = "ann@example.net", "bob@example.net", "cyd@example.net"
 TAKEN = Delivered(code="2.0.0", reply="250 2.0.0 queued as 1")
 GREY = Deferred(code="4.7.1", reply="451 4.7.1 greylisted")
 BUSY = Deferred(code="4.2.0", reply="450 4.2.0 busy")
+TOO_MANY = Deferred(code="4.5.3", reply="452 4.5.3 too many recipients", scope=Scope.TRANSACTION)
 NO_USER = Bounced(code="5.1.1", reply="550 5.1.1 no such user")
 LOST = Deferred(reply="connection lost", scope=Scope.CONNECTION)
 UNKNOWN = Deferred(reply="no reply to the final dot", scope=Scope.CONNECTION, unknown=True)
@@ -305,3 +306,17 @@ def test_a_doubt_about_an_earlier_attempt_stays(retry_count: int) -> None:
     assert settled(message(retry_count=retry_count, is_unknown=True), {ANN: GREY}).is_unknown
     assert not settled(message(retry_count=retry_count), {ANN: GREY}).is_unknown
     assert not settled(message(retry_count=retry_count, is_unknown=True), {ANN: TAKEN}).is_unknown
+
+
+@pytest.mark.parametrize("other", [TOO_MANY, GREY], ids=["too-many", "greylisted"])
+def test_whom_a_full_transaction_left_out_goes_in_the_next_at_once(other: Deferred) -> None:
+    """Also after the last retry: with each somebody gets it, so that they come to an end."""
+    claimed = message(*people(ANN, BOB, CYD), retry_count=POLICY.max_retries)
+    after = settled(claimed, {ANN: TAKEN, BOB: other, CYD: TOO_MANY})
+    assert (after.status, after.deferred_ts, after.retry_count) == (Status.DEFERRED, NOW, POLICY.max_retries)
+    assert told(after) == [EventType.SENT, EventType.DEFERRED]
+
+
+def test_a_transaction_that_is_full_before_it_took_anybody_costs_a_retry() -> None:
+    after = settled(message(*people(ANN, BOB)), {ANN: TOO_MANY, BOB: TOO_MANY})
+    assert (after.status, after.deferred_ts, after.retry_count) == (Status.DEFERRED, NOW + 60, 1)

@@ -19,7 +19,7 @@ from mail_proxy.smtp.verdict import (
     words,
 )
 
-RECIPIENT, MESSAGE, CONNECTION, ACCOUNT = Scope.RECIPIENT, Scope.MESSAGE, Scope.CONNECTION, Scope.ACCOUNT
+RECIPIENT, TRANSACTION, MESSAGE, CONNECTION, ACCOUNT = Scope
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ RECIPIENT, MESSAGE, CONNECTION, ACCOUNT = Scope.RECIPIENT, Scope.MESSAGE, Scope.
         (Phase.RCPT, "451 4.7.1 greylisted", Deferred, RECIPIENT, "4.7.1"),
         (Phase.RCPT, "452 4.2.2 over quota", Deferred, RECIPIENT, "4.2.2"),
         # too many recipients, however it is said
-        (Phase.RCPT, "452 4.5.3 Error: too many recipients", Deferred, RECIPIENT, "4.5.3"),
-        (Phase.RCPT, "552 4.5.3 too many", Deferred, RECIPIENT, "4.5.3"),
-        (Phase.RCPT, "552 Too many recipients", Deferred, RECIPIENT, "552"),
-        (Phase.RCPT, "550 5.5.3 too many", Deferred, RECIPIENT, "5.5.3"),
+        (Phase.RCPT, "452 4.5.3 Error: too many recipients", Deferred, TRANSACTION, "4.5.3"),
+        (Phase.RCPT, "552 4.5.3 too many", Deferred, TRANSACTION, "4.5.3"),
+        (Phase.RCPT, "552 Too many recipients", Deferred, TRANSACTION, "552"),
+        (Phase.RCPT, "550 5.5.3 too many", Deferred, TRANSACTION, "5.5.3"),
         # MAIL, DATA, content: the message's
         (Phase.MAIL, "550 5.7.1 sender rejected", Bounced, MESSAGE, "5.7.1"),
         (Phase.MAIL, "552 5.3.4 message too big", Bounced, MESSAGE, "5.3.4"),
