@@ -204,7 +204,7 @@ async def test_an_up_to_date_schema_is_seen_without_a_lock(sqlite_url: str) -> N
     async with open_database(Path(sqlite_url), sqlite_url) as database:
         with closing(sqlite3.connect(sqlite_url, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert await asyncio.wait_for(database.migrate(), 5) == 0
+            assert await asyncio.wait_for(database.migrate(), 60) == 0
             other.execute("ROLLBACK")
 
 

@@ -365,7 +365,7 @@ async def test_a_listener_can_be_ended_while_the_server_says_farewell(own_server
             for _ in range(turns):
                 await asyncio.sleep(0)
             listening.cancel()
-            await asyncio.wait([listening], timeout=10)
+            await asyncio.wait([listening], timeout=60)
             assert listening.cancelled(), f"after {turns} turns"
         finally:
             await opened.close()
@@ -381,7 +381,7 @@ async def test_listening_ends_when_the_line_is_lost(own_server: PostgresServer) 
         listening = asyncio.create_task(opened.listen(heard.put_nowait))
         await heard_something(opened, heard)
         own_server.halt(signal.SIGQUIT)
-        done, _ = await asyncio.wait([listening], timeout=10)
+        done, _ = await asyncio.wait([listening], timeout=60)
         assert done == {listening}
         assert listening.exception() is None
     finally:
@@ -409,9 +409,9 @@ async def test_nodes_hear_each_other(database: PostgresDatabase, postgres_url: s
     try:
         assert await heard_something(other, heard) == "hello"
         await other.notify("it's ünïcode; -- $1")
-        text = await asyncio.wait_for(heard.get(), 10)
+        text = await asyncio.wait_for(heard.get(), 60)
         while text == "hello":
-            text = await asyncio.wait_for(heard.get(), 10)
+            text = await asyncio.wait_for(heard.get(), 60)
         assert text == "it's ünïcode; -- $1"
     finally:
         listening.cancel()

@@ -25,7 +25,7 @@ NODES = ("node-a", "node-b", "node-c")
 MINUTE, HOUR = 60.0, 3600.0
 LIMIT = 60
 LONGEST_TICK = 1.0
-PATIENCE = 20.0
+PATIENCE = 60.0
 BACKLOG = """
 WITH RECURSIVE more(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM more WHERE i < 100000)
 INSERT INTO messages (pk, tenant_id, id, account_id, lane, status, priority, recipients, message_id, is_pec,

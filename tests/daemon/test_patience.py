@@ -101,7 +101,7 @@ async def _server(patience: Patience, app: ASGIApp = _app) -> AsyncIterator[int]
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nX: "])
 async def test_half_a_request_does_not_hold_a_connection(said: bytes) -> None:
-    async with _server(Patience(timeout=0.1)) as port, asyncio.timeout(10):
+    async with _server(Patience(timeout=0.1)) as port, asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(said)
         assert await reader.read() == b""
@@ -110,7 +110,7 @@ async def test_half_a_request_does_not_hold_a_connection(said: bytes) -> None:
 
 async def test_an_answer_that_nobody_takes_does_not_hold_a_connection() -> None:
     app = _Long()
-    async with _server(Patience(answer_timeout=0.1), app) as port, asyncio.timeout(10):
+    async with _server(Patience(answer_timeout=0.1), app) as port, asyncio.timeout(60):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         await app.is_over.wait()
@@ -119,7 +119,7 @@ async def test_an_answer_that_nobody_takes_does_not_hold_a_connection() -> None:
 
 @pytest.mark.parametrize("piece", [b"X: " + b"y" * 1000 + b"\r\n", b"y" * 1000])
 async def test_a_head_without_end_is_not_kept(piece: bytes) -> None:
-    async with _server(Patience()) as port, asyncio.timeout(10):
+    async with _server(Patience()) as port, asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nX: ")
         with suppress(ConnectionError):
@@ -132,7 +132,7 @@ async def test_a_head_without_end_is_not_kept(piece: bytes) -> None:
 
 async def test_a_usual_head_is_answered_again_and_again() -> None:
     head = b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * 60_000 + b"\r\n\r\n"
-    async with _server(Patience()) as port, asyncio.timeout(10):
+    async with _server(Patience()) as port, asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(20):
             writer.write(head)

@@ -100,7 +100,7 @@ async def test_a_ring_during_a_post_leads_to_a_look_after_it(desk: Reporting) ->
     await desk.reporter.step()
     await desk.reporter.step()
     await desk.reporter.idle()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await desk.reporter.wake.wait(None)
 
 

@@ -11,7 +11,7 @@ from mail_proxy.encryption import generate_key
 from tests.support.api import message
 from tests.support.server import Client, Server
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 B = "campaign"
 SUSPEND = f"/commands/suspend?tenant_id=default&batch_code={B}"
 ACTIVATE = f"/commands/activate?tenant_id=default&batch_code={B}"

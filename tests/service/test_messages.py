@@ -197,7 +197,7 @@ async def test_waiting_ends_with_the_outcome(desk: Desk, outcome: str, status: S
     await settle_one(desk, outcome)
     desk.clock.advance(WAIT_STEP)
 
-    assert (await asyncio.wait_for(waiting, 5)).status is status
+    assert (await asyncio.wait_for(waiting, 60)).status is status
 
 
 async def test_waiting_goes_on_over_a_retry(desk: Desk) -> None:
@@ -219,7 +219,7 @@ async def test_waiting_ends_after_its_time(desk: Desk) -> None:
     await desk.clock.until_asleep(WAIT_STEP)
     desk.clock.advance(5)
 
-    assert (await asyncio.wait_for(waiting, 5)).status is Status.PENDING
+    assert (await asyncio.wait_for(waiting, 60)).status is Status.PENDING
 
 
 async def test_waiting_for_what_is_not_there(desk: Desk) -> None:

@@ -287,11 +287,11 @@ async def test_other_nodes_hear_the_bell(postgres_url: str) -> None:
             while heard.empty():
                 await one.services.instance.run_now()
                 await asyncio.sleep(0)
-            assert await asyncio.wait_for(heard.get(), 5) is True
+            assert await asyncio.wait_for(heard.get(), 60) is True
             await other.bell.ring()
-            found = await asyncio.wait_for(heard.get(), 5)
+            found = await asyncio.wait_for(heard.get(), 60)
             while found is True:
-                found = await asyncio.wait_for(heard.get(), 5)
+                found = await asyncio.wait_for(heard.get(), 60)
             assert found is None
         finally:
             listening.cancel()

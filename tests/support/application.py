@@ -99,7 +99,7 @@ class Application:
     async def wait_for(
         self,
         condition: Callable[[Sequence[Post]], bool],
-        timeout: float = 10.0,
+        timeout: float = 60.0,
     ) -> list[Post]:
         """Wait until the posts received fulfil the condition, and return them."""
         try:

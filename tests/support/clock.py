@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Real seconds to wait for somebody to go to sleep, before the test fails."""
 
 

@@ -53,8 +53,8 @@ class CountingAgent(DeliveryAgent):
         return asyncio.Event()
 
     async def until_at_once(self, count: int) -> None:
-        """Wait until there are so many (10 s at most)."""
-        async with asyncio.timeout(10):
+        """Wait until there are so many (a minute at most)."""
+        async with asyncio.timeout(60):
             while self.at_once != count:
                 self.changed.clear()
                 await self.changed.wait()

@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class FlakyDatabase:
@@ -56,11 +56,11 @@ class FlakyDatabase:
         return result
 
     async def until_done(self, work: str, count: int = 1) -> None:
-        """Wait until this work was run so often (10 s at most)."""
+        """Wait until this work was run so often (a minute at most)."""
         await self._until(self.done, work, count)
 
     async def until_refused(self, work: str, count: int = 1) -> None:
-        """Wait until this work was refused so often (10 s at most)."""
+        """Wait until this work was refused so often (a minute at most)."""
         await self._until(self.refused, work, count)
 
     async def migrate(self) -> int:

@@ -12,7 +12,7 @@ from tests.support.smtp_server import SmtpServer
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 POLL = 0.02
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from mail_proxy.client import ApiError, AsyncMailProxyClient, MailProxyClient
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 POLL = 0.02
 
 P = ParamSpec("P")

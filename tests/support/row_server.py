@@ -73,8 +73,8 @@ class RowServer:
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition` holds, looking after each step (10 s at most)."""
-        async with asyncio.timeout(10):
+        """Wait until `condition` holds, looking after each step (a minute at most)."""
+        async with asyncio.timeout(60):
             while not condition():
                 self._came.clear()
                 await self._came.wait()

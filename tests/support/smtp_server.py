@@ -149,21 +149,21 @@ class SmtpServer:
     _waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     async def wait_for(self, count: int) -> list[Received]:
-        """Return what was received once there are `count` mails of it (10 s at most)."""
+        """Return what was received once there are `count` mails of it (a minute at most)."""
         await self.until(lambda: len(self.received) >= count)
         return self.received
 
     async def wait_closed(self) -> None:
-        """Wait until no client is connected (10 s at most)."""
+        """Wait until no client is connected (a minute at most)."""
         await self.until(lambda: not self._open)
 
     async def wait_at(self, stage: Stage) -> None:
-        """Wait until a conversation has come to what `at` says for `stage` (10 s at most)."""
+        """Wait until a conversation has come to what `at` says for `stage` (a minute at most)."""
         await self.until(lambda: stage in self.reached)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition` holds; looks after each command, mail and lost connection (10 s at most)."""
-        async with asyncio.timeout(10):
+        """Wait until `condition` holds; looks after each command, mail and lost connection (a minute at most)."""
+        async with asyncio.timeout(60):
             while not condition():
                 waiter = asyncio.get_running_loop().create_future()
                 self._waiters.append(waiter)

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from tests.support.server import Server
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 SOMEBODY = "203.0.113.9"
 
 

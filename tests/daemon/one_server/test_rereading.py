@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tests.support.server import Client, Server
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def until(holds: Callable[[], bool]) -> None:
