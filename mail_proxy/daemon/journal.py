@@ -42,19 +42,22 @@ class _Entry:
 class _Group:
     """The entries of one transaction: those that wait when it begins."""
 
-    def __init__(self, waiting: deque[_Entry]) -> None:
+    def __init__(self, waiting: deque[_Entry], clock: Clock) -> None:
         self._waiting = waiting
+        self._clock = clock
+        self._taken_at = 0.0
         self.entries: list[_Entry] = []
         self.is_taken = False
 
-    def take(self) -> tuple[list[Begin], list[Settlement]]:
+    def take(self) -> tuple[list[Begin], list[Settlement], float]:
         """See `Batch`."""
         if not self.is_taken:
             self.is_taken = True
             self.entries = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+            self._taken_at = self._clock.now()
         begins = [entry.what for entry in self.entries if isinstance(entry.what, Begin)]
         settlements = [entry.what for entry in self.entries if isinstance(entry.what, Settlement)]
-        return begins, settlements
+        return begins, settlements, self._taken_at
 
 
 class Journal:
@@ -65,7 +68,7 @@ class Journal:
         self._clock = clock
         self._owner = owner
         self._waiting: deque[_Entry] = deque()
-        self._next = _Group(self._waiting)
+        self._next = _Group(self._waiting, clock)
         self._next.is_taken = True
         self._writers: set[asyncio.Task[None]] = set()
         self._outage = Outage("recording outcomes")
@@ -109,7 +112,7 @@ class Journal:
     def _write_next(self) -> None:
         """Begin a transaction for what waits, unless one will take it along."""
         if self._waiting and self._next.is_taken and len(self._writers) < AT_ONCE:
-            self._next = _Group(self._waiting)
+            self._next = _Group(self._waiting, self._clock)
             writer = asyncio.create_task(self._write(self._next), name="journal")
             self._writers.add(writer)
             writer.add_done_callback(self._written)
@@ -121,7 +124,7 @@ class Journal:
 
     async def _write(self, group: _Group) -> None:
         try:
-            recorded = await self._outcomes.record(group, self._owner, self._clock.now())
+            recorded = await self._outcomes.record(group, self._owner)
         except DatabaseError as error:
             group.take()  # if the transaction did not even begin
             await self._put_off(group.entries, error)
@@ -140,7 +143,7 @@ class Journal:
             _tell(entries[0], error)
             return
         for entry in entries:
-            await self._write(_Group(deque([entry])))
+            await self._write(_Group(deque([entry]), self._clock))
 
     async def _put_off(self, entries: list[_Entry], error: DatabaseError) -> None:
         """Let nothing be transmitted while the database is away; outcomes wait until it is back."""

@@ -24,8 +24,11 @@ MESSAGES = load("messages")
 class Batch(Protocol):
     """What is to be recorded, asked for when the transaction begins: what has come until then goes along."""
 
-    def take(self) -> tuple[Sequence[Begin], Sequence[Settlement]]:
-        """Return it; the same when asked again. Another thread may ask."""
+    def take(self) -> tuple[Sequence[Begin], Sequence[Settlement], float]:
+        """Return it, and the moment from which on nothing joins (Unix seconds); the same when asked again.
+
+        Another thread may ask.
+        """
         ...
 
 
@@ -35,16 +38,17 @@ class Outcomes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record(self, batch: Batch, owner: str, now: float) -> Recorded:
+    async def record(self, batch: Batch, owner: str) -> Recorded:
         """Record that contents are about to be transmitted, and what came of others, all at once.
 
         What is begun and not in the answer must not be transmitted: its lease was lost, or it was suspended
         meanwhile. What is settled and not in the answer has been taken over by another node.
         """
-        return await self._database.write(self._record, batch, owner, now)
+        return await self._database.write(self._record, batch, owner)
 
-    def _record(self, batch: Batch, owner: str, now: float) -> Work[Recorded]:
-        begins, settlements = batch.take()
+    def _record(self, batch: Batch, owner: str) -> Work[Recorded]:
+        # Not when it was handed in: what has joined since was sent later, and would leave its window early.
+        begins, settlements, now = batch.take()
         seqs = [begin.seq for begin in begins] + [settlement.seq for settlement in settlements]
         held = yield from self._held(seqs, owner, now)
         # In the order of the queue: two nodes that settle what lies side by side wait for each other at most.

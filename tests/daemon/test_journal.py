@@ -15,7 +15,7 @@ from mail_proxy.errors import DatabaseUnavailable, InvalidInput
 from mail_proxy.model.messages import EventType
 from mail_proxy.model.queue import Begin, Claimed, NewEvent
 from mail_proxy.store import Store
-from mail_proxy.store.database import Work
+from mail_proxy.store.database import Database, Work
 from tests.support.clock import ManualClock
 from tests.support.flaky_database import FlakyDatabase
 from tests.support.stores import KEY, NOW, OTHER, OWNER, Bench, as_deferred, as_sent, open_bench
@@ -27,13 +27,19 @@ MANY = 60
 
 
 class Stumbling(FlakyDatabase):
-    """Has a bug that shows before a transaction begins, for as long as the test says."""
+    """Has a bug that shows before a transaction begins, or keeps it waiting, for as long as the test says."""
 
     stumbles = False
+
+    def __init__(self, inner: Database) -> None:
+        super().__init__(inner)
+        self.is_free = asyncio.Event()
+        self.is_free.set()
 
     async def write(self, work: Callable[P, Work[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if self.stumbles:
             raise LookupError("a bug")
+        await self.is_free.wait()
         return await super().write(work, *args, **kwargs)
 
 
@@ -97,6 +103,27 @@ async def test_begins_and_outcomes_share_a_transaction(rig: Rig) -> None:
     assert rig.database.transactions == 1
     states = [(await rig.bench.get(name)).status.value for name in ("m0", "m1", "m2")]
     assert states == ["sent", "sending", "deferred"]
+
+
+async def test_a_slot_of_a_rate_limit_is_taken_from_the_reply_on_however_long_a_transaction_waits(
+    rig: Rig,
+) -> None:
+    """What joins a transaction that has still to begin came later than that was asked for."""
+    await rig.bench.execute("UPDATE accounts SET limit_per_minute = 2")
+    first, second = await rig.claimed(2)
+    await rig.bench.add("m2")
+    rig.database.is_free.clear()
+    outcomes = [asyncio.ensure_future(rig.journal.settle(as_sent(first)))]
+    await asyncio.sleep(0)
+    rig.clock.advance(5)
+    outcomes.append(asyncio.ensure_future(rig.journal.settle(as_sent(second, NOW + 5))))
+    await asyncio.sleep(0)
+    rig.database.is_free.set()
+    await asyncio.gather(*outcomes)
+
+    assert rig.database.transactions == 1
+    assert not await rig.bench.claim(now=NOW + 64)
+    assert [each.id for each in await rig.bench.claim(now=NOW + 66)] == ["m2"]
 
 
 async def test_what_cannot_be_stored_fails_alone(rig: Rig) -> None:

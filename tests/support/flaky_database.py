@@ -97,5 +97,5 @@ def _names(work: Callable[..., object], args: Sequence[object]) -> Counter[str]:
     name = work.__name__.lstrip("_")
     if name != "record":
         return Counter([name])
-    begins, settlements = cast("Batch", args[0]).take()
+    begins, settlements, _ = cast("Batch", args[0]).take()
     return Counter({"begin_final": len(begins), "settle": len(settlements)}) + Counter()

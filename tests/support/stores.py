@@ -136,21 +136,22 @@ class Written:
     """A batch that is complete."""
 
     begins: Sequence[Begin]
-    settlements: Sequence[Settlement] = ()
+    settlements: Sequence[Settlement]
+    at: float
 
-    def take(self) -> tuple[Sequence[Begin], Sequence[Settlement]]:
-        return self.begins, self.settlements
+    def take(self) -> tuple[Sequence[Begin], Sequence[Settlement], float]:
+        return self.begins, self.settlements, self.at
 
 
 async def begin_final(store: Store, claimed: Claimed, owner: str, now: float, description: str) -> bool:
     """Put on record that one content is about to be transmitted; whether it may be."""
     begin = Begin(claimed.seq, claimed.tenant_id, description)
-    return claimed.seq in (await store.outcomes.record(Written([begin]), owner, now)).begun
+    return claimed.seq in (await store.outcomes.record(Written([begin], [], now), owner)).begun
 
 
 async def record_outcome(store: Store, settlement: Settlement, owner: str, now: float) -> bool:
     """Record one outcome; whether the lease was still the owner's."""
-    return settlement.seq in (await store.outcomes.record(Written([], [settlement]), owner, now)).settled
+    return settlement.seq in (await store.outcomes.record(Written([], [settlement], now), owner)).settled
 
 
 def recipients(*statuses: RecipientStatus) -> tuple[Recipient, ...]:
