@@ -49,7 +49,9 @@ async def delete_account(request: ApiRequest) -> Response:
     """Delete an account; 409 while messages are queued, unless `force` lets them fail."""
     query = request.query(AccountDeletion)
     account = await _found(request, query.tenant_id)
-    await request.services.accounts.delete(account.tenant_id, account.id, force=query.force)
+    failed = await request.services.accounts.delete(account.tenant_id, account.id, force=query.force)
+    if failed:
+        request.node.metrics.error(account.tenant_id, account.id, failed)
     return ok()
 
 

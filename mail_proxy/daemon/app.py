@@ -103,7 +103,7 @@ async def serve(
             http=HttpServer(create_app(runtime, metrics=metrics, vitals=vitals, gate=gate), listener),
             dispatcher=dispatcher,
             reporter=reporter,
-            housekeeping=Housekeeping(runtime, agent, lambda asked: bell.ring_now(run_now=asked)),
+            housekeeping=Housekeeping(runtime, agent, metrics, lambda asked: bell.ring_now(run_now=asked)),
             cleaner=Cleaner(runtime.services.removal, runtime.clock),
             timekeeper=Timekeeper(runtime.clock),
             vitals=vitals,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -29,7 +29,7 @@ from mail_proxy.errors import DatabaseError, KeyMismatch
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import Account
 from mail_proxy.model.messages import Priority
-from mail_proxy.model.queue import Claim, Claimed, Outlook, Parking, ReadyLane
+from mail_proxy.model.queue import Claim, Claimed, Orphan, Outlook, Parking, ReadyLane
 from mail_proxy.smtp.agent import DeliveryAgent
 from mail_proxy.store import Store
 from mail_proxy.store.shared_clock import checked_now
@@ -151,7 +151,14 @@ class Dispatcher:
             log.warning(
                 "took over %d messages of a server that died, %d with unknown outcome", len(orphans), unknown
             )
-            self._told()
+            self._tell_of(orphans)
+
+    def _tell_of(self, orphans: Sequence[Orphan]) -> None:
+        """What may have been transmitted is put off, and was told so."""
+        for orphan in orphans:
+            if orphan.was_final:
+                self._metrics.deferred(orphan.tenant_id, orphan.account_id)
+        self._told()
 
     async def step(self) -> float:
         """Look once, claim what there is room for; return the seconds after which to look again."""
@@ -212,7 +219,7 @@ class Dispatcher:
             orphans = await self._store.queue.take_over(now, owner=self._owner)
             if orphans:
                 log.warning("took over %d messages whose leases had run out", len(orphans))
-                self._told()
+                self._tell_of(orphans)
             found += len(orphans)
         return bool(found)
 
@@ -240,8 +247,7 @@ class Dispatcher:
 
     async def _claim_from(self, ready: ReadyLane) -> None:
         if ready.is_gone:  # deleted while it was sending, and something came back since
-            await self._store.accounts.fail_lane(ready.lane, self._clock.now())
-            self._told()
+            await self._fail_left(ready.lane)
             return
         is_urgent = ready.priority == Priority.IMMEDIATE
         lane = self._lanes.open(ready.lane)
@@ -266,6 +272,14 @@ class Dispatcher:
         account = replace(account, max_concurrent=lane.conversations)
         for message in claim.messages:
             self._begin(message, account, lane, now + LEASE)
+
+    async def _fail_left(self, lane: int) -> None:
+        """Let fail what waits for an account that is gone."""
+        failures = await self._store.accounts.fail_left(lane, self._clock.now())
+        if failures is not None:
+            self._metrics.error(failures.tenant_id, failures.account_id, failures.count)
+            self._told()
+            self.wake.set()  # there may be more
 
     async def _account_of(self, lane: Lane) -> Account | None:
         """None for one that is gone, and for one whose password cannot be read: others go on without it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from mail_proxy.model.accounts import OnUnknown
-from mail_proxy.model.messages import EventType, Recipient, RecipientStatus, Status
+from mail_proxy.model.messages import EventType, Recipient, RecipientStatus, Status, status_of
 from mail_proxy.model.queue import Claimed, NewEvent, Parking, Settlement
 from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Outcome, Scope, Verdict
 from mail_proxy.smtp.backoff import retry_at
@@ -66,7 +66,7 @@ def settle(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> Settlemen
         _after(each, verdicts.get(each.address), is_exhausted=following.is_exhausted)
         for each in claimed.recipients
     )
-    status = _status(recipients)
+    status = status_of(recipients)
     is_parked = status is Status.DEFERRED and following.parked_since is not None
     tried = [each for each in recipients if each.address in verdicts]
     failures = [each for each in recipients if each.status is RecipientStatus.ERROR]
@@ -190,14 +190,6 @@ def _after(recipient: Recipient, verdict: Verdict | None, *, is_exhausted: bool)
     return replace(recipient, status=status, code=verdict.code, reply=verdict.reply)
 
 
-def _status(recipients: Sequence[Recipient]) -> Status:
-    if any(each.status.is_open for each in recipients):
-        return Status.DEFERRED
-    if any(each.status is RecipientStatus.SENT for each in recipients):
-        return Status.SENT
-    return Status.ERROR
-
-
 def _events(
     recipients: Sequence[Recipient], verdicts: Mapping[str, Verdict], now: float, following: _Next
 ) -> Iterator[NewEvent]:
@@ -216,7 +208,7 @@ def _events(
         if any(_is_unknown(verdicts[each.address]) for each in group):
             data["possible_duplicate"] = True
         if is_partial:
-            data["recipients"] = [_told(each) for each in group]
+            data["recipients"] = [each.told() for each in group]
         yield NewEvent(event_type=event_type, event_ts=now, description=words, event_data=data or None)
 
 
@@ -225,15 +217,6 @@ _TOLD_AS = {
     RecipientStatus.ERROR: EventType.ERROR,
     RecipientStatus.DEFERRED: EventType.DEFERRED,
 }
-
-
-def _told(recipient: Recipient) -> Mapping[str, object]:
-    return {
-        "address": recipient.address,
-        "status": recipient.status.value,
-        "code": recipient.code,
-        "reply": recipient.reply,
-    }
 
 
 def _is_unknown(verdict: Verdict) -> bool:

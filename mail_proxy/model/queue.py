@@ -140,11 +140,21 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """How many messages of an account have failed at once, because it is gone."""
+
+    tenant_id: str
+    account_id: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
     """A message whose node died. `was_final`: its content may have been transmitted."""
 
     seq: int
     tenant_id: str
+    account_id: str
     was_final: bool
     on_unknown: OnUnknown
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
-from mail_proxy.errors import Conflict, Fault, InvalidInput, NotFound
+from mail_proxy.errors import Conflict, DatabaseError, Fault, InvalidInput, NotFound
 from mail_proxy.model.accounts import SECRETS, Account, Circuit, TlsMode
 from mail_proxy.model.names import DEFAULT_TENANT
+from mail_proxy.model.queue import Failures
 from mail_proxy.services.inputs import MASK, AccountInput, checked, refuse_changes, replaced_mask
 from mail_proxy.services.views import account_view
 from mail_proxy.store import Store
 from mail_proxy.tls import PEM_MARK
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds after which what is left of deletions is left to the next look, by whatever node."""
 
 _READ_ONLY = ("created_at",)
 """What is refused when it is given otherwise; `updated_at`, `circuit`, `last_error` move on by themselves."""
@@ -91,14 +95,35 @@ class AccountsService:
         )
 
     async def delete(self, tenant_id: str, account_id: str, *, force: bool = False) -> int:
-        """Remove it; with `force` its queued messages become errors and are reported.
+        """Remove it; with `force` its queued messages become errors, in small steps, and are reported.
 
-        Returns how many those were. Raises `NotFound`, or `Conflict` without `force` while there are any.
+        Returns how many have. Raises `NotFound`, or `Conflict` without `force` while there are any. From the
+        first step on nothing is sent through it. If the server dies between, or the database goes away,
+        `catch_up` does the rest.
         """
-        failed = await self._store.accounts.delete(tenant_id, account_id, force=force, now=self._clock.now())
-        if failed:
+        lane = await self._store.accounts.delete(tenant_id, account_id, force=force)
+        count = 0
+        try:
+            while failures := await self._fail_left(lane):
+                count += failures.count
+        except DatabaseError as error:
+            text = "account %s/%s is deleted, but what waits for it is still to fail: %s"
+            log.warning(text, tenant_id, account_id, error)
+        return count
+
+    async def catch_up(self) -> AsyncIterator[Failures]:
+        """Do what is left of deletions, step by step: to be called now and then."""
+        until = self._clock.now() + PATIENCE
+        for lane in await self._store.accounts.departures():
+            while self._clock.now() < until and (failures := await self._fail_left(lane)):
+                yield failures
+
+    async def _fail_left(self, lane: int) -> Failures | None:
+        """Take one step; None when there was nothing left."""
+        failures = await self._store.accounts.fail_left(lane, self._clock.now())
+        if failures is not None:
             await self._bell.ring()
-        return failed
+        return failures
 
     async def _change(
         self,

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from mail_proxy.encryption import Vault
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.accounts import Account
+from mail_proxy.model.queue import Failures
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Work
-from mail_proxy.store.messages import tell_failure
+from mail_proxy.store.failures import fail
 from mail_proxy.store.queries import load
 
 SQL = load("accounts")
@@ -17,6 +18,9 @@ TENANTS = load("tenants")
 MESSAGES = load("messages")
 
 ACCOUNT_DELETED = "account deleted"
+
+CHUNK = 500
+"""Messages that fail with their account in one transaction."""
 
 
 class Accounts:
@@ -56,16 +60,20 @@ class Accounts:
         """Apply `change` to what is stored, as one step; raise `NotFound`."""
         return await self._database.write(self._change, tenant_id, account_id, change, now)
 
-    async def delete(self, tenant_id: str, account_id: str, *, force: bool, now: float) -> int:
-        """Remove it; with `force` its queued messages become errors, and their number is returned.
+    async def delete(self, tenant_id: str, account_id: str, *, force: bool) -> int:
+        """Remove it, so that nothing is sent through it any more, and return its lane, for `fail_left`.
 
         Raise `NotFound`, or `Conflict` while messages are queued and `force` is not given.
         """
-        return await self._database.write(self._delete, tenant_id, account_id, force, now)
+        return await self._database.write(self._delete, tenant_id, account_id, force)
 
-    async def fail_lane(self, lane: int, now: float) -> int:
-        """Make errors of what waits for an account that is gone; return how many."""
-        return await self._database.write(self._fail_lane, lane, now)
+    async def departures(self) -> list[int]:
+        """The lanes of accounts that were deleted, as long as messages may wait for them."""
+        return await self._database.read(self._departures)
+
+    async def fail_left(self, lane: int, now: float) -> Failures | None:
+        """Make errors of some of what waits for an account that is gone; None when nothing does."""
+        return await self._database.write(self._fail_left, lane, now)
 
     def _get(self, tenant_id: str, account_id: str) -> Work[Account]:
         rows = yield Call(SQL["get"], {"tenant_id": tenant_id, "id": account_id})
@@ -99,19 +107,29 @@ class Accounts:
         yield Call(TENANTS["touch"], {"id": tenant_id})
         return (yield from self._get(tenant_id, account_id))
 
-    def _delete(self, tenant_id: str, account_id: str, force: bool, now: float) -> Work[int]:
-        account = yield from self._get(tenant_id, account_id)
-        queued = (yield Call(MESSAGES["waiting_of_lane"], {"lane": account.lane}))[0]["n"]
-        if queued and not force:
-            what = "1 queued message" if queued == 1 else f"{queued} queued messages"
-            fate = "it becomes an error" if queued == 1 else "they become errors"
-            raise Conflict(f"account '{account_id}' has {what}; with force {fate}")
-        failed = yield from self._fail_lane(account.lane, now)
+    def _delete(self, tenant_id: str, account_id: str, force: bool) -> Work[int]:
+        rows = yield Call(SQL["lock"], {"tenant_id": tenant_id, "id": account_id})
+        if not rows:
+            raise NotFound("account", account_id)
+        lane: int = rows[0]["lane"]
+        if not force:
+            queued = (yield Call(MESSAGES["waiting_of_lane"], {"lane": lane}))[0]["n"]
+            if queued:
+                what = "1 queued message" if queued == 1 else f"{queued} queued messages"
+                fate = "it becomes an error" if queued == 1 else "they become errors"
+                raise Conflict(f"account '{account_id}' has {what}; with force {fate}")
+        yield Call(SQL["depart"], {"lane": lane, "tenant_id": tenant_id, "account_id": account_id})
         yield Call(SQL["delete"], {"tenant_id": tenant_id, "id": account_id})
         yield Call(TENANTS["touch"], {"id": tenant_id})
-        return failed
+        return lane
 
-    def _fail_lane(self, lane: int, now: float) -> Work[int]:
-        failed = yield Call(MESSAGES["fail_lane"], {"lane": lane, "error": ACCOUNT_DELETED, "now": now})
-        yield from tell_failure(failed, ACCOUNT_DELETED, now)
-        return len(failed)
+    def _departures(self) -> Work[list[int]]:
+        return [row["lane"] for row in (yield Call(SQL["departures"], {}))]
+
+    def _fail_left(self, lane: int, now: float) -> Work[Failures | None]:
+        rows = yield Call(SQL["left"], {"lane": lane, "limit": CHUNK})
+        if not rows:
+            yield Call(SQL["departed"], {"lane": lane})
+            return None
+        yield from fail(rows, ACCOUNT_DELETED, now)
+        return Failures(tenant_id=rows[0]["tenant_id"], account_id=rows[0]["account_id"], count=len(rows))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mail_proxy.model.accounts import LimitBehavior
 from mail_proxy.store.database import Call, Many, Row, Work
-from mail_proxy.store.messages import tell_failure
+from mail_proxy.store.failures import fail
 from mail_proxy.store.parking import HEADS
 from mail_proxy.store.queries import load
 
@@ -141,10 +141,8 @@ def cancel(seqs: Sequence[int]) -> Work[None]:
 
 def reject(limits: Limits, now: float, most: int) -> Work[int]:
     """Make errors of what is over the limit and is not to wait; return how many."""
-    rows = yield Call(
-        SQL["reject"], {"lane": limits.lane, "error": RATE_LIMIT_EXCEEDED, "now": now, "limit": most}
-    )
-    yield from tell_failure(sorted(rows, key=lambda row: int(row["seq"])), RATE_LIMIT_EXCEEDED, now)
+    rows = yield Call(SQL["over"], {"lane": limits.lane, "limit": most})
+    yield from fail(rows, RATE_LIMIT_EXCEEDED, now)
     return len(rows)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from mail_proxy.errors import NotFound
 from mail_proxy.model.messages import (
     Event,
-    EventType,
     Message,
     MessageFilter,
     Payload,
@@ -17,10 +16,10 @@ from mail_proxy.model.messages import (
     Place,
     Status,
 )
-from mail_proxy.model.queue import NewEvent, Waiting
+from mail_proxy.model.queue import Waiting
 from mail_proxy.store import listing
 from mail_proxy.store import rows as shape
-from mail_proxy.store.database import Call, Database, Many, Row, Work
+from mail_proxy.store.database import Call, Database, Row, Work
 from mail_proxy.store.queries import load
 
 SQL = load("messages")
@@ -145,13 +144,6 @@ def _shown(row: Row) -> Iterator[tuple[Status, int]]:
     parked = row["parked"] if status is Status.PENDING else 0
     yield status, row["n"] - parked
     yield Status.DEFERRED, parked
-
-
-def tell_failure(rows: Iterable[Row], error: str, now: float) -> Work[None]:
-    """Record that messages (by `seq` and `tenant_id`) have failed for this reason, without an attempt."""
-    event = NewEvent(event_type=EventType.ERROR, event_ts=now, description=error, event_data={"error": error})
-    events = [shape.event_params(row["seq"], row["tenant_id"], event) for row in rows]
-    yield Many(SQL["insert_event"], events)
 
 
 def read_payloads(seqs: Sequence[int]) -> Work[dict[int, Payload]]:

@@ -194,6 +194,7 @@ class Queue:
             Orphan(
                 seq=row["seq"],
                 tenant_id=row["tenant_id"],
+                account_id=row["account_id"],
                 was_final=row["final_at"] is not None,
                 on_unknown=OnUnknown(row["on_unknown"] or OnUnknown.RETRY),
             )

@@ -135,14 +135,14 @@ async def test_an_account_of_another_tenant_is_not_there(bench: Bench, tenant_id
     with pytest.raises(NotFound):
         await accounts.change(tenant_id, account_id, lambda old: old, NOW)
     with pytest.raises(NotFound):
-        await accounts.delete(tenant_id, account_id, force=True, now=NOW)
+        await accounts.delete(tenant_id, account_id, force=True)
 
 
 async def test_an_idle_account_is_deleted(bench: Bench) -> None:
     """What it sent stays in the history."""
     await bench.sent("m")
 
-    assert await bench.store.accounts.delete("acme", "main", force=False, now=NOW) == 0
+    assert await bench.store.accounts.delete("acme", "main", force=False) == bench.lane
     with pytest.raises(NotFound):
         await bench.store.accounts.get("acme", "main")
     assert (await bench.get("m")).status.value == "sent"
@@ -156,7 +156,7 @@ async def test_an_account_with_queued_messages_is_not_deleted(bench: Bench, stat
         await bench.claim()
 
     with pytest.raises(Conflict, match="account 'main' has 2 queued messages; with force they become errors"):
-        await bench.store.accounts.delete("acme", "main", force=False, now=NOW)
+        await bench.store.accounts.delete("acme", "main", force=False)
     assert (await bench.get("m")).status.value == state
 
 
@@ -168,7 +168,7 @@ async def test_with_force_what_some_have_got_counts_as_sent(bench: Bench) -> Non
     put_off = replace(as_deferred(claimed, NOW + 60), recipients=partly, sent_ts=NOW)
     assert await record_outcome(bench.store, put_off, OWNER, NOW)
 
-    assert await bench.store.accounts.delete("acme", "main", force=True, now=NOW + 1) == 1
+    assert await bench.delete_account(now=NOW + 1) == 1
 
     message = await bench.get("m")
     assert (message.status, message.error, message.last_error) == ("sent", None, "account deleted")
@@ -180,7 +180,7 @@ async def test_with_force_what_waits_becomes_an_error_and_is_told(bench: Bench) 
     await bench.add("pending")
     await bench.add("scheduled", deferred_ts=NOW + 60)
 
-    assert await bench.store.accounts.delete("acme", "main", force=True, now=NOW + 1) == 2
+    assert await bench.delete_account(now=NOW + 1) == 2
 
     for name in ("pending", "scheduled"):
         message = await bench.get(name)
@@ -198,7 +198,7 @@ async def test_what_is_being_sent_ends_by_itself(bench: Bench) -> None:
     """A conversation of a deleted account is settled; if it has to be repeated, the lane is shown as gone."""
     await bench.add("m")
     [claimed] = await bench.claim()
-    assert await bench.store.accounts.delete("acme", "main", force=True, now=NOW) == 0
+    assert await bench.delete_account() == 0
 
     assert await record_outcome(bench.store, as_deferred(claimed, NOW + 5), OWNER, NOW)
     await bench.store.queue.promote(NOW + 5)
@@ -208,6 +208,6 @@ async def test_what_is_being_sent_ends_by_itself(bench: Bench) -> None:
 
 async def test_a_lane_is_never_used_again(bench: Bench) -> None:
     """A new account of the same name does not inherit the old one's queue or limits."""
-    await bench.store.accounts.delete("acme", "main", force=True, now=NOW)
+    await bench.delete_account()
 
     assert await bench.account("main") > bench.lane

@@ -215,7 +215,7 @@ async def test_a_change_closes_the_circuit(bench: Bench) -> None:
 
 async def test_a_deleted_account_has_no_circuit(bench: Bench) -> None:
     account = await account_of(bench)
-    await bench.store.accounts.delete("acme", "main", force=True, now=NOW)
+    await bench.delete_account()
     assert await bench.store.circuits.trip(account, WORDS, NOW) == Tripped(None, is_news=False)
     assert not await bench.store.circuits.mend(account, NOW)
     assert await bench.store.circuits.park(bench.lane, NOW) == 0

@@ -29,9 +29,9 @@ async def test_all_that_waits_fails_with_its_account(bench: Bench) -> None:
     lane = await bench.account("other")
     await bench.add("others", account_id="other", lane=lane)
     with pytest.raises(Conflict, match="3 queued"):
-        await bench.store.accounts.delete("acme", "main", force=False, now=NOW)
+        await bench.store.accounts.delete("acme", "main", force=False)
 
-    assert await bench.store.accounts.delete("acme", "main", force=True, now=NOW) == 3
+    assert await bench.delete_account() == 3
     assert await statuses(bench) == {
         "sent": Status.SENT,
         "ready": Status.ERROR,
@@ -48,8 +48,8 @@ async def test_all_that_waits_in_a_lane_fails_when_its_account_is_gone_already(b
     lane = await bench.account("main")
     await bench.add("new", lane=lane)
 
-    assert await bench.store.accounts.fail_lane(bench.lane, NOW) == 3
-    assert await bench.store.accounts.fail_lane(bench.lane, NOW) == 0
+    assert await bench.fail_left(bench.lane) == 3
+    assert await bench.fail_left(bench.lane) == 0
     found = await statuses(bench)
     assert {name for name, status in found.items() if status is Status.ERROR} == {"ready", "held", "later"}
     assert found["new"] is Status.PENDING

@@ -14,7 +14,7 @@ from mail_proxy.store.queries import Query, load
 from tests.contract.test_store_plans import SERIES
 from tests.support.stores import NOW, Bench, open_bench
 
-PICK, LOOK, REJECT = (load("queue")["pick"], load("queue")["look"], load("limits")["reject"])
+PICK, LOOK, OVER = (load("queue")["pick"], load("queue")["look"], load("limits")["over"])
 
 HELD = """
 INSERT INTO messages (seq, pk, tenant_id, id, account_id, lane, status, priority, batch_code, recipients,
@@ -25,7 +25,7 @@ SUSPENSION = "INSERT INTO suspensions (tenant_id, batch_code, created_at) VALUES
 
 LIMIT = 10
 PARAMETERS = {
-    "lane": 1, "limit": LIMIT, "now": NOW, "error": "x", "priority": -1, "seq": 0, "active": "active",
+    "lane": 1, "limit": LIMIT, "priority": -1, "seq": 0, "active": "active",
     "read_along": 1000,
 }  # fmt: skip
 STEPS = 10
@@ -53,7 +53,7 @@ async def test_sqlite_does_not_look_at_what_is_held(sqlite_url: str) -> None:
     assert with_them["pick"] > 0
 
 
-def steps_of_sqlite(path: str, queries: Sequence[Query] = (PICK, LOOK, REJECT)) -> dict[str, int]:
+def steps_of_sqlite(path: str, queries: Sequence[Query] = (PICK, LOOK, OVER)) -> dict[str, int]:
     """How many steps of its virtual machine, about, each statement takes."""
     counted = {}
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
@@ -74,7 +74,7 @@ async def test_postgres_does_not_look_at_what_is_held(postgres_url: str) -> None
         await hold_20000(bench)
     connection = await asyncpg.connect(postgres_url, timeout=10)
     try:
-        for query in (PICK, LOOK, REJECT):
+        for query in (PICK, LOOK, OVER):
             assert await rows_seen(connection, query) <= LIMIT, query.name
     finally:
         await connection.close()

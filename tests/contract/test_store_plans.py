@@ -18,12 +18,13 @@ COUNTS_ALL = "messages.totals"
 """The one statement that may read everything: it proves that a scan is recognised."""
 
 OFTEN = {
-    "accounts": ("get", "of_lane", "of_tenant", "named"),
+    "accounts": ("get", "of_lane", "of_tenant", "named", "left", "departed"),
+    "failures": ("fail",),
     "intake": ("allocate", "existing", "insert", "insert_payload", "replace", "replace_payload"),
     "messages": (
         "insert_event", "get", "by_id", "payload", "payloads", "events", "histories", "some",
         "tenant_names", "branches", "parked_branches", "newest_of_accounts", "newest_of_batches", "waiting",
-        "waiting_of_tenant", "waiting_of_lane", "ready_since", "fail_lane", "totals",
+        "waiting_of_tenant", "waiting_of_lane", "ready_since", "totals",
     ),
     "queue": (
         "promote", "look", "pick", "take", "renew", "release", "orphans",
@@ -44,13 +45,12 @@ OFTEN = {
     ),
     "circuit": (
         "state", "lock", "open", "close", "prober", "probe", "ailing", "unparked", "overdue", "waited_since",
-        "fail",
     ),
     "parking": ("heads", "park"),
     "rescheduling": ("state", "reschedule"),
     "limits": (
         "of_lane", "used_of_lane", "used_of_tenant", "leavers_of_lane", "leavers_of_tenant", "reserve",
-        "confirm", "cancel", "abandon", "rewind", "last_of_some", "take_out", "put_back", "forget", "reject",
+        "confirm", "cancel", "abandon", "rewind", "last_of_some", "take_out", "put_back", "forget", "over",
     ),
 }  # fmt: skip
 

@@ -161,7 +161,7 @@ async def test_a_lane_whose_account_is_gone_is_shown_as_such(bench: Bench) -> No
     await bench.execute("DELETE FROM accounts")
 
     assert (await bench.store.queue.look()).lanes == (ReadyLane(lane=bench.lane, priority=2, is_gone=True),)
-    assert await bench.store.accounts.fail_lane(bench.lane, NOW) == 1
+    assert await bench.fail_left(bench.lane) == 1
     assert (await bench.get("m")).error == "account deleted"
     assert (await bench.store.queue.look()).lanes == ()
 

@@ -176,7 +176,7 @@ async def test_what_is_activated_goes_even_if_it_is_put_off_while_flags_are_gone
 async def test_it_goes_by_the_account_as_it_is_now(bench: Bench) -> None:
     """One that was deleted and made anew has a queue of its own."""
     await bench.add("m1")
-    await bench.store.accounts.delete("acme", "main", force=True, now=NOW)
+    await bench.delete_account()
     with pytest.raises(Conflict, match="the account of message 'm1' was deleted"):
         await retry(bench)
     bench.lane = await bench.account("main")

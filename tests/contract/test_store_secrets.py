@@ -113,7 +113,7 @@ async def test_a_damaged_password_spoils_nothing_else(bench: Bench) -> None:
     assert damaged.unreadable == {"password"}
     assert [each.id for each in await bench.store.accounts.all()] == ["main", "secret"]
 
-    await bench.store.accounts.delete("acme", "secret", force=False, now=NOW)
+    await bench.store.accounts.delete("acme", "secret", force=False)
     assert [each.id for each in await bench.store.accounts.all()] == ["main"]
 
 

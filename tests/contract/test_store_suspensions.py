@@ -232,7 +232,7 @@ async def test_what_fails_with_its_account_is_no_longer_held(bench: Bench) -> No
     await bench.add("m1", batch_code=B)
     await bench.store.suspensions.suspend("acme", B, NOW)
     await mark(bench.store)
-    await bench.store.accounts.delete("acme", "main", force=True, now=NOW)
+    await bench.delete_account()
 
     assert ((await bench.get("m1")).status, await held(bench)) == (Status.ERROR, [])
 

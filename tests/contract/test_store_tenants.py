@@ -41,6 +41,7 @@ BESIDES = (
     "INSERT INTO marking (tenant_id, batch_code, version) VALUES ('{0}', 'news', 1)",
     "INSERT INTO storages VALUES ('{0}', 'files', 'local', 'x', 0, 0, 0)",
     "INSERT INTO sync_state (tenant_id, failures) VALUES ('{0}', 1)",
+    "INSERT INTO departures SELECT 1000 + COUNT(*), '{0}', 'gone' FROM departures",
 )
 """What else a tenant may have; the next test puts it there behind the store's back."""
 
@@ -174,7 +175,7 @@ async def test_deleting_a_tenant_deletes_all_that_it_had(bench: Bench) -> None:
 
     await bench.store.tenants.delete("beta")
 
-    tables = ("accounts", "messages", "suspensions", "marking", "storages", "sync_state")
+    tables = ("accounts", "messages", "suspensions", "marking", "departures", "storages", "sync_state")
     left = {
         table: [row["tenant_id"] for row in await bench.rows(f"SELECT tenant_id FROM {table}")]
         for table in tables
@@ -210,8 +211,8 @@ async def test_no_table_is_forgotten_when_a_tenant_is_deleted(postgres_url: str)
         )
 
     assert {row["table_name"] for row in rows} == {
-        "accounts", "messages", "payloads", "events", "send_log", "suspensions", "marking", "storages",
-        "sync_state", "commands",
+        "accounts", "messages", "payloads", "events", "send_log", "suspensions", "marking", "departures",
+        "storages", "sync_state", "commands",
     }  # fmt: skip
 
 

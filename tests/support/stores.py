@@ -105,6 +105,17 @@ class Bench:
             assert await begin_final(self.store, claimed, OWNER, now, "handing over")
             assert await record_outcome(self.store, as_sent(claimed, now), OWNER, now)
 
+    async def delete_account(self, account_id: str = "main", now: float = NOW) -> int:
+        """Delete an account of acme with what waits for it; how many messages have failed."""
+        return await self.fail_left(await self.store.accounts.delete("acme", account_id, force=True), now)
+
+    async def fail_left(self, lane: int, now: float = NOW) -> int:
+        """Let fail all that waits for an account that is gone; how many messages that were."""
+        count = 0
+        while failures := await self.store.accounts.fail_left(lane, now):
+            count += failures.count
+        return count
+
     async def rows(self, sql: str) -> Sequence[Row]:
         """Look into the tables."""
         return await self.store.database.read(_statement, sql)

@@ -14,6 +14,13 @@ ALTER TABLE accounts ADD COLUMN probe BIGINT;
 UPDATE accounts SET last_error = NULL;
 CREATE INDEX accounts_ailing ON accounts (tenant_id, id) WHERE rest > 0;
 
+-- Accounts that were deleted, until all that waited for them has failed
+CREATE TABLE departures (
+    lane BIGINT PRIMARY KEY,
+    tenant_id TEXT NOT NULL REFERENCES tenants(id) ON DELETE CASCADE,
+    account_id TEXT NOT NULL
+);
+
 -- Lists and counts tell what is parked from what is pending by the index alone, and find the parked by theirs
 DROP INDEX messages_by_status;
 CREATE INDEX messages_by_status ON messages (tenant_id, status, account_id, created_at, seq, parked_for);

@@ -46,5 +46,51 @@ UPDATE accounts SET host = :host, port = :port, login = :login, enc_password = :
 WHERE tenant_id = :tenant_id AND id = :id
 RETURNING lane;
 
+-- depart: an account that goes leaves behind what waits for it, to be failed in steps
+INSERT INTO departures (lane, tenant_id, account_id) VALUES (:lane, :tenant_id, :account_id);
+
+-- departures: accounts that are gone, and may have left something
+SELECT lane FROM departures ORDER BY lane;
+
+-- left: some of what waits for an account that is gone, which is known by its departure or by what is ready
+-- (the index is named: after an ANALYZE that saw no queue, SQLite would read all messages)
+WITH owner AS (
+    SELECT tenant_id, account_id FROM departures WHERE lane = :lane
+    UNION
+    SELECT tenant_id, account_id FROM (SELECT tenant_id, account_id FROM messages
+        WHERE lane = :lane AND status = 'pending' AND is_held = 0 LIMIT 1) AS ready
+)
+SELECT m.seq, m.tenant_id, m.account_id, m.recipients
+FROM owner CROSS JOIN messages m INDEXED BY messages_by_status
+WHERE m.tenant_id = owner.tenant_id AND m.account_id = owner.account_id
+    AND m.status IN ('pending', 'deferred') AND m.lane = :lane
+LIMIT :limit;
+
+-- left @postgres: the same; nobody else changes it until this transaction ends
+WITH owner AS (
+    SELECT tenant_id, account_id FROM departures WHERE lane = :lane
+    UNION
+    SELECT tenant_id, account_id FROM (SELECT tenant_id, account_id FROM messages
+        WHERE lane = :lane AND status = 'pending' AND is_held = 0 LIMIT 1) AS ready
+)
+SELECT m.seq, m.tenant_id, m.account_id, m.recipients
+FROM owner CROSS JOIN messages m
+WHERE m.tenant_id = owner.tenant_id AND m.account_id = owner.account_id
+    AND m.status IN ('pending', 'deferred') AND m.lane = :lane
+LIMIT :limit
+FOR UPDATE OF m;
+
+-- departed: an account has left nothing any more, not even what is being sent and may come back
+DELETE FROM departures
+WHERE lane = :lane AND NOT EXISTS (SELECT 1 FROM messages m INDEXED BY messages_by_status
+    WHERE m.tenant_id = departures.tenant_id AND m.account_id = departures.account_id
+        AND m.status IN ('pending', 'deferred', 'sending') AND m.lane = departures.lane);
+
+-- departed @postgres: the same
+DELETE FROM departures
+WHERE lane = :lane AND NOT EXISTS (SELECT 1 FROM messages m
+    WHERE m.tenant_id = departures.tenant_id AND m.account_id = departures.account_id
+        AND m.status IN ('pending', 'deferred', 'sending') AND m.lane = departures.lane);
+
 -- delete: remove it
 DELETE FROM accounts WHERE tenant_id = :tenant_id AND id = :id RETURNING lane;

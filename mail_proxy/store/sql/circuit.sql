@@ -65,8 +65,3 @@ WITH head AS MATERIALIZED (
     ORDER BY m.seq LIMIT :limit
     FOR UPDATE OF m SKIP LOCKED)
 SELECT seq, tenant_id, recipients FROM head WHERE since <= :before;
-
--- fail: it has waited for its account for too long
-UPDATE messages SET status = :status, recipients = :recipients, error = :error, error_ts = :error_ts,
-    last_error = :last_error, deferred_ts = NULL, parked_for = NULL, parked_since = NULL, updated_at = :now
-WHERE seq = :seq;

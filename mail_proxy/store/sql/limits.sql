@@ -65,36 +65,17 @@ VALUES (0, :tenant_id, :lane, :sent_at, :amount, :span);
 -- forget: what no window reaches any more
 DELETE FROM send_log WHERE span = :span AND sent_at < :before;
 
--- reject: what is over a limit and is not to wait
-UPDATE messages SET status = CASE WHEN recipients LIKE '%"status":"sent"%' THEN 'sent' ELSE 'error' END,
-    error = CASE WHEN recipients LIKE '%"status":"sent"%' THEN NULL ELSE CAST(:error AS TEXT) END,
-    error_ts = CASE WHEN recipients LIKE '%"status":"sent"%' THEN NULL ELSE CAST(:now AS DOUBLE PRECISION) END,
-    recipients = REPLACE(REPLACE(recipients, '"status":"pending"', '"status":"error"'),
-        '"status":"deferred"', '"status":"error"'),
-    last_error = :error, updated_at = :now, deferred_ts = NULL,
-    parked_for = NULL, parked_since = NULL
-WHERE seq IN (
-    SELECT m.seq FROM messages m
-    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
-        AND NOT EXISTS (SELECT 1 FROM suspensions s
-            WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
-    ORDER BY m.priority, m.seq LIMIT :limit)
-RETURNING seq, tenant_id;
+-- over: the next of a lane, which is at a limit
+SELECT m.seq, m.tenant_id, m.recipients FROM messages m
+WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
+    AND NOT EXISTS (SELECT 1 FROM suspensions s
+        WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
+ORDER BY m.priority, m.seq LIMIT :limit;
 
--- reject @postgres: the same; chosen apart, since a plan may run a subquery, and its LIMIT, once for each row
-WITH first AS MATERIALIZED (
-    SELECT m.seq FROM messages m
-    WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
-        AND NOT EXISTS (SELECT 1 FROM suspensions s
-            WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
-    ORDER BY m.priority, m.seq LIMIT :limit
-    FOR UPDATE OF m SKIP LOCKED)
-UPDATE messages SET status = CASE WHEN recipients LIKE '%"status":"sent"%' THEN 'sent' ELSE 'error' END,
-    error = CASE WHEN recipients LIKE '%"status":"sent"%' THEN NULL ELSE CAST(:error AS TEXT) END,
-    error_ts = CASE WHEN recipients LIKE '%"status":"sent"%' THEN NULL ELSE CAST(:now AS DOUBLE PRECISION) END,
-    recipients = REPLACE(REPLACE(recipients, '"status":"pending"', '"status":"error"'),
-        '"status":"deferred"', '"status":"error"'),
-    last_error = :error, updated_at = :now, deferred_ts = NULL,
-    parked_for = NULL, parked_since = NULL
-WHERE seq IN (SELECT seq FROM first)
-RETURNING seq, tenant_id;
+-- over @postgres: the same; what somebody else changes now is left to him
+SELECT m.seq, m.tenant_id, m.recipients FROM messages m
+WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
+    AND NOT EXISTS (SELECT 1 FROM suspensions s
+        WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
+ORDER BY m.priority, m.seq LIMIT :limit
+FOR UPDATE OF m SKIP LOCKED;

@@ -103,26 +103,26 @@ WHERE seq IN NUMBERS(:seqs) AND lease_owner = :owner AND final_at IS NULL
 RETURNING seq, tenant_id;
 
 -- orphans: what dead nodes left: their leases have run out
-SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
+SELECT m.seq, m.tenant_id, m.account_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND m.lease_until <= :now
 ORDER BY m.lease_until LIMIT :limit;
 
 -- orphans @postgres: what dead nodes left: their leases have run out
-SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
+SELECT m.seq, m.tenant_id, m.account_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND m.lease_until <= :now
 ORDER BY m.lease_until LIMIT :limit
 FOR UPDATE OF m SKIP LOCKED;
 
 -- orphans_at_start: what a node that starts held itself before it died, leases or not
-SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
+SELECT m.seq, m.tenant_id, m.account_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND m.lease_owner = :owner
 ORDER BY m.lease_until LIMIT :limit;
 
 -- orphans_at_start @postgres: what a node that starts held itself before it died, leases or not
-SELECT m.seq, m.tenant_id, m.final_at, m.retry_count, a.on_unknown
+SELECT m.seq, m.tenant_id, m.account_id, m.final_at, m.retry_count, a.on_unknown
 FROM messages m LEFT JOIN accounts a ON a.lane = m.lane
 WHERE m.status = 'sending' AND m.lease_owner = :owner
 ORDER BY m.lease_until LIMIT :limit
