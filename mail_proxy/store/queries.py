@@ -8,6 +8,9 @@ A file reads::
     -- name @postgres: …
     the same, where the engines part
 
+    SELECT …
+    FOR UPDATE; -- @postgres: a line of one engine, and why
+
 Parameters are written ``:name`` for both engines. ``IN NUMBERS(:seqs)`` and ``IN TEXTS(:ids)`` stand for the
 items of a JSON list, which each engine reads in its own way.
 """
@@ -40,6 +43,7 @@ _LISTS = {
     },
 }
 _LIST = re.compile(r"\b(NUMBERS|TEXTS)\((:[a-z_]+)\)")
+_LINE = re.compile(r"^(?P<line>.*\S) -- @(?P<dialect>sqlite|postgres)(?:: .+)?\n?", re.MULTILINE)
 
 MOST_PARAMETERS = 999
 """Of one statement: the limit of the oldest SQLite that may be met."""
@@ -141,13 +145,15 @@ def parse(text: str) -> Queries:
 
 
 def _compile(name: str, doc: str, variants: Mapping[str | None, str]) -> Query:
-    sqlite = _with_lists(variants.get("sqlite") or variants[None], "sqlite")
-    postgres, order = _numbered(_with_lists(variants.get("postgres") or variants[None], "postgres"))
-    return Query(name, doc, sqlite, postgres, order)
+    postgres, order = _numbered(_variant(variants, "postgres"))
+    return Query(name, doc, _variant(variants, "sqlite"), postgres, order)
 
 
-def _with_lists(sql: str, dialect: str) -> str:
-    return _LIST.sub(lambda match: _LISTS[dialect][match[1]].format(match[2]), sql)
+def _variant(variants: Mapping[str | None, str], dialect: str) -> str:
+    """The text of one engine: its lines, without the marks at their ends, and its way to read lists."""
+    common = variants.get(dialect) or variants[None]
+    own = _LINE.sub(lambda match: f"{match['line']}\n" if match["dialect"] == dialect else "", common)
+    return _LIST.sub(lambda match: _LISTS[dialect][match[1]].format(match[2]), own.strip().rstrip(";"))
 
 
 def _numbered(sql: str) -> tuple[str, tuple[str, ...]]:

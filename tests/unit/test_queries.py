@@ -52,6 +52,26 @@ def test_an_engine_may_have_a_statement_of_its_own(text: str) -> None:
     assert (query.sqlite, query.postgres) == ("SELECT 1", "SELECT 2")
 
 
+@pytest.mark.parametrize(
+    ("text", "sqlite", "postgres"),
+    [
+        ("SELECT :a\nFOR UPDATE; -- @postgres", "SELECT :a", "SELECT $1\nFOR UPDATE"),
+        ("SELECT :a\nFOR UPDATE; -- @postgres: it's why", "SELECT :a", "SELECT $1\nFOR UPDATE"),
+        (
+            "SELECT\n  :a -- @sqlite\n  :b -- @postgres\n  AS c;",
+            "SELECT\n  :a\n  AS c",
+            "SELECT\n  $1\n  AS c",
+        ),
+        ("SELECT 1 -- @mysql\nAS a", "SELECT 1 -- @mysql\nAS a", "SELECT 1 -- @mysql\nAS a"),
+    ],
+)
+def test_an_engine_may_have_a_line_of_its_own(text: str, sqlite: str, postgres: str) -> None:
+    """It says so at its end, perhaps with the reason; what names no engine is a comment."""
+    query = only(f"-- a: x\n{text}")
+
+    assert (query.sqlite, query.postgres) == (sqlite, postgres)
+
+
 def test_parameters_are_numbered_in_order_of_appearance() -> None:
     """One that appears twice has one number."""
     query = only("-- a: x\nUPDATE t SET a = :b, c = :a WHERE d = :b AND e = :c_d")

@@ -17,10 +17,8 @@ SELECT * FROM accounts WHERE id = :id ORDER BY tenant_id;
 SELECT tenant_id FROM accounts WHERE id = :id ORDER BY tenant_id;
 
 -- lock: let nobody else change the account until this transaction ends (SQLite has one writer anyway)
-SELECT lane FROM accounts WHERE tenant_id = :tenant_id AND id = :id;
-
--- lock @postgres: let nobody else change the account until this transaction ends
-SELECT lane FROM accounts WHERE tenant_id = :tenant_id AND id = :id FOR NO KEY UPDATE;
+SELECT lane FROM accounts WHERE tenant_id = :tenant_id AND id = :id
+FOR NO KEY UPDATE; -- @postgres
 
 -- insert: a new account, unless there is one
 INSERT INTO accounts (tenant_id, id, host, port, login, enc_password, tls, use_tls, tls_verify, tls_ca,
@@ -61,34 +59,17 @@ WITH owner AS (
         WHERE lane = :lane AND status = 'pending' AND is_held = 0 LIMIT 1) AS ready
 )
 SELECT m.seq, m.tenant_id, m.account_id, m.recipients
-FROM owner CROSS JOIN messages m INDEXED BY messages_by_status
-WHERE m.tenant_id = owner.tenant_id AND m.account_id = owner.account_id
-    AND m.status IN ('pending', 'deferred') AND m.lane = :lane
-LIMIT :limit;
-
--- left @postgres: the same; nobody else changes it until this transaction ends
-WITH owner AS (
-    SELECT tenant_id, account_id FROM departures WHERE lane = :lane
-    UNION
-    SELECT tenant_id, account_id FROM (SELECT tenant_id, account_id FROM messages
-        WHERE lane = :lane AND status = 'pending' AND is_held = 0 LIMIT 1) AS ready
-)
-SELECT m.seq, m.tenant_id, m.account_id, m.recipients
 FROM owner CROSS JOIN messages m
+    INDEXED BY messages_by_status -- @sqlite
 WHERE m.tenant_id = owner.tenant_id AND m.account_id = owner.account_id
     AND m.status IN ('pending', 'deferred') AND m.lane = :lane
 LIMIT :limit
-FOR UPDATE OF m;
+FOR UPDATE OF m; -- @postgres: nobody else changes it until this transaction ends
 
 -- departed: an account has left nothing any more, not even what is being sent and may come back
 DELETE FROM departures
-WHERE lane = :lane AND NOT EXISTS (SELECT 1 FROM messages m INDEXED BY messages_by_status
-    WHERE m.tenant_id = departures.tenant_id AND m.account_id = departures.account_id
-        AND m.status IN ('pending', 'deferred', 'sending') AND m.lane = departures.lane);
-
--- departed @postgres: the same
-DELETE FROM departures
 WHERE lane = :lane AND NOT EXISTS (SELECT 1 FROM messages m
+        INDEXED BY messages_by_status -- @sqlite
     WHERE m.tenant_id = departures.tenant_id AND m.account_id = departures.account_id
         AND m.status IN ('pending', 'deferred', 'sending') AND m.lane = departures.lane);
 

@@ -2,10 +2,8 @@
 SELECT rest, resting_until, ill_since, last_error FROM accounts WHERE lane = :lane;
 
 -- lock: whether an account rests, and what has probed it (SQLite has one writer anyway)
-SELECT rest, resting_until, probe, updated_at FROM accounts WHERE lane = :lane;
-
--- lock @postgres: whether an account rests, and what has probed it; nobody else changes that until this transaction ends
-SELECT rest, resting_until, probe, updated_at FROM accounts WHERE lane = :lane FOR NO KEY UPDATE;
+SELECT rest, resting_until, probe, updated_at FROM accounts WHERE lane = :lane
+FOR NO KEY UPDATE; -- @postgres
 
 -- open: an account has failed and rests
 UPDATE accounts SET rest = :rest, resting_until = :until, last_error = :reason,

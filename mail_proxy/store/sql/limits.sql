@@ -5,10 +5,8 @@ FROM accounts a JOIN tenants t ON t.id = a.tenant_id
 WHERE a.lane = :lane AND t.active = 1;
 
 -- lock: let nobody else count what may be sent until this claim is decided (SQLite has one writer anyway)
-SELECT id FROM tenants WHERE id = :tenant_id;
-
--- lock @postgres: let nobody else count what may be sent until this claim is decided; intake goes on
-SELECT id FROM tenants WHERE id = :tenant_id FOR NO KEY UPDATE;
+SELECT id FROM tenants WHERE id = :tenant_id
+FOR NO KEY UPDATE; -- @postgres: intake goes on
 
 -- used_of_lane: what an account has sent since, and what it is sending
 SELECT COALESCE(SUM(amount), 0) AS n, MAX(sent_at) AS last FROM send_log WHERE lane = :lane AND sent_at > :since;
@@ -70,12 +68,5 @@ SELECT m.seq, m.tenant_id, m.recipients FROM messages m
 WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
     AND NOT EXISTS (SELECT 1 FROM suspensions s
         WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
-ORDER BY m.priority, m.seq LIMIT :limit;
-
--- over @postgres: the same; what somebody else changes now is left to him
-SELECT m.seq, m.tenant_id, m.recipients FROM messages m
-WHERE m.status = 'pending' AND m.is_held = 0 AND m.lane = :lane
-    AND NOT EXISTS (SELECT 1 FROM suspensions s
-        WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
 ORDER BY m.priority, m.seq LIMIT :limit
-FOR UPDATE OF m SKIP LOCKED;
+FOR UPDATE OF m SKIP LOCKED; -- @postgres: what somebody else changes now is left to him

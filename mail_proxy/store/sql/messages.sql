@@ -19,11 +19,8 @@ SELECT event_id, event_type, event_ts, description, event_data FROM events WHERE
 
 -- histories: what happened to these (a JSON list of seq), in order
 SELECT seq, event_id, event_type, event_ts, description, event_data FROM events
-WHERE seq IN NUMBERS(:seqs) ORDER BY seq, event_id;
-
--- histories @postgres: what happened to these (a JSON list of seq), in order
-SELECT seq, event_id, event_type, event_ts, description, event_data FROM events
-WHERE seq = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json))))
+WHERE seq IN NUMBERS(:seqs) -- @sqlite
+WHERE seq = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json)))) -- @postgres
 ORDER BY seq, event_id;
 
 -- some: these messages (a JSON list of seq)
@@ -39,20 +36,9 @@ SELECT id FROM tenants;
 WITH RECURSIVE branch(tenant_id, status, account_id) AS (
     SELECT tenant.value, state.value,
         (SELECT MIN(m.account_id) FROM messages m WHERE m.tenant_id = tenant.value AND m.status = state.value)
-    FROM json_each(:tenants) tenant CROSS JOIN json_each(:statuses) state
-    UNION ALL
-    SELECT tenant_id, status, (SELECT MIN(m.account_id) FROM messages m
-        WHERE m.tenant_id = branch.tenant_id AND m.status = branch.status AND m.account_id > branch.account_id)
-    FROM branch WHERE account_id IS NOT NULL
-)
-SELECT tenant_id, status, account_id FROM branch WHERE account_id IS NOT NULL;
-
--- branches @postgres: the accounts with messages of tenants in stored states (JSON lists), skipping from one to the next
-WITH RECURSIVE branch(tenant_id, status, account_id) AS (
-    SELECT tenant.value, state.value,
-        (SELECT MIN(m.account_id) FROM messages m WHERE m.tenant_id = tenant.value AND m.status = state.value)
-    FROM json_array_elements_text(CAST(:tenants AS json)) tenant(value)
-        CROSS JOIN json_array_elements_text(CAST(:statuses AS json)) state(value)
+    FROM json_each(:tenants) tenant CROSS JOIN json_each(:statuses) state -- @sqlite
+    FROM json_array_elements_text(CAST(:tenants AS json)) tenant(value) -- @postgres
+        CROSS JOIN json_array_elements_text(CAST(:statuses AS json)) state(value) -- @postgres
     UNION ALL
     SELECT tenant_id, status, (SELECT MIN(m.account_id) FROM messages m
         WHERE m.tenant_id = branch.tenant_id AND m.status = branch.status AND m.account_id > branch.account_id)
@@ -62,24 +48,14 @@ SELECT tenant_id, status, account_id FROM branch WHERE account_id IS NOT NULL;
 
 -- parked_branches: the accounts of tenants (a JSON list) with parked messages, skipping from one to the next
 WITH RECURSIVE branch(tenant_id, account_id) AS (
-    SELECT tenant.value, (SELECT MIN(m.account_id) FROM messages m INDEXED BY messages_parked
-        WHERE m.tenant_id = tenant.value AND m.status = 'pending' AND m.parked_for IS NOT NULL)
-    FROM json_each(:tenants) tenant
-    UNION ALL
-    SELECT tenant_id, (SELECT MIN(m.account_id) FROM messages m INDEXED BY messages_parked
-        WHERE m.tenant_id = branch.tenant_id AND m.status = 'pending' AND m.parked_for IS NOT NULL
-            AND m.account_id > branch.account_id)
-    FROM branch WHERE account_id IS NOT NULL
-)
-SELECT tenant_id, account_id FROM branch WHERE account_id IS NOT NULL;
-
--- parked_branches @postgres: the accounts of tenants (a JSON list) with parked messages, skipping from one to the next
-WITH RECURSIVE branch(tenant_id, account_id) AS (
     SELECT tenant.value, (SELECT MIN(m.account_id) FROM messages m
+            INDEXED BY messages_parked -- @sqlite
         WHERE m.tenant_id = tenant.value AND m.status = 'pending' AND m.parked_for IS NOT NULL)
-    FROM json_array_elements_text(CAST(:tenants AS json)) tenant(value)
+    FROM json_each(:tenants) tenant -- @sqlite
+    FROM json_array_elements_text(CAST(:tenants AS json)) tenant(value) -- @postgres
     UNION ALL
     SELECT tenant_id, (SELECT MIN(m.account_id) FROM messages m
+            INDEXED BY messages_parked -- @sqlite
         WHERE m.tenant_id = branch.tenant_id AND m.status = 'pending' AND m.parked_for IS NOT NULL
             AND m.account_id > branch.account_id)
     FROM branch WHERE account_id IS NOT NULL

@@ -1,27 +1,20 @@
 -- lock: keep everybody else from these (a JSON list of seq); what is asked next sees what they have done
-SELECT seq FROM messages WHERE seq IN NUMBERS(:seqs) AND lease_owner = :owner;
-
--- lock @postgres: the same
-SELECT seq FROM messages
-WHERE seq IN NUMBERS(:seqs)
-    AND lease_owner = :owner
-ORDER BY seq FOR UPDATE;
+SELECT seq FROM messages WHERE seq IN NUMBERS(:seqs) AND lease_owner = :owner
+ORDER BY seq FOR UPDATE; -- @postgres
 
 -- held: which of these (a JSON list of seq) are still ours, and whether they may be begun: their lease holds, and nobody has suspended them
 -- (one row for all, since SQLite's thread and the event loop take turns at every row; only what is being sent
 -- has a lease owner: its status, asked for too, would lead PostgreSQL to another index)
-SELECT json_group_array(json_array(m.seq, m.lease_until > :now AND NOT EXISTS (SELECT 1 FROM suspensions s
-    WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code)))) AS held
+SELECT
+    json_group_array(json_array( -- @sqlite
+    CAST(COALESCE(json_agg(json_build_array( -- @postgres
+        m.seq, m.lease_until > :now AND NOT EXISTS (SELECT 1 FROM suspensions s
+            WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code))
+    )) -- @sqlite
+    )), '[]') AS TEXT) -- @postgres
+    AS held
 FROM messages m
 WHERE m.seq IN NUMBERS(:seqs) AND m.lease_owner = :owner;
-
--- held @postgres: the same
-SELECT CAST(COALESCE(json_agg(json_build_array(m.seq, m.lease_until > :now AND NOT EXISTS (
-    SELECT 1 FROM suspensions s
-    WHERE s.tenant_id = m.tenant_id AND s.batch_code IN ('*', m.batch_code)))), '[]') AS TEXT) AS held
-FROM messages m
-WHERE m.seq IN NUMBERS(:seqs)
-    AND m.lease_owner = :owner;
 
 -- begin_final: these contents (a JSON list of seq) are about to be transmitted
 UPDATE messages SET final_at = :now, updated_at = :now

@@ -3,31 +3,16 @@ SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
     (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
 WHERE m.tenant_id = :tenant_id AND m.id IN TEXTS(:ids)
-ORDER BY m.seq;
-
--- of_tenant @postgres: those of a tenant's messages that have these ids (a JSON list); they stay as they are
-SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
-FROM messages m
-WHERE m.tenant_id = :tenant_id
-    AND m.id IN TEXTS(:ids)
 ORDER BY m.seq
-FOR UPDATE OF m;
+FOR UPDATE OF m; -- @postgres
 
 -- of_anybody: the same, whosever they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
     (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
 FROM messages m
 WHERE m.id IN TEXTS(:ids)
-ORDER BY m.seq;
-
--- of_anybody @postgres: the same, whosever they are
-SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
-FROM messages m
-WHERE m.id IN TEXTS(:ids)
 ORDER BY m.seq
-FOR UPDATE OF m;
+FOR UPDATE OF m; -- @postgres
 
 -- due: of which of these (a JSON list of seq) somebody is still to be told
 SELECT DISTINCT seq FROM events WHERE seq IN NUMBERS(:seqs) AND is_due > 0;
@@ -50,27 +35,15 @@ SELECT id, CASE WHEN client_base_url IS NULL THEN 0 ELSE 1 END AS has_address FR
 SELECT seq, reported_ts AS moment, size FROM messages
 WHERE tenant_id = :tenant_id AND reported_ts IS NOT NULL AND status IN ('sent', 'error', 'bounced')
     AND reported_ts <= :before AND (reported_ts, seq) > (:moment, :seq)
-ORDER BY reported_ts, seq LIMIT :limit;
-
--- told_before @postgres: some of a tenant's messages that were told of by a time, after a place; not those that change now
-SELECT seq, reported_ts AS moment, size FROM messages
-WHERE tenant_id = :tenant_id AND reported_ts IS NOT NULL AND status IN ('sent', 'error', 'bounced')
-    AND reported_ts <= :before AND (reported_ts, seq) > (:moment, :seq)
 ORDER BY reported_ts, seq LIMIT :limit
-FOR UPDATE SKIP LOCKED;
+FOR UPDATE SKIP LOCKED; -- @postgres: not those that change now
 
 -- untold_before: some that were not told of since a time, after a place
 SELECT seq, updated_at AS moment, size FROM messages
 WHERE tenant_id = :tenant_id AND reported_ts IS NULL AND status IN ('sent', 'error', 'bounced')
     AND updated_at <= :before AND (updated_at, seq) > (:moment, :seq)
-ORDER BY updated_at, seq LIMIT :limit;
-
--- untold_before @postgres: some that were not told of since a time, after a place; not those that change now
-SELECT seq, updated_at AS moment, size FROM messages
-WHERE tenant_id = :tenant_id AND reported_ts IS NULL AND status IN ('sent', 'error', 'bounced')
-    AND updated_at <= :before AND (updated_at, seq) > (:moment, :seq)
 ORDER BY updated_at, seq LIMIT :limit
-FOR UPDATE SKIP LOCKED;
+FOR UPDATE SKIP LOCKED; -- @postgres: not those that change now
 
 -- delete_done: those of these (a JSON list of seq) that have left, and of which nobody is to be told any more
 DELETE FROM messages

@@ -28,24 +28,14 @@ SELECT COUNT(*) AS n FROM events WHERE is_due = 1 AND tenant_id = :tenant_id;
 -- synced: the tenant's application took a post
 INSERT INTO sync_state (tenant_id, last_sync_ts, next_try_ts, failures, last_error)
 SELECT id, :now, NULL, 0, NULL FROM tenants WHERE id = :tenant_id
-ON CONFLICT (tenant_id) DO UPDATE SET last_sync_ts = excluded.last_sync_ts, next_try_ts = NULL, failures = 0,
-    last_error = NULL;
-
--- synced @postgres: the tenant's application took a post; the tenant cannot go while this is written
-INSERT INTO sync_state (tenant_id, last_sync_ts, next_try_ts, failures, last_error)
-SELECT id, :now, NULL, 0, NULL FROM tenants WHERE id = :tenant_id FOR KEY SHARE
+FOR KEY SHARE -- @postgres: the tenant cannot go while this is written
 ON CONFLICT (tenant_id) DO UPDATE SET last_sync_ts = excluded.last_sync_ts, next_try_ts = NULL, failures = 0,
     last_error = NULL;
 
 -- sync_failed: it did not, and when it is asked again
 INSERT INTO sync_state (tenant_id, last_sync_ts, next_try_ts, failures, last_error)
 SELECT id, NULL, :next_try_ts, 1, :last_error FROM tenants WHERE id = :tenant_id
-ON CONFLICT (tenant_id) DO UPDATE SET next_try_ts = excluded.next_try_ts, failures = sync_state.failures + 1,
-    last_error = excluded.last_error;
-
--- sync_failed @postgres: it did not, and when it is asked again; the tenant cannot go while this is written
-INSERT INTO sync_state (tenant_id, last_sync_ts, next_try_ts, failures, last_error)
-SELECT id, NULL, :next_try_ts, 1, :last_error FROM tenants WHERE id = :tenant_id FOR KEY SHARE
+FOR KEY SHARE -- @postgres: the tenant cannot go while this is written
 ON CONFLICT (tenant_id) DO UPDATE SET next_try_ts = excluded.next_try_ts, failures = sync_state.failures + 1,
     last_error = excluded.last_error;
 

@@ -2,10 +2,8 @@
 SELECT * FROM storages WHERE tenant_id = :tenant_id AND name = :name;
 
 -- get_locked: one storage, which nobody else may change until this transaction ends (SQLite has one writer anyway)
-SELECT * FROM storages WHERE tenant_id = :tenant_id AND name = :name;
-
--- get_locked @postgres: one storage, which nobody else may change until this transaction ends
-SELECT * FROM storages WHERE tenant_id = :tenant_id AND name = :name FOR UPDATE;
+SELECT * FROM storages WHERE tenant_id = :tenant_id AND name = :name
+FOR UPDATE; -- @postgres
 
 -- of_tenant: the storages of one tenant, by name
 SELECT * FROM storages WHERE tenant_id = :tenant_id ORDER BY name;

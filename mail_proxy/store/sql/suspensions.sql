@@ -1,8 +1,6 @@
 -- lock: change what is suspended of a tenant, alone (SQLite has one writer anyway)
-SELECT id FROM tenants WHERE id = :id;
-
--- lock @postgres: change what is suspended of a tenant, alone; what intake has begun is waited for, what begins waits
-SELECT id FROM tenants WHERE id = :id FOR UPDATE;
+SELECT id FROM tenants WHERE id = :id
+FOR UPDATE; -- @postgres: what intake has begun is waited for, what begins waits
 
 -- of_tenant: what is suspended of a tenant
 SELECT batch_code FROM suspensions WHERE tenant_id = :tenant_id ORDER BY batch_code;
@@ -30,19 +28,13 @@ DELETE FROM marking WHERE tenant_id = :tenant_id AND batch_code = :batch_code AN
 SELECT tenant_id, batch_code, version FROM marking ORDER BY tenant_id, batch_code;
 
 -- waiting_of_tenant: how many of a tenant have still to leave
-SELECT COUNT(*) AS n FROM messages INDEXED BY messages_by_status
-WHERE tenant_id = :tenant_id AND status IN ('pending', 'deferred', 'sending');
-
--- waiting_of_tenant @postgres: how many of a tenant have still to leave
 SELECT COUNT(*) AS n FROM messages
+    INDEXED BY messages_by_status -- @sqlite
 WHERE tenant_id = :tenant_id AND status IN ('pending', 'deferred', 'sending');
 
 -- waiting_of_batch: how many of a tenant's batch have still to leave
-SELECT COUNT(*) AS n FROM messages INDEXED BY messages_by_batch
-WHERE tenant_id = :tenant_id AND batch_code = :batch_code AND status IN ('pending', 'deferred', 'sending');
-
--- waiting_of_batch @postgres: how many of a tenant's batch have still to leave
 SELECT COUNT(*) AS n FROM messages
+    INDEXED BY messages_by_batch -- @sqlite
 WHERE tenant_id = :tenant_id AND batch_code = :batch_code AND status IN ('pending', 'deferred', 'sending');
 
 -- next_of_tenant: some of a tenant's messages that wait, after a place

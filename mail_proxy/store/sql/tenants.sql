@@ -20,10 +20,8 @@ UPDATE tenants SET version = version + 1 WHERE id = :id;
 SELECT id, active, version, api_key_expires_at FROM tenants WHERE api_key_hash = :api_key_hash;
 
 -- lock: let nobody else change the tenant until this transaction ends (SQLite has one writer anyway)
-SELECT id FROM tenants WHERE id = :id;
-
--- lock @postgres: let nobody else change the tenant until this transaction ends; intake goes on
-SELECT id FROM tenants WHERE id = :id FOR NO KEY UPDATE;
+SELECT id FROM tenants WHERE id = :id
+FOR NO KEY UPDATE; -- @postgres: intake goes on
 
 -- insert: a new tenant
 INSERT INTO tenants (id, name, client_base_url, client_sync_path, client_attachment_path, enc_client_auth,
@@ -51,10 +49,8 @@ WHERE id = :id
 RETURNING id;
 
 -- hold: whether the tenant is there, and as of which version; it cannot go while the transaction lasts
-SELECT version FROM tenants WHERE id = :id;
-
--- hold @postgres: whether the tenant is there, and as of which version; it cannot go while the transaction lasts
-SELECT version FROM tenants WHERE id = :id FOR KEY SHARE;
+SELECT version FROM tenants WHERE id = :id
+FOR KEY SHARE; -- @postgres
 
 -- close: a tenant about to go takes nothing more, and sends nothing more
 UPDATE tenants SET active = 0, api_key_hash = NULL, api_key_expires_at = NULL, updated_at = :now,
