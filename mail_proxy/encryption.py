@@ -73,10 +73,6 @@ class Vault:
     def __repr__(self) -> str:
         return f"Vault({self.origin})"
 
-    @property
-    def has_key(self) -> bool:
-        return self._key is not None
-
     def encrypt(self, text: str, place: str) -> str:
         """Return `text` encrypted for `place`; KeyMismatch without a key."""
         if self._key is None:
@@ -100,6 +96,15 @@ class Vault:
                 "for another place, or has been damaged"
             ) from None
         return text.decode()
+
+    def decrypt_if_sound(self, value: str, place: str) -> str | None:
+        """Do the same, but give None for what this key does not open; KeyMismatch only without a key."""
+        try:
+            return self.decrypt(value, place)
+        except KeyMismatch:
+            if self._key is None:
+                raise
+            return None
 
     def check_value(self) -> str:
         """Return a value by which `matches` recognises this key later."""

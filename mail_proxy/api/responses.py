@@ -336,7 +336,8 @@ class Tenant(Part):
     client_base_url: str | None
     client_sync_path: str
     client_attachment_path: str
-    client_auth: NoAuth | Bearer | Basic
+    client_auth: NoAuth | Bearer | Basic | None
+    """Null: what is stored cannot be decrypted, and has to be given again."""
     rate_limits: RateLimits
     large_file_config: dict[str, object] | None
     webhook_secret: Masked | None
@@ -393,8 +394,8 @@ class Storage(Part):
     tenant_id: str
     name: str
     protocol: StorageProtocol
-    config: dict[str, str]
-    """What was given; secrets are `***`."""
+    config: dict[str, str] | None
+    """What was given; secrets are `***`. Null: it cannot be decrypted, and has to be given again."""
     created_at: IsoTime
     updated_at: IsoTime
 

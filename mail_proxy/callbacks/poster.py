@@ -13,6 +13,8 @@ from mail_proxy.errors import InvalidInput
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
 from mail_proxy.net import GuardedClient, RequestFailed
 
+UNREADABLE = "the stored client_auth cannot be decrypted: give it again"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -54,6 +56,8 @@ def target_for(tenant: Tenant, config: Config) -> Target | None:
         url = join_url(tenant.client_base_url, tenant.client_sync_path)
     except InvalidInput as fault:
         return Target(url=tenant.client_base_url, trusted=trusted, fault=str(fault))
+    if "client_auth" in tenant.unreadable:
+        return Target(url=url, trusted=trusted, fault=UNREADABLE)
     return Target(url=url, auth=tenant.client_auth, trusted=trusted)
 
 

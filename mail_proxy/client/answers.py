@@ -225,7 +225,10 @@ class AccountTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One organisation; stored secrets come back as ``***``."""
+    """One organisation; stored secrets come back as ``***``.
+
+    `client_auth` is None if what is stored cannot be decrypted, and has to be given again.
+    """
 
     id: str
     name: str | None = None
@@ -246,12 +249,15 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """A place for files; secrets of its configuration come back as ``***``."""
+    """A place for files; secrets of its configuration come back as ``***``.
+
+    `config` is None if what is stored cannot be decrypted, and has to be given again.
+    """
 
     tenant_id: str
     name: str
     protocol: str
-    config: Json
+    config: Json | None
     created_at: str | None = None
     updated_at: str | None = None
 

@@ -10,7 +10,8 @@ class InstanceSettings:
     """`name` is None while the configuration's holds. `bounce_poll_interval` is seconds.
 
     `bounce_return_path` may hold ``{token}``, in whose place each message's own token goes; `bounce_after`
-    is what becomes of a mail that was read: ``keep``, ``seen``, ``delete`` or ``move:<folder>``.
+    is what becomes of a mail that was read: ``keep``, ``seen``, ``delete`` or ``move:<folder>``. `unreadable`
+    names the secret if it is stored and cannot be decrypted; it is None then.
     """
 
     name: str | None = None
@@ -24,3 +25,4 @@ class InstanceSettings:
     bounce_poll_interval: int = 60
     bounce_return_path: str | None = None
     bounce_after: str = "keep"
+    unreadable: frozenset[str] = frozenset()

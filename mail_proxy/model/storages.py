@@ -18,7 +18,8 @@ class StorageProtocol(StrEnum):
 class Storage:
     """`config` has the names that the protocol knows, secrets included, and only what was given.
 
-    `by_tenant` tells that a tenant token, not the admin's, gave the address. Timestamps are Unix seconds.
+    `by_tenant` tells that a tenant token, not the admin's, gave the address. `is_unreadable` tells that what
+    is stored cannot be decrypted; `config` is empty then. Timestamps are Unix seconds.
     """
 
     tenant_id: str
@@ -26,5 +27,6 @@ class Storage:
     protocol: StorageProtocol
     config: Mapping[str, str] = field(repr=False)
     by_tenant: bool = False
+    is_unreadable: bool = False
     created_at: float = 0.0
     updated_at: float = 0.0

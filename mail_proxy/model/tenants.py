@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+SECRETS = ("client_auth", "webhook_secret")
+
 DEFAULT_SYNC_PATH = "/mail-proxy/sync"
 DEFAULT_ATTACHMENT_PATH = "/mail-proxy/attachments"
 
@@ -36,7 +38,10 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """Timestamps are Unix seconds. `by_tenant` tells that a tenant token gave `client_base_url`."""
+    """Timestamps are Unix seconds. `by_tenant` tells that a tenant token gave `client_base_url`.
+
+    `unreadable` names the secrets that are stored and cannot be decrypted; they are as if there were none.
+    """
 
     id: str
     name: str | None = None
@@ -50,6 +55,7 @@ class Tenant:
     report_nulls: bool = True
     active: bool = True
     by_tenant: bool = False
+    unreadable: frozenset[str] = frozenset()
     suspended_batches: tuple[str, ...] = ()
     has_api_key: bool = False
     api_key_expires_at: float | None = None

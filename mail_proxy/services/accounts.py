@@ -14,7 +14,14 @@ from mail_proxy.errors import Conflict, DatabaseError, Fault, InvalidInput, NotF
 from mail_proxy.model.accounts import SECRETS, Account, Circuit, TlsMode
 from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.model.queue import Failures
-from mail_proxy.services.inputs import MASK, AccountInput, checked, refuse_changes, replaced_mask
+from mail_proxy.services.inputs import (
+    MASK,
+    AccountInput,
+    checked,
+    refuse_changes,
+    refuse_unreadable,
+    replaced_mask,
+)
 from mail_proxy.services.views import account_view
 from mail_proxy.store import Store
 from mail_proxy.tls import PEM_MARK
@@ -146,7 +153,9 @@ class AccountsService:
             circuit = current.circuit
             shown = account_view(current)
             refuse_changes(raw, {name: shown.get(name) for name in _READ_ONLY})
-            _refuse_unreadable(current, given, names)
+            refuse_unreadable(
+                current.unreadable, {name: getattr(given, name) for name in names & current.unreadable}
+            )
             changed = _changed(current, given, names, by_tenant=by_tenant)
             if keeps_tls and current.tls is None and _is_as_without_tls(changed, given):
                 changed = replace(changed, tls=None)
@@ -164,14 +173,6 @@ def _refuse_files(given: AccountInput) -> None:
     """What a tenant's token gives never makes this server open a file of its own."""
     if given.tls_ca is not None and PEM_MARK not in given.tls_ca:
         raise InvalidInput.of([Fault(("tls_ca",), "must be the certificates themselves (PEM), not a path")])
-
-
-def _refuse_unreadable(current: Account, given: AccountInput, names: AbstractSet[str]) -> None:
-    """What cannot be decrypted cannot be kept, and is not dropped unless that is asked for."""
-    text = "must be given again: what is stored cannot be decrypted"
-    kept = [each for each in sorted(current.unreadable) if each not in names or getattr(given, each) == MASK]
-    if kept:
-        raise InvalidInput.of([Fault((each,), text) for each in kept])
 
 
 def _changed(current: Account, given: AccountInput, names: AbstractSet[str], *, by_tenant: bool) -> Account:

@@ -7,6 +7,7 @@ Field names are the API's. All faults are found at once, each naming its field. 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
@@ -86,6 +87,19 @@ def replaced_mask(name: str, given: str | None, stored: str | None) -> str | Non
     if stored is None:
         raise InvalidInput.of([Fault((name,), f"'{MASK}' stands for the stored secret, and there is none")])
     return stored
+
+
+def refuse_unreadable(
+    unreadable: AbstractSet[str], given: Mapping[str, str | None], path: Sequence[str] = ()
+) -> None:
+    """Raise InvalidInput for secrets that are not `given` anew: what cannot be decrypted cannot be kept.
+
+    Nor is it dropped unless that is asked for, by giving None. `path` leads to the secrets.
+    """
+    text = "must be given again: what is stored cannot be decrypted"
+    kept = [name for name in sorted(unreadable) if given.get(name, MASK) == MASK]
+    if kept:
+        raise InvalidInput.of([Fault((*path, name), text) for name in kept])
 
 
 def refuse_changes(raw: Mapping[str, object], stored: Mapping[str, object]) -> None:

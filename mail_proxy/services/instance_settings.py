@@ -8,7 +8,14 @@ from dataclasses import replace
 from mail_proxy.bell import Bell
 from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.model.instance_settings import InstanceSettings
-from mail_proxy.services.inputs import MASK, BounceInput, InstanceInput, checked, replaced_mask
+from mail_proxy.services.inputs import (
+    MASK,
+    BounceInput,
+    InstanceInput,
+    checked,
+    refuse_unreadable,
+    replaced_mask,
+)
 from mail_proxy.store import Store
 
 _SECRET = "bounce_imap_password"  # noqa: S105 - the name of a field
@@ -53,6 +60,8 @@ class InstanceSettingsService:
 
 def _changed(current: InstanceSettings, given: BounceInput) -> InstanceSettings:
     values = {name: getattr(given, name) for name in given.model_fields_set}
+    refuse_unreadable(current.unreadable, {name: values[name] for name in {_SECRET} & values.keys()})
+    values["unreadable"] = frozenset()
     if _SECRET in values:
         values[_SECRET] = replaced_mask(_SECRET, values[_SECRET], current.bounce_imap_password)
     changed = replace(current, **values)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mail_proxy.clock import Clock
 from mail_proxy.errors import Fault, Forbidden, InvalidInput
 from mail_proxy.model.storages import Storage, StorageProtocol
-from mail_proxy.services.inputs import MASK, checked, replaced_mask
+from mail_proxy.services.inputs import MASK, checked, refuse_unreadable, replaced_mask
 from mail_proxy.services.storage_inputs import StorageInput
 from mail_proxy.store import Store
 
@@ -53,6 +53,8 @@ class StoragesService:
         _refuse_incomplete(given.protocol, config, by_tenant=by_tenant)
 
         def make(current: Storage | None) -> Storage:
+            if current is not None and current.is_unreadable:
+                refuse_unreadable(set(_TRUST[given.protocol].secrets) & config.keys(), config, ("config",))
             stored = current.config if current is not None and current.protocol is given.protocol else {}
             return Storage(
                 tenant_id=tenant_id,

@@ -21,6 +21,7 @@ from mail_proxy.services.inputs import (
     TenantInput,
     checked,
     refuse_changes,
+    refuse_unreadable,
     replaced_mask,
 )
 from mail_proxy.services.views import seconds, tenant_view
@@ -111,6 +112,7 @@ class TenantsService:
     ) -> Tenant:
         def change(current: Tenant) -> Tenant:
             shown = tenant_view(current)
+            refuse_unreadable(current.unreadable, _secrets_in(given, names))
             changed = _changed(current, given, names, by_tenant=by_tenant)
             if by_tenant:
                 _refuse_the_admins(current, changed, raw, shown)
@@ -127,6 +129,16 @@ def _complete(given: TenantInput) -> TenantInput:
     """Name all of the limits: what is left out of a replacement takes its default."""
     limits = RateLimitsInput(**given.rate_limits.model_dump())
     return given.model_copy(update={"rate_limits": limits})
+
+
+def _secrets_in(given: TenantInput, names: AbstractSet[str]) -> dict[str, str | None]:
+    """The secrets that `given` names: what they are to be, or the mask."""
+    auth = given.client_auth
+    secrets = {
+        "client_auth": MASK if MASK in (auth.token, auth.password) else auth.token or auth.password,
+        "webhook_secret": given.webhook_secret,
+    }
+    return {name: secret for name, secret in secrets.items() if name in names}
 
 
 def _refuse_the_admins(
@@ -166,7 +178,7 @@ def _changed(current: Tenant, given: TenantInput, names: AbstractSet[str], *, by
         plain["api_key_expires_at"] = _expiry(current, given.api_key_expires_at)
     if "client_base_url" in names and (not by_tenant or given.client_base_url != current.client_base_url):
         plain["by_tenant"] = by_tenant
-    return replace(current, **plain)
+    return replace(current, **plain, unreadable=frozenset())
 
 
 def _expiry(current: Tenant, given: float | None) -> float | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from mail_proxy.clock import iso
 from mail_proxy.model.accounts import Account
@@ -37,10 +38,10 @@ def tenant_view(tenant: Tenant) -> View:
         "client_base_url": tenant.client_base_url,
         "client_sync_path": tenant.client_sync_path,
         "client_attachment_path": tenant.client_attachment_path,
-        "client_auth": _auth_view(tenant.client_auth),
+        "client_auth": None if "client_auth" in tenant.unreadable else _auth_view(tenant.client_auth),
         "rate_limits": {"hourly": tenant.rate_limits.hourly, "daily": tenant.rate_limits.daily},
         "large_file_config": tenant.large_file_config,
-        "webhook_secret": None if tenant.webhook_secret is None else MASK,
+        "webhook_secret": _secret_view("webhook_secret", tenant.webhook_secret, tenant.unreadable),
         "report_nulls": tenant.report_nulls,
         "active": tenant.active,
         "suspended_batches": list(tenant.suspended_batches),
@@ -95,7 +96,7 @@ def storage_view(storage: Storage) -> View:
         "tenant_id": storage.tenant_id,
         "name": storage.name,
         "protocol": storage.protocol,
-        "config": masked_config(storage),
+        "config": None if storage.is_unreadable else masked_config(storage),
         "created_at": iso(storage.created_at),
         "updated_at": iso(storage.updated_at),
     }
@@ -217,7 +218,9 @@ def bounce_view(settings: InstanceSettings) -> View:
         "bounce_imap_host": settings.bounce_imap_host,
         "bounce_imap_port": settings.bounce_imap_port,
         "bounce_imap_user": settings.bounce_imap_user,
-        "bounce_imap_password": None if settings.bounce_imap_password is None else MASK,
+        "bounce_imap_password": _secret_view(
+            "bounce_imap_password", settings.bounce_imap_password, settings.unreadable
+        ),
         "bounce_imap_folder": settings.bounce_imap_folder,
         "bounce_imap_ssl": settings.bounce_imap_ssl,
         "bounce_poll_interval": settings.bounce_poll_interval,
@@ -303,6 +306,11 @@ def _trial_view(trial: LoginTrial) -> View:
         "tls": trial.tls,
         "seconds": round(trial.seconds, 3),
     }
+
+
+def _secret_view(name: str, secret: str | None, unreadable: AbstractSet[str]) -> str | None:
+    """Show that there is one, also if it cannot be decrypted."""
+    return None if secret is None and name not in unreadable else MASK
 
 
 def _auth_view(auth: ClientAuth) -> Mapping[str, str | None]:

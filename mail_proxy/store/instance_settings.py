@@ -10,7 +10,7 @@ from mail_proxy.encryption import Vault
 from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.store.database import Call, Database, Work
 from mail_proxy.store.queries import load
-from mail_proxy.store.rows import compact
+from mail_proxy.store.rows import compact, refuse_unreadable
 
 SQL = load("settings")
 
@@ -25,7 +25,10 @@ class InstanceSettingsRecord:
         self._vault = vault
 
     async def get(self) -> InstanceSettings:
-        """Read them; each is at its default until it was set."""
+        """Read them; each is at its default until it was set.
+
+        Raises `KeyMismatch` when there is a secret, and no key.
+        """
         return await self._database.read(self._get)
 
     async def change(self, change: Callable[[InstanceSettings], InstanceSettings]) -> InstanceSettings:
@@ -46,11 +49,15 @@ class InstanceSettingsRecord:
     def _opened(self, text: str) -> InstanceSettings:
         values = json.loads(text)
         if values.get(SECRET) is not None:
-            values[SECRET] = self._vault.decrypt(values[SECRET], PLACE)
+            values[SECRET] = self._vault.decrypt_if_sound(values[SECRET], PLACE)
+            if values[SECRET] is None:
+                values["unreadable"] = frozenset({SECRET})
         return InstanceSettings(**values)
 
     def _sealed(self, settings: InstanceSettings) -> str:
+        refuse_unreadable(settings.unreadable, "the instance")
         values = asdict(settings)
+        del values["unreadable"]
         if settings.bounce_imap_password is not None:
             values[SECRET] = self._vault.encrypt(settings.bounce_imap_password, PLACE)
         return compact(values)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 
 from mail_proxy.encryption import Vault
 from mail_proxy.errors import KeyMismatch
-from mail_proxy.model.accounts import SECRETS, Account, LimitBehavior, OnUnknown, Rest, TlsMode
+from mail_proxy.model.accounts import SECRETS as ACCOUNT_SECRETS
+from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, Rest, TlsMode
 from mail_proxy.model.messages import (
     Event,
     EventType,
@@ -23,6 +26,7 @@ from mail_proxy.model.messages import (
 )
 from mail_proxy.model.queue import Claimed, NewEvent, Parking
 from mail_proxy.model.standing import Sender, Standing
+from mail_proxy.model.tenants import SECRETS as TENANT_SECRETS
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
 from mail_proxy.store.database import Row
 
@@ -92,11 +96,32 @@ def _sealed(vault: Vault, secret: str | None, place: str) -> str | None:
     return None if secret is None else vault.encrypt(secret, place)
 
 
-def _opened(vault: Vault, sealed: str | None, place: str) -> str | None:
-    return None if sealed is None else vault.decrypt(sealed, place)
+def _secrets_of(
+    row: Row, names: Sequence[str], vault: Vault, place: Callable[[str], str]
+) -> tuple[dict[str, str | None], frozenset[str]]:
+    """Read secrets, and name those that cannot be read: one that is damaged spoils nothing else.
+
+    Raises `KeyMismatch` for any when there is no key.
+    """
+    sealed = {name: row[f"enc_{name}"] for name in names}
+    opened = {
+        name: None if value is None else vault.decrypt_if_sound(value, place(name))
+        for name, value in sealed.items()
+    }
+    return opened, frozenset(name for name in names if sealed[name] is not None and opened[name] is None)
+
+
+def refuse_unreadable(unreadable: AbstractSet[str], whose: str) -> None:
+    """Raise `KeyMismatch` for secrets that could not be read: they would be lost unseen."""
+    if unreadable:
+        raise KeyMismatch(
+            f"cannot keep the {', '.join(sorted(unreadable))} of {whose}: it cannot be decrypted"
+        )
 
 
 def tenant_params(tenant: Tenant, vault: Vault) -> dict[str, object]:
+    """Raise `KeyMismatch` for a tenant with secrets that could not be read."""
+    refuse_unreadable(tenant.unreadable, f"tenant '{tenant.id}'")
     auth = tenant.client_auth
     auth_text = None
     if auth.method is not AuthMethod.NONE:
@@ -124,10 +149,12 @@ def tenant_params(tenant: Tenant, vault: Vault) -> dict[str, object]:
 
 
 def tenant_of(row: Row, vault: Vault, suspended: Sequence[str]) -> Tenant:
+    """See `account_of`."""
     tenant_id: str = row["id"]
+    secrets, unreadable = _secrets_of(row, TENANT_SECRETS, vault, partial(tenant_place, tenant_id))
     auth = ClientAuth()
-    if sealed := _opened(vault, row["enc_client_auth"], tenant_place(tenant_id, "client_auth")):
-        fields = json.loads(sealed)
+    if secrets["client_auth"]:
+        fields = json.loads(secrets["client_auth"])
         auth = ClientAuth(
             method=AuthMethod(fields["method"]),
             token=fields["token"],
@@ -146,10 +173,11 @@ def tenant_of(row: Row, vault: Vault, suspended: Sequence[str]) -> Tenant:
         client_auth=auth,
         rate_limits=RateLimits(hourly=row["rate_hourly"], daily=row["rate_daily"]),
         large_file_config=large_files,
-        webhook_secret=_opened(vault, row["enc_webhook_secret"], tenant_place(tenant_id, "webhook_secret")),
+        webhook_secret=secrets["webhook_secret"],
         report_nulls=bool(row["report_nulls"]),
         active=bool(row["active"]),
         by_tenant=bool(row["by_tenant"]),
+        unreadable=unreadable,
         suspended_batches=tuple(suspended),
         has_api_key=row["api_key_hash"] is not None,
         api_key_expires_at=row["api_key_expires_at"],
@@ -201,10 +229,8 @@ _FLAG_ACCOUNT_COLUMNS = ("tls_verify", "is_pec_account", "imap_ssl", "by_tenant"
 
 
 def account_params(account: Account, vault: Vault) -> dict[str, object]:
-    """Raise `KeyMismatch` for an account with secrets that could not be read: they would be lost unseen."""
-    if account.unreadable:
-        what = ", ".join(sorted(account.unreadable))
-        raise KeyMismatch(f"cannot keep the {what} of account '{account.id}': it cannot be decrypted")
+    """Raise `KeyMismatch` for an account with secrets that could not be read."""
+    refuse_unreadable(account.unreadable, f"account '{account.id}'")
     params: dict[str, object] = {name: getattr(account, name) for name in _PLAIN_ACCOUNT_COLUMNS}
     params |= {name: int(getattr(account, name)) for name in _FLAG_ACCOUNT_COLUMNS}
     key = (account.tenant_id, account.id)
@@ -223,19 +249,12 @@ def account_of(row: Row, vault: Vault) -> Account:
     """One secret that is damaged spoils nothing else. Raises `KeyMismatch` for any when there is no key."""
     columns = {name: row[name] for name in _PLAIN_ACCOUNT_COLUMNS}
     columns |= {name: bool(row[name]) for name in _FLAG_ACCOUNT_COLUMNS}
-    unreadable = []
-    for name in SECRETS:
-        place = account_place(row["tenant_id"], row["id"], name)
-        try:
-            columns[name] = _opened(vault, row[f"enc_{name}"], place)
-        except KeyMismatch:
-            if not vault.has_key:
-                raise
-            unreadable.append(name)
+    place = partial(account_place, row["tenant_id"], row["id"])
+    secrets, unreadable = _secrets_of(row, ACCOUNT_SECRETS, vault, place)
     return Account(
-        **columns,
+        **columns | secrets,
         user=row["login"],
-        unreadable=frozenset(unreadable),
+        unreadable=unreadable,
         tls=None if row["tls"] is None else TlsMode(row["tls"]),
         use_tls=None if row["use_tls"] is None else bool(row["use_tls"]),
         limit_behavior=LimitBehavior(row["limit_behavior"]),

@@ -68,13 +68,16 @@ class Storages:
             raise NotFound("storage", name)
 
     def _storage_of(self, row: Row) -> Storage:
+        """One that is damaged hides no other. Raises `KeyMismatch` for any when there is no key."""
         place = storage_place(row["tenant_id"], row["name"])
+        config = self._vault.decrypt_if_sound(row["enc_config"], place)
         return Storage(
             tenant_id=row["tenant_id"],
             name=row["name"],
             protocol=StorageProtocol(row["protocol"]),
-            config=json.loads(self._vault.decrypt(row["enc_config"], place)),
+            config={} if config is None else json.loads(config),
             by_tenant=bool(row["by_tenant"]),
+            is_unreadable=config is None,
             created_at=row["created_at"],
             updated_at=row["updated_at"],
         )

@@ -60,13 +60,23 @@ async def test_a_post_of_which_every_event_is_refused_was_taken(desk: Reporting)
     assert (found.last_sync_ts, found.failures, found.pending) == (desk.rig.clock.now(), 0, 1)
 
 
-async def test_a_tenant_whose_secret_is_damaged_fails(desk: Reporting) -> None:
+async def test_a_tenant_whose_secret_is_damaged_is_posted_nothing_until_it_is_given_again(
+    desk: Reporting,
+) -> None:
+    """Its application would refuse what comes without a login, or worse: take it."""
     await desk.happen("m1", "sent")
     await desk.rig.execute(f"UPDATE tenants SET enc_client_auth = 'ENC:AAAA' WHERE id = '{TENANT}'")
     await desk.work()
     found = await state(desk)
-    assert found.failures == 1
-    assert "client_auth" in str(found.last_error)
+    assert (found.failures, desk.app.posts) == (1, [])
+    assert found.last_error == "the stored client_auth cannot be decrypted: give it again"
+
+    auth = {"method": "bearer", "token": "t0ken"}
+    await desk.rig.runtime.services.tenants.update(TENANT, {"client_auth": auth})
+    desk.rig.time.advance(10)
+    await desk.work()
+    assert desk.told == [("m1", "sent")]
+    assert desk.app.posts[0].headers["authorization"] == "Bearer t0ken"
 
 
 async def test_a_failure_that_cannot_be_written_down_changes_nothing_else(desk: Reporting) -> None:

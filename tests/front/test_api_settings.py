@@ -173,6 +173,38 @@ async def test_the_password_is_encrypted_for_its_place(api: Api) -> None:
     assert SECRET not in str(kept)
 
 
+async def damage(api: Api) -> None:
+    """Spoil the password that is stored, and nothing else."""
+    kept = await api.runtime.store.settings.get("instance")
+    assert isinstance(kept, dict)
+    await api.runtime.store.settings.put("instance", kept | {"bounce_imap_password": "ENC:AAAA"})
+
+
+async def test_settings_whose_password_is_damaged_are_shown(api: Api) -> None:
+    before = (await api.put("/instance", COLLECTING)).body
+    await damage(api)
+    assert (await api.get("/instance")).body == before
+    assert (await api.get("/instance/bounce")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/instance", "/instance/bounce"])
+@pytest.mark.parametrize("password", [{}, {"bounce_imap_password": "***"}])
+async def test_a_damaged_password_must_be_given_again(api: Api, path: str, password: Json) -> None:
+    """Whatever else is changed; or it is taken away, if that is said."""
+    await api.put("/instance", COLLECTING)
+    await damage(api)
+    refused = await api.put(path, {"bounce_poll_interval": 5, **password})
+    assert (refused.status, refused.fields) == (422, ["bounce_imap_password"])
+    assert "must be given again: what is stored cannot be decrypted" in refused.text
+    given = {"bounce_imap_host": "elsewhere.example.org", "bounce_imap_password": SECRET}
+    assert (await api.put(path, given)).body["bounce_imap_host"] == "elsewhere.example.org"
+    assert (await api.runtime.services.instance_settings.get()).bounce_imap_password == SECRET
+
+    await damage(api)
+    assert (await api.put(path, {"bounce_imap_password": None})).body["bounce_imap_password"] is None
+    assert (await api.put(path, {"bounce_poll_interval": 5})).status == 200
+
+
 async def test_without_a_key_no_password_is_stored(sqlite_url: str) -> None:
     async with open_api(sqlite_url, with_key=False) as api:
         assert (await api.put("/instance", {"bounce_imap_password": SECRET})).status == 503

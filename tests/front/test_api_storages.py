@@ -287,9 +287,39 @@ async def test_configurations_are_encrypted_for_their_place(api: Api) -> None:
         "SELECT tenant_id, 'copy', protocol, enc_config, by_tenant, created_at, updated_at FROM storages",
     )
     answer = await api.get("/storages")
-    assert (answer.status, SECRET in answer.text) == (503, False)
-    assert (await api.delete("/storage/copy")).status == 200
-    assert len((await api.get("/storages")).body["storages"]) == 1
+    assert (answer.status, SECRET in answer.text) == (200, False)
+    assert {each["name"]: each["config"] is None for each in answer.body["storages"]} == {
+        "copy": True,
+        "minio": False,
+    }
+
+
+DAMAGE = "UPDATE storages SET enc_config = 'ENC:AAAA' WHERE name = 'minio'"
+
+
+async def test_a_storage_that_is_damaged_is_shown_without_its_configuration(api: Api) -> None:
+    """It hides no other, and can be deleted."""
+    for each in (S3, AZURE):
+        await api.post("/storage", each)
+    await run(api, DAMAGE)
+    blobs, damaged = (await api.get("/storages")).body["storages"]
+    assert (blobs["name"], blobs["config"]["container"]) == ("blobs", "files")
+    assert (damaged["name"], damaged["protocol"], damaged["config"]) == ("minio", "s3", None)
+    assert (await api.delete("/storage/minio")).status == 200
+    assert [each["name"] for each in (await api.get("/storages")).body["storages"]] == ["blobs"]
+
+
+async def test_a_storage_that_is_damaged_must_be_given_again_whole(api: Api) -> None:
+    """A mask stands for nothing that could be read, and what is shown is no configuration."""
+    await api.post("/storage", S3)
+    await run(api, DAMAGE)
+    refused = await api.post("/storage", with_config(S3, secret_access_key="***"))
+    assert (refused.status, refused.fields) == (422, ["config.secret_access_key"])
+    assert "must be given again: what is stored cannot be decrypted" in refused.text
+    assert (await api.post("/storage", {**S3, "config": None})).status == 422
+    assert (await api.post("/storage", S3)).status == 200
+    [mended] = await api.runtime.services.storages.list()
+    assert (mended.config, mended.is_unreadable) == (S3["config"], False)
 
 
 async def test_without_a_key_nothing_is_stored(sqlite_url: str) -> None:

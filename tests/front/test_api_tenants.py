@@ -8,6 +8,7 @@ import pytest
 
 from mail_proxy.services.inputs import TenantInput
 from tests.support.api import STRANGE, Api, Json
+from tests.support.works import ask
 
 SECRET = "s3cr3t-of-the-tests"
 AUTHS: list[Json] = [
@@ -274,3 +275,64 @@ async def test_no_value_of_any_field_is_too_much(api: Api) -> None:
             if answer.status != 200 and named != name:
                 faults[f"{name}={value!r}"] = answer.text
     assert faults == {}
+
+
+# Secrets that cannot be decrypted
+
+
+async def damaged(api: Api, *columns: str) -> None:
+    """Add tenants `acme`, with such secrets, and `beta`."""
+    await api.add_tenant("beta")
+    await api.post("/tenant", {"id": "acme", "client_auth": AUTHS[0], "webhook_secret": SECRET})
+    for column in columns:
+        await api.runtime.store.database.write(
+            ask, f"UPDATE tenants SET {column} = 'ENC:AAAA' WHERE id = 'acme'"
+        )
+
+
+async def test_a_tenant_whose_secrets_are_damaged_is_shown_and_deleted(api: Api) -> None:
+    """It hides no other, and what works without its secrets goes on."""
+    await damaged(api, "enc_client_auth", "enc_webhook_secret")
+    shown = (await api.get("/tenant/acme")).body
+    assert (shown["client_auth"], shown["webhook_secret"]) == (None, "***")
+    listed = {each["id"]: each["client_auth"] for each in (await api.get("/tenants")).body["tenants"]}
+    assert (listed["acme"], listed["beta"]) == (None, {"method": "none"})
+    await api.add_account("acme", "main")
+    await api.queue("acme", ["m1"])
+    assert (await api.delete("/tenant/acme")).status == 200
+    assert (await api.get("/tenant/acme")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        ({}, ["client_auth", "webhook_secret"]),
+        ({"client_auth": AUTHS[0]}, ["webhook_secret"]),
+        ({"client_auth": {"method": "bearer", "token": "***"}, "webhook_secret": None}, ["client_auth"]),
+        ({"client_auth": AUTHS[1] | {"password": "***"}, "webhook_secret": "new"}, ["client_auth"]),
+        ({"client_auth": None, "webhook_secret": "new"}, ["client_auth"]),
+        ({"client_auth": {"method": "none"}, "webhook_secret": "***"}, ["webhook_secret"]),
+    ],
+)
+async def test_damaged_secrets_must_be_given_again(api: Api, given: Json, fields: list[str]) -> None:
+    """Whatever else is changed, also as they were shown: they cannot be kept, nor are they dropped unseen."""
+    await damaged(api, "enc_client_auth", "enc_webhook_secret")
+    refused = await api.put("/tenant/acme", {"name": "New", **given})
+    assert (refused.status, refused.fields) == (422, fields)
+    assert (await api.get("/tenant/acme")).body["name"] is None
+
+
+@pytest.mark.parametrize("auth", [*AUTHS, {"method": "none"}])
+@pytest.mark.parametrize("secret", [SECRET, None])
+async def test_a_tenant_is_mended_by_secrets_given_again(api: Api, auth: Json, secret: str | None) -> None:
+    """Or by none, if that is said; by a change as by a replacement."""
+    given = {"id": "acme", "client_auth": auth, "webhook_secret": secret}
+    for call in (api.put("/tenant/acme", given), api.post("/tenant", given)):
+        await damaged(api, "enc_client_auth", "enc_webhook_secret")
+        assert (await call).status == 200
+        mended = await api.runtime.services.tenants.get("acme")
+        assert (mended.webhook_secret, mended.unreadable) == (secret, frozenset())
+        assert mended.client_auth.token == auth.get("token")
+        assert mended.client_auth.password == auth.get("password")
+        await api.delete("/tenant/acme")
+        await api.delete("/tenant/beta")
