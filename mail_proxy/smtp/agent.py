@@ -19,7 +19,8 @@ from mail_proxy.model.accounts import Account
 from mail_proxy.model.verdicts import Bounced, Deferred, Outcome, Scope, Verdict
 from mail_proxy.smtp import sandbox
 from mail_proxy.smtp.addresses import wire_address
-from mail_proxy.smtp.pool import CalledOff, Lent, Pool
+from mail_proxy.smtp.lending import Lent
+from mail_proxy.smtp.pool import CalledOff, Pool
 from mail_proxy.smtp.transport import GO_AHEAD, POSITIVE, Connection, Dialer, Timeouts, open_connection
 from mail_proxy.smtp.verdict import Broken, Failure, Phase, Reply, Trouble, is_too_many, judge, printable
 

@@ -3,160 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from mail_proxy.clock import Clock
 from mail_proxy.model.accounts import Account
+from mail_proxy.smtp.lending import Held, Identity, Lane, Lent, Rider, Waiter, identity_of
 from mail_proxy.smtp.transport import Connection
 
 CHECK_AFTER = 5.0
 """Seconds of idleness after which a connection is asked for a sign of life before it is used again."""
 
-RIDE = 10.0
-"""Seconds after which a message that has begun on a connection, and does not get it, looks for another."""
-
 NO_RIDES = 3600.0
 """Seconds for which no message begins before another has ended, after a connection broke there."""
 
 Key = tuple[str, str]
-Identity = tuple[object, ...]
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Held:
-    """A connection and what it was opened for."""
-
-    connection: Connection
-    identity: Identity
-    generation: int
-    opened_at: float
-    ttl: float
-    idle_since: float = 0.0
-
-    def is_fit(self, identity: Identity, generation: int, now: float) -> bool:
-        """Whether the next message can begin on it."""
-        return self.is_current(identity, generation, now) and self.connection.is_at_rest
-
-    def is_current(self, identity: Identity, generation: int, now: float) -> bool:
-        """Whether it still is what the account asks for; a clock set back counts against it."""
-        return (
-            0 <= now - self.opened_at < self.ttl
-            and self.generation == generation
-            and self.identity == identity
-        )
 
 
 class CalledOff(Exception):
     """The message is not to be sent now after all; nothing was said of it to any server."""
-
-
-class Rider(Protocol):
-    """A message that waits for a connection."""
-
-    @property
-    def is_called_off(self) -> bool:
-        """Whether it is not to be sent now after all."""
-        ...
-
-    def introduction(self, connection: Connection) -> Sequence[str]:
-        """Return the commands that begin its transaction, to be said along with the end of another's content.
-
-        Nothing if that cannot be on this connection, or is not to be.
-        """
-        ...
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Waiter:
-    """Who waits for a connection. `comes` brings one with the introduction said, or word that one is free.
-
-    `boarded_at` is when it was said (Unix seconds).
-    """
-
-    account: Account
-    identity: Identity
-    rider: Rider
-    comes: asyncio.Future[Lent | None]
-    boarded_at: float = 0.0
-
-
-@dataclass(slots=True)
-class _Lane:
-    """One account's connections: those idle, the last used at the end, and the number lent out.
-
-    `riding` are those on which a message has begun before another has ended.
-
-    `users` counts those who have one or wait for one. `generation` rises when all are to be closed.
-    """
-
-    idle: list[_Held] = field(default_factory=list)
-    lent: int = 0
-    users: int = 0
-    generation: int = 0
-    waiters: deque[_Waiter] = field(default_factory=deque)
-    riding: set[Lent] = field(default_factory=set)
-
-    def leave(self) -> None:
-        """One less is lent out."""
-        self.lent -= 1
-        self.wake()
-
-    def wake(self) -> None:
-        """Tell the next in line that there may be room."""
-        while self.waiters:
-            waiter = self.waiters.popleft()
-            if not waiter.comes.done():
-                waiter.comes.set_result(None)
-                return
-
-    def empty(self) -> list[Connection]:
-        """Take out all idle connections."""
-        connections = [held.connection for held in self.idle]
-        self.idle.clear()
-        return connections
-
-    def weed(self, identity: Identity | None, now: float) -> list[Connection]:
-        """Take out the idle connections that are not fit (to be what `identity` says, if given)."""
-        unfit = [
-            held for held in self.idle if not held.is_fit(identity or held.identity, self.generation, now)
-        ]
-        self.idle[:] = [held for held in self.idle if held not in unfit]
-        return [held.connection for held in unfit]
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Lent:
-    """A connection lent out for one message; `is_reused` tells that it has served another.
-
-    `is_introduced`: the message's introduction was said along with another's content, and the server has not
-    yet asked for its own. `boarded` waits for it after that message; `has_boarded` tells of one let off, too.
-    """
-
-    lane: _Lane
-    account: Account
-    identity: Identity
-    held: _Held
-    is_reused: bool
-    board: Callable[[Lent], Sequence[str]]
-    is_introduced: bool = False
-    boarded: _Waiter | None = None
-    has_boarded: bool = False
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether what happens on it may be due to one message's beginning before another had ended."""
-        return self.is_introduced or self.has_boarded
-
-    def following(self) -> Sequence[str]:
-        """Let the next in line begin on this connection before this message has ended; return what to say."""
-        return self.board(self)
-
-    @property
-    def connection(self) -> Connection:
-        return self.held.connection
 
 
 class Pool:
@@ -172,7 +36,7 @@ class Pool:
         self._connect = connect
         self.default_limit = default_limit
         self._clock = clock
-        self._lanes: dict[Key, _Lane] = {}
+        self._lanes: dict[Key, Lane] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
         self._no_rides: dict[Key, float] = {}
@@ -190,7 +54,7 @@ class Pool:
         key = _key(account)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = _Lane()
+            lane = self._lanes[key] = Lane()
         lane.users += 1
         try:
             if lane.lent >= self._limit(account):
@@ -225,7 +89,7 @@ class Pool:
         """Keep the connection for the next message; one that is left in the middle of a mail is closed."""
         lane, held, now = lent.lane, lent.held, self._clock.now()
         held.idle_since = now
-        if lent.boarded is not None and self._hand_over(lent, lent.boarded, now):
+        if lent.boarded is not None and self._hand_over(lent, now):
             lane.users -= 1
             return
         if not self._closed and held.is_fit(lent.identity, lane.generation, now):
@@ -239,17 +103,17 @@ class Pool:
     def _limit(self, account: Account) -> int:
         return account.max_concurrent or self.default_limit
 
-    async def _wait(self, lane: _Lane, account: Account, rider: Rider) -> Lent | None:
+    async def _wait(self, lane: Lane, account: Account, rider: Rider) -> Lent | None:
         """Wait until fewer are lent out than may be, or one is handed over."""
-        identity = _identity(account)
+        identity = identity_of(account)
         while lane.lent >= self._limit(account):
             comes: asyncio.Future[Lent | None] = asyncio.get_running_loop().create_future()
-            lane.waiters.append(_Waiter(account=account, identity=identity, rider=rider, comes=comes))
+            lane.waiters.append(Waiter(account=account, identity=identity, rider=rider, comes=comes))
             try:
                 handed = await comes
             except BaseException:
                 if not comes.cancelled():
-                    self._pass_on(lane, comes.result())
+                    lane.pass_on(comes.result())
                 raise
             if handed is not None:
                 return handed
@@ -258,74 +122,28 @@ class Pool:
                 raise CalledOff
         return None
 
-    def _pass_on(self, lane: _Lane, handed: Lent | None) -> None:
-        """What has come is not wanted any more: the turn goes to the next."""
-        if handed is None:
-            lane.wake()
-        else:
-            handed.connection.abort()
-            lane.leave()
-
     def _board(self, lent: Lent) -> Sequence[str]:
-        lane, now = lent.lane, self._clock.now()
-        while lane.waiters and lane.waiters[0].comes.done():
-            lane.waiters.popleft()
-        if not lane.waiters or self._closed or now < self._no_rides.get(_key(lent.account), 0.0):
+        """See `Lent.following`."""
+        now = self._clock.now()
+        if not lent.lane.waiters or self._closed or now < self._no_rides.get(_key(lent.account), 0.0):
             return ()
-        waiter = lane.waiters[0]
-        if not lent.held.is_current(waiter.identity, lane.generation, now):
-            return ()
-        said = waiter.rider.introduction(lent.connection)
-        if said:
-            lane.waiters.popleft()
-            waiter.boarded_at = now
-            lent.boarded, lent.has_boarded = waiter, True
-            lane.riding.add(lent)
-        return said
+        return lent.lane.board(lent, now)
 
-    def _hand_over(self, lent: Lent, boarded: _Waiter, now: float) -> bool:
+    def _hand_over(self, lent: Lent, now: float) -> bool:
         """Give the connection to whom has begun on it, if that can be; else he waits for another."""
-        lent.boarded = None
         lane, held = lent.lane, lent.held
-        lane.riding.discard(lent)
-        if boarded.comes.done():
+        boarded = lane.alight(lent)
+        if boarded is None:
             return False  # who was aboard has gone: what he has begun ends with the connection
         is_wanted = not self._closed and held.is_current(boarded.identity, lane.generation, now)
         if is_wanted and held.connection.is_open and lane.lent <= self._limit(boarded.account):
-            boarded.comes.set_result(
-                Lent(
-                    lane=lane,
-                    account=boarded.account,
-                    identity=boarded.identity,
-                    held=held,
-                    is_reused=True,
-                    board=self._board,
-                    is_introduced=True,
-                )
-            )
+            boarded.comes.set_result(lent.handed_to(boarded))
             return True
         if held.connection.has_failed:
             self.avoid_rides(lent.account)
         held.connection.abort()
         lane.waiters.appendleft(boarded)
         return False
-
-    def _let_off(self, lane: _Lane, now: float) -> None:
-        """Let messages wait for another connection whose own is taken up by the one before for long."""
-        for lent in list(lane.riding):
-            boarded = lent.boarded
-            if boarded is not None and not 0 <= now - boarded.boarded_at < RIDE:
-                lent.boarded = None
-                lane.riding.discard(lent)
-                lane.waiters.appendleft(boarded)
-                if lane.lent < self._limit(boarded.account):
-                    lane.wake()
-
-    def _let_go(self, lane: _Lane) -> None:
-        """Tell those who were called off: no connection might come free for long."""
-        for waiter in lane.waiters:
-            if not waiter.comes.done() and waiter.rider.is_called_off:
-                waiter.comes.set_result(None)
 
     async def close_account(self, tenant_id: str, account_id: str) -> None:
         """Close the idle connections of one account; those in use close after their message."""
@@ -340,8 +158,8 @@ class Pool:
         """Close the idle connections that have had their time, or that the server has closed."""
         now = self._clock.now()
         for lane in self._lanes.values():
-            self._let_off(lane, now)
-            self._let_go(lane)
+            lane.let_off(now, self._limit)
+            lane.let_go()
         self._no_rides = {
             key: until for key, until in self._no_rides.items() if now < until <= now + NO_RIDES
         }
@@ -358,8 +176,8 @@ class Pool:
             self._forget(key)
         await asyncio.gather(*self._leaving)
 
-    async def _lend(self, lane: _Lane, account: Account) -> Lent:
-        identity = _identity(account)
+    async def _lend(self, lane: Lane, account: Account) -> Lent:
+        identity = identity_of(account)
         held = await self._kept(lane, identity) if lane.idle else None
         is_reused = held is not None
         if held is None:
@@ -373,10 +191,10 @@ class Pool:
             board=self._board,
         )
 
-    async def _open(self, lane: _Lane, account: Account, identity: Identity) -> _Held:
+    async def _open(self, lane: Lane, account: Account, identity: Identity) -> Held:
         generation = lane.generation
         connection = await self._connect(account)
-        return _Held(
+        return Held(
             connection=connection,
             identity=identity,
             generation=generation,
@@ -384,7 +202,7 @@ class Pool:
             ttl=account.ttl,
         )
 
-    async def _kept(self, lane: _Lane, identity: Identity) -> _Held | None:
+    async def _kept(self, lane: Lane, identity: Identity) -> Held | None:
         """Take the connection that was used last, if it lives and is what it has to be."""
         now = self._clock.now()
         for connection in lane.weed(identity, now):
@@ -416,18 +234,3 @@ async def _quit_all(connections: list[Connection]) -> None:
 
 def _key(account: Account) -> Key:
     return account.tenant_id, account.id
-
-
-def _identity(account: Account) -> Identity:
-    """What a connection depends on: once one of these changes, it is another account's."""
-    return (
-        account.host,
-        account.port,
-        account.user,
-        account.password,
-        account.tls,
-        account.effective_tls,
-        account.tls_verify,
-        account.tls_ca,
-        account.by_tenant,
-    )

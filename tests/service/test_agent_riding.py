@@ -19,7 +19,8 @@ from mail_proxy.model.accounts import Account, TlsMode
 from mail_proxy.model.verdicts import Bounced, Deferred, Delivered, Outcome, Scope, Verdict
 from mail_proxy.smtp.agent import MOST_RIDING, DeliveryAgent, Envelope
 from mail_proxy.smtp.framing import wire_pieces
-from mail_proxy.smtp.pool import NO_RIDES, RIDE, CalledOff
+from mail_proxy.smtp.lending import RIDE
+from mail_proxy.smtp.pool import NO_RIDES, CalledOff
 from mail_proxy.smtp.transport import Timeouts
 from tests.support.certificates import Authority
 from tests.support.clock import ManualClock
