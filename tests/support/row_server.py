@@ -51,6 +51,11 @@ class At:
     mail: int
 
 
+def at(verb: str, who: str, answer: Answer) -> Callable[[At], Answer]:
+    """Do this at the step about this person, as often as it comes; else what should be done."""
+    return lambda step: answer if (step.verb, step.who) == (verb, who) else None
+
+
 @dataclass(eq=False)
 class RowServer:
     """`does` is asked at each step. Who mails are from and to is told by local parts alone.
