@@ -12,13 +12,13 @@ from mail_proxy.model.messages import EventType
 from tests.support.certificates import Authority
 from tests.support.delivery import HASTY
 from tests.support.dispatching import Dispatching, dispatching
-from tests.support.faults import speak_to, trouble
+from tests.support.faults import set_timeouts, speak_to, trouble
 from tests.support.faulty_server import HOST, Act, FaultyServer, Step
 
 
 @pytest.fixture
 async def rig(sqlite_url: str) -> AsyncIterator[Dispatching]:
-    async with dispatching(sqlite_url, timeouts=HASTY) as made:
+    async with dispatching(sqlite_url) as made:
         yield made
 
 
@@ -54,6 +54,8 @@ async def test_a_handshake_that_does_not_end_is_the_connections(
     async with server.running():
         await speak_to(rig, server, tls=mode, tls_ca=authority.pem)
         await rig.queue("m1")
+        if act is Act.HANG:
+            set_timeouts(rig, HASTY)
         await rig.work()
         told = await rig.last("m1", EventType.DEFERRED)
         lost = "cannot connect" if mode is TlsMode.SSL else "connection lost"

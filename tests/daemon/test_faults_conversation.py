@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from mail_proxy.model.messages import EventType
-from tests.support.delivery import HASTY
+from tests.support.delivery import HASTY, PATIENT
 from tests.support.dispatching import Dispatching, dispatching
-from tests.support.faults import speak_to, trouble
+from tests.support.faults import set_timeouts, speak_to, trouble
 from tests.support.faulty_server import Act, FaultyServer, Step
 
 PIPELINED = pytest.mark.parametrize("offers", [("PIPELINING",), ()], ids=["pipelining", "one-by-one"])
@@ -19,14 +19,14 @@ PIPELINED = pytest.mark.parametrize("offers", [("PIPELINING",), ()], ids=["pipel
 
 @pytest.fixture
 async def rig(sqlite_url: str) -> AsyncIterator[Dispatching]:
-    async with dispatching(sqlite_url, timeouts=HASTY) as made:
+    async with dispatching(sqlite_url) as made:
         yield made
 
 
 @pytest.fixture
 async def either_rig(database_url: str) -> AsyncIterator[Dispatching]:
     """The same on both engines."""
-    async with dispatching(database_url, timeouts=HASTY) as made:
+    async with dispatching(database_url) as made:
         yield made
 
 
@@ -211,9 +211,11 @@ async def test_a_mail_that_was_taken_unheard_is_told_as_possibly_doubled_and_com
     async with FaultyServer(at={Step.TAKEN: act}).running() as server:
         await speak_to(rig, server)
         await rig.queue("m1")
+        set_timeouts(rig, HASTY if act is Act.HANG else PATIENT)
         await rig.work()
         assert (await rig.last("m1", EventType.DEFERRED))["possible_duplicate"] is True
         server.heal()
+        set_timeouts(rig, PATIENT)
         rig.time.advance(60)
         await rig.work()
         message_id = (await rig.message("m1")).message_id.encode()
@@ -230,11 +232,13 @@ async def test_a_server_that_takes_the_content_too_slowly_has_not_got_the_dot(ri
     async with FaultyServer(at={Step.CONTENT: Act.READ_SLOWLY}).running() as server:
         await speak_to(rig, server)
         await rig.queue("m1", body="0123456789abcdef" * 40_000)
+        set_timeouts(rig, HASTY)
         await rig.work()
         told = await rig.last("m1", EventType.DEFERRED)
         assert told["reason"] == "timed out (sending the message)"
         assert "possible_duplicate" not in told
         server.heal()
+        set_timeouts(rig, PATIENT)
         rig.time.advance(60)
         await rig.work()
         assert await rig.status("m1") == "sent"
@@ -270,9 +274,11 @@ async def test_a_server_that_throws_pipelined_commands_away_is_deferred(rig: Dis
     async with FaultyServer(at={step: Act.ANSWER_LAST}).running() as server:
         await speak_to(rig, server)
         await rig.queue("m1")
+        set_timeouts(rig, HASTY)
         await rig.work()
         assert str((await rig.last("m1", EventType.DEFERRED))["reason"]).startswith("timed out")
         server.heal()
+        set_timeouts(rig, PATIENT)
         rig.time.advance(60)
         await rig.work()
         assert await rig.status("m1") == "sent"

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mail_proxy.model.messages import EventType
-from tests.support.delivery import HASTY
 from tests.support.dispatching import Dispatching, dispatching
 from tests.support.faults import speak_to, trouble
 from tests.support.faulty_server import FaultyServer, Step
@@ -17,14 +16,14 @@ ANN, BOB = "ann@example.net", "bob@example.net"
 
 @pytest.fixture
 async def rig(sqlite_url: str) -> AsyncIterator[Dispatching]:
-    async with dispatching(sqlite_url, timeouts=HASTY) as made:
+    async with dispatching(sqlite_url) as made:
         yield made
 
 
 @pytest.fixture
 async def either_rig(database_url: str) -> AsyncIterator[Dispatching]:
     """The same on both engines."""
-    async with dispatching(database_url, timeouts=HASTY) as made:
+    async with dispatching(database_url) as made:
         yield made
 
 

@@ -15,9 +15,9 @@ import pytest
 from mail_proxy.model.accounts import TlsMode
 from mail_proxy.model.messages import EventType, Message
 from tests.support.certificates import Authority
-from tests.support.delivery import HASTY
+from tests.support.delivery import HASTY, PATIENT
 from tests.support.dispatching import Dispatching, dispatching
-from tests.support.faults import speak_to, trouble
+from tests.support.faults import set_timeouts, speak_to, trouble
 from tests.support.faulty_server import HOST, Act, FaultyServer, Step
 
 FAILING = ("m1", "m2", "m3")
@@ -115,7 +115,7 @@ def cases() -> Sequence[object]:
 
 @pytest.fixture
 async def rig(sqlite_url: str) -> AsyncIterator[Dispatching]:
-    async with dispatching(sqlite_url, timeouts=HASTY) as made:
+    async with dispatching(sqlite_url) as made:
         yield made
 
 
@@ -141,6 +141,7 @@ async def test_a_fault_has_its_verdict_and_nothing_is_lost_or_doubled(rig: Dispa
         body = BIG if case.step is Step.CONTENT else "It is on its way."
         await rig.queue(*FAILING, body=body)
         await rig.queue("other", account_id="good")
+        set_timeouts(rig, HASTY if TIMED_OUT in kind.words else PATIENT)
         await rig.work()
 
         assert await rig.status("other") == "sent"
@@ -153,6 +154,7 @@ async def test_a_fault_has_its_verdict_and_nothing_is_lost_or_doubled(rig: Dispa
         unheard = 0 if heard else len(bad.accepted)
 
         bad.heal()
+        set_timeouts(rig, PATIENT)
         for _ in range(4):
             rig.time.advance(60)
             await rig.work(2)
