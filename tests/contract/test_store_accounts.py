@@ -9,7 +9,6 @@ import pytest
 
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, TlsMode
-from mail_proxy.model.messages import RecipientStatus
 from mail_proxy.model.tenants import Tenant
 from tests.support.stores import (
     NOW,
@@ -18,7 +17,6 @@ from tests.support.stores import (
     as_deferred,
     open_bench,
     open_store,
-    recipients,
     record_outcome,
 )
 
@@ -158,21 +156,6 @@ async def test_an_account_with_queued_messages_is_not_deleted(bench: Bench, stat
     with pytest.raises(Conflict, match="account 'main' has 2 queued messages; with force they become errors"):
         await bench.store.accounts.delete("acme", "main", force=False)
     assert (await bench.get("m")).status.value == state
-
-
-async def test_with_force_what_some_have_got_counts_as_sent(bench: Bench) -> None:
-    """Whoever reads that it failed would send it to all of them again."""
-    await bench.add("m", recipients=("ann@example.net", "bob@example.net"))
-    [claimed] = await bench.claim()
-    partly = recipients(RecipientStatus.SENT, RecipientStatus.DEFERRED)
-    put_off = replace(as_deferred(claimed, NOW + 60), recipients=partly, sent_ts=NOW)
-    assert await record_outcome(bench.store, put_off, OWNER, NOW)
-
-    assert await bench.delete_account(now=NOW + 1) == 1
-
-    message = await bench.get("m")
-    assert (message.status, message.error, message.last_error) == ("sent", None, "account deleted")
-    assert [each.status.value for each in message.recipients] == ["sent", "error"]
 
 
 async def test_with_force_what_waits_becomes_an_error_and_is_told(bench: Bench) -> None:

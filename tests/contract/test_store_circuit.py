@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mail_proxy.model.accounts import Account, Circuit, Rest
-from mail_proxy.model.messages import EventType, RecipientStatus, Status
+from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.queue import Claim, Parking
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.store import Store
@@ -326,23 +326,6 @@ async def test_all_priorities_are_given_up(bench: Bench) -> None:
     assert len(await bench.store.circuits.overdue(NOW + 1)) == 1
     assert await bench.store.circuits.give_up(bench.lane, NOW + 1, "too long", NOW + DAY) == 4
     assert await bench.store.circuits.overdue(NOW + 1) == []
-
-
-async def test_a_message_that_some_have_got_counts_as_sent_when_it_is_given_up(bench: Bench) -> None:
-    """The others have failed, and the event says so."""
-    await bench.add("m1", recipients=("ann@example.net", "bob@example.net"))
-    text = '[{"address":"ann@example.net","status":"sent","code":null,"reply":"250"},'
-    text += '{"address":"bob@example.net","status":"deferred","code":null,"reply":"450"}]'
-    await bench.execute(f"UPDATE messages SET recipients = '{text}'")
-    await trip(bench)
-    assert await bench.store.circuits.give_up(bench.lane, NOW, "too long", NOW + DAY) == 1
-    message = await bench.get("m1")
-    assert (message.status, message.error) == (Status.SENT, None)
-    assert [(each.status, each.reply) for each in message.recipients] == [
-        (RecipientStatus.SENT, "250"),
-        (RecipientStatus.ERROR, "too long"),
-    ]
-    assert await bench.told("m1") == ["queued", "error"]
 
 
 async def test_what_is_suspended_is_not_given_up(bench: Bench) -> None:

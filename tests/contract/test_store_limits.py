@@ -12,13 +12,13 @@ import pytest
 
 from mail_proxy.encryption import Vault
 from mail_proxy.model.accounts import Account, LimitBehavior
-from mail_proxy.model.messages import EventType, NewMessage, PayloadKind, RecipientStatus, Status
+from mail_proxy.model.messages import EventType, NewMessage, PayloadKind, Status
 from mail_proxy.model.queue import Claimed, NewEvent, Parking, Settlement
 from mail_proxy.model.tenants import RateLimits, Tenant
 from mail_proxy.services.identifiers import new_pk
 from mail_proxy.store import Store, open_database
 from mail_proxy.store.limits import MARGIN
-from tests.support.stores import as_deferred, begin_final, recipients, record_outcome
+from tests.support.stores import as_deferred, begin_final, record_outcome
 
 START = 1_700_000_000.0
 LEASE = 30.0
@@ -221,24 +221,6 @@ async def test_over_a_limit_that_rejects_messages_become_errors(store: Store) ->
     rejected = await store.messages.get("acme", "m4")
     assert (rejected.status, rejected.error) == (Status.ERROR, "rate_limit_exceeded")
     assert [each.id for each in await store.reports.batch("acme", 10)] == ["m3", "m4"]
-
-
-async def test_what_some_have_got_and_is_rejected_counts_as_sent(store: Store) -> None:
-    """The others fail, and the application is told so."""
-    lane = await lane_with(store, queued=1, limit_per_day=1, limit_behavior=LimitBehavior.REJECT)
-    [claimed] = await claim(store, lane, START)
-    partly = recipients(RecipientStatus.SENT, RecipientStatus.DEFERRED)
-    put_off = replace(
-        as_deferred(claimed, START + 60, START), recipients=partly, sent_ts=START, may_be_sent=True
-    )
-    assert await record_outcome(store, put_off, "node", START)
-    await store.queue.promote(START + 60)
-
-    assert await claim(store, lane, START + 60) == []
-
-    message = await store.messages.get("acme", claimed.id)
-    assert (message.status, message.last_error) == (Status.SENT, "rate_limit_exceeded")
-    assert [each.status.value for each in message.recipients] == ["sent", "error"]
 
 
 async def test_what_waited_and_is_rejected_after_all_waits_no_more(store: Store) -> None:

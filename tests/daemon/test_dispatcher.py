@@ -252,12 +252,13 @@ async def test_in_test_mode_a_run_is_asked_for_and_does_all_there_is(
 
 
 async def test_what_comes_back_to_a_deleted_account_fails(rig: Dispatching, server: SmtpServer) -> None:
+    """The application is told, and it counts as an error."""
     await rig.queue("m1")
     await rig.execute("DELETE FROM accounts")
     await rig.work()
     message = await rig.message("m1")
     assert (message.status, message.error) == ("error", "account deleted")
-    assert rig.told == 1
+    assert (rig.told, rig.counted("gmp_errors_total")) == (1, 1)
 
 
 async def test_nothing_waits_for_the_back_up_poll(database_url: str, server: SmtpServer) -> None:

@@ -162,6 +162,7 @@ async def test_a_new_life_takes_up_what_the_old_one_left(
     await rig.store.queue.claim(lane, 1, OTHER, now, now + LEASE)
 
     await rig.dispatcher.recover()
+    assert rig.counted("gmp_deferred_total") == 1
     await rig.work()
 
     assert await rig.status("claimed") == "sent"
@@ -173,6 +174,26 @@ async def test_a_new_life_takes_up_what_the_old_one_left(
     rig.time.advance(LEASE)
     await rig.work()
     assert await rig.status("others") == "sent"
+    assert rig.counted("gmp_deferred_total") == 1
+
+
+async def test_what_is_taken_over_from_a_dead_node_is_counted_as_put_off(
+    rig: Dispatching, server: SmtpServer
+) -> None:
+    """What it may have transmitted, each once; what it had only claimed was never tried."""
+    lane = (await rig.store.accounts.get("acme", "main")).lane
+    now = rig.clock.now()
+    await rig.queue("claimed", "final1", "final2")
+    for final in (await rig.store.queue.claim(lane, 3, OTHER, now, now + LEASE)).messages[1:]:
+        await begin_final(rig.store, final, OTHER, now, "handing over")
+    await rig.dispatcher.step()
+    assert rig.counted("gmp_deferred_total") == 0
+
+    rig.time.advance(LEASE)
+    await rig.work(2)
+
+    assert rig.counted("gmp_deferred_total") == 2
+    assert (rig.counted("gmp_sent_total"), len(server.received)) == (3, 3)
 
 
 async def test_a_database_away_at_the_start_is_waited_for(rig: Dispatching, server: SmtpServer) -> None:

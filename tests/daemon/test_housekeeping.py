@@ -77,6 +77,25 @@ async def test_idle_connections_are_closed_when_their_time_is_over(rig: Dispatch
         await _cancel(task)
 
 
+async def test_a_deletion_that_was_cut_off_is_brought_to_its_end(rig: Dispatching) -> None:
+    """By whatever server; not even what is held or scheduled waits on, and what fails is counted."""
+    await rig.add_account()
+    await rig.queue("m1")
+    await rig.queue("later", deferred_ts=rig.clock.now() + 3600)
+    await rig.queue("held", batch_code="june")
+    await rig.runtime.services.suspensions.suspend("acme", "june")
+    await rig.store.accounts.delete("acme", "main", force=True)  # and then that server died
+
+    await keeper(rig).step()
+
+    for each in ("m1", "later", "held"):
+        message = await rig.message(each)
+        assert (message.status, message.error) == ("error", "account deleted")
+    assert rig.counted("gmp_errors_total") == 3
+    await keeper(rig).step()
+    assert rig.counted("gmp_errors_total") == 3
+
+
 async def test_signs_of_life_go_on_through_an_outage_that_is_told_once(
     rig: Dispatching, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -205,6 +205,8 @@ async def test_an_account_with_queued_messages_is_deleted_by_force_only(api: Api
     assert (await api.delete("/account/main?force=true")).body == {"ok": True}
     shown = (await api.get("/messages/m1")).body
     assert (shown["status"], shown["error"]) == ("error", "account deleted")
+    counted = 'gmp_errors_total{account_id="main",tenant_id="acme"} 1.0'
+    assert counted in (await api.get("/metrics", token=None)).text
 
 
 async def test_what_a_tenants_token_gives_is_remembered_as_the_tenants(api: Api) -> None:

@@ -7,9 +7,15 @@ import logging
 
 import pytest
 
-from mail_proxy.errors import Conflict, InvalidInput, NotFound
+from mail_proxy.encryption import Vault
+from mail_proxy.errors import Conflict, DatabaseUnavailable, InvalidInput, NotFound
 from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, TlsMode
+from mail_proxy.model.queue import Failures
+from mail_proxy.services.accounts import AccountsService
+from mail_proxy.store import Store
+from tests.support.flaky_database import FlakyDatabase
 from tests.support.services import NOW, Desk, message
+from tests.support.stores import KEY
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
@@ -156,6 +162,32 @@ async def test_an_account_with_queued_messages_needs_force(desk: Desk) -> None:
     found = [await desk.services.messages.get("acme", each) for each in "ab"]
     assert [(each.status, each.error) for each in found] == [("error", "account deleted")] * 2
     assert await desk.runtime.store.reports.pending("acme") == 2
+
+
+async def test_a_deletion_lasts_when_the_database_goes_away_amid_it(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The account is gone and sends nothing; what waits for it fails at the next look."""
+    await desk.submit(message("a"), message("b", deferred_ts=NOW + 60))
+    database = FlakyDatabase(desk.runtime.store.database)
+    accounts = AccountsService(Store.over(database, Vault(KEY)), desk.clock, desk.bell)
+    database.away = {"fail_left": 2}
+
+    assert await accounts.delete("acme", "main", force=True) == 0
+
+    assert "account acme/main is deleted, but what waits for it is still to fail" in caplog.text
+    with pytest.raises(NotFound):
+        await accounts.get("acme", "main")
+    with pytest.raises(DatabaseUnavailable):
+        [_ async for _ in accounts.catch_up()]
+    desk.bell.rings.clear()
+    assert [each async for each in accounts.catch_up()] == [
+        Failures(tenant_id="acme", account_id="main", count=2)
+    ]
+    assert desk.bell.rings == [False]
+    assert [each async for each in accounts.catch_up()] == []
+    found = [await desk.services.messages.get("acme", each) for each in "ab"]
+    assert [(each.status, each.error) for each in found] == [("error", "account deleted")] * 2
 
 
 async def test_an_idle_account_needs_none(desk: Desk) -> None:
