@@ -42,7 +42,8 @@ class Outcomes:
         """Record that contents are about to be transmitted, and what came of others, all at once.
 
         What is begun and not in the answer must not be transmitted: its lease was lost, or it was suspended
-        meanwhile. What is settled and not in the answer has been taken over by another node.
+        meanwhile. What is settled and not in the answer has been taken over by another node. What an earlier
+        call has recorded, and could not tell of, is in the answer.
         """
         return await self._database.write(self._record, batch, owner)
 
@@ -63,8 +64,10 @@ class Outcomes:
         events += [shape.event_params(each.seq, each.tenant_id, _sending(each, now)) for each in begun]
         yield Many(MESSAGES["insert_event"], events)
         yield from _let_go(settled, now)
+        known = yield from _known([each for each in settlements if each.seq not in held])
         return Recorded(
-            begun=frozenset(each.seq for each in begun), settled=frozenset(each.seq for each in settled)
+            begun=frozenset(each.seq for each in begun),
+            settled=known.union(each.seq for each in settled),
         )
 
     def _held(self, seqs: Sequence[int], owner: str, now: float) -> Work[dict[int, bool]]:
@@ -75,6 +78,20 @@ class Outcomes:
             yield Call(SQL["lock"], given)
         [row] = yield Call(SQL["held"], given | {"now": now})
         return {seq: bool(may_begin) for seq, may_begin in json.loads(row["held"])}
+
+
+def _known(unheld: Sequence[Settlement]) -> Work[frozenset[int]]:
+    """Tell which are on record: a connection may break after a commit, before that was confirmed."""
+    if not unheld:
+        return frozenset()
+    rows = yield Call(MESSAGES["histories"], {"seqs": json.dumps([each.seq for each in unheld])})
+    told = {(row["seq"], row["event_type"], row["event_ts"]) for row in rows}
+    return frozenset(
+        each.seq
+        for each in unheld
+        if each.events
+        and told.issuperset((each.seq, event.event_type, event.event_ts) for event in each.events)
+    )
 
 
 def _let_go(settled: Sequence[Settlement], now: float) -> Work[None]:

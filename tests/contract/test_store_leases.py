@@ -100,13 +100,16 @@ async def test_settle_is_refused_after_the_message_was_taken_over(bench: Bench) 
 
 
 async def test_a_second_settlement_of_one_attempt_is_refused(bench: Bench) -> None:
-    """A message is settled once."""
+    """A message is settled once; who repeats the very same, not having heard of it, is told that it holds."""
     await bench.add("m")
     [claimed] = await bench.claim()
 
     assert await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
-    assert not await record_outcome(bench.store, as_sent(claimed), OWNER, NOW)
+    for another in (as_sent(claimed, NOW + 1), as_error(claimed), as_deferred(claimed, NOW + 60)):
+        assert not await record_outcome(bench.store, another, OWNER, NOW + 1)
+    assert await record_outcome(bench.store, as_sent(claimed), OWNER, NOW + 1)
     assert await bench.told("m") == ["queued", "sent"]
+    assert (await bench.get("m")).updated_at == NOW
 
 
 async def test_partial_success_keeps_the_moment_of_sending(bench: Bench) -> None:

@@ -268,6 +268,21 @@ async def test_a_database_away_after_the_reply_gets_the_outcome_when_it_is_back(
     assert (rig.told, rig.counted("gmp_sent_total")) == (1, 1)
 
 
+async def test_a_database_lost_before_it_confirms_an_outcome_is_not_taken_for_another_server(
+    rig: Dispatching, server: SmtpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The outcome is on record, and counted and told of as any."""
+    rig.database.unheard = {"settle": 1}
+    await rig.queue("m1")
+    await rig.dispatcher.step()
+    await rig.time.until_asleep(2)
+    rig.time.advance(2)
+    await rig.dispatcher.idle()
+    assert await rig.happened("m1") == ["queued", "sending", "sent"]
+    assert (rig.told, rig.counted("gmp_sent_total")) == (1, 1)
+    assert "too late" not in caplog.text
+
+
 async def test_an_outcome_that_comes_too_late_is_not_counted(
     rig: Dispatching, server: SmtpServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -180,6 +180,39 @@ async def test_a_database_away_stops_begins_and_keeps_outcomes(rig: Rig) -> None
     assert (await rig.bench.get("m0")).status.value == "sent"
 
 
+async def test_an_outcome_whose_commit_was_not_confirmed_is_ours_and_on_record_once(rig: Rig) -> None:
+    """The connection broke between the commit and its answer: another server has not taken it over."""
+    first, second = await rig.claimed(2)
+    rig.database.unheard = {"settle": 1}
+
+    outcomes = [
+        asyncio.ensure_future(rig.journal.settle(each))
+        for each in (as_sent(first), as_deferred(second, NOW + 60))
+    ]
+    await rig.clock.until_asleep(TRY_AGAIN)
+    assert (await rig.bench.get("m0")).status.value == "sent"
+    rig.clock.advance(TRY_AGAIN)
+
+    assert await asyncio.gather(*outcomes) == [True, True]
+    assert await rig.bench.told("m0") == ["queued", "sent"]
+    assert await rig.bench.told("m1") == ["queued", "deferred"]
+
+
+async def test_an_outcome_that_another_server_has_recorded_is_not_ours(rig: Rig) -> None:
+    """Though it is of the same kind: it took the message over while the database was away."""
+    [only] = await rig.claimed(1)
+    rig.database.away = {"settle": 1}
+    outcome = asyncio.ensure_future(rig.journal.settle(as_sent(only)))
+    await rig.clock.until_asleep(TRY_AGAIN)
+    theirs = Journal(rig.bench.store.outcomes, rig.clock, OTHER)
+    await rig.bench.execute(f"UPDATE messages SET lease_owner = '{OTHER}'")
+    assert await theirs.settle(as_sent(only, NOW + 1))
+    rig.clock.advance(TRY_AGAIN)
+
+    assert not await outcome
+    assert await rig.bench.told("m0") == ["queued", "sent"]
+
+
 async def test_who_goes_away_does_not_stop_the_recording(rig: Rig) -> None:
     """A conversation that is cancelled has still had its outcome."""
     [only] = await rig.claimed(1)

@@ -21,12 +21,14 @@ PATIENCE = 60.0
 class FlakyDatabase:
     """Passes everything on, but for units of work in `away` (by name, as often as the number says).
 
+    Of those in `unheard` the connection breaks when they have been committed, before that is said.
     `done` counts what was run, `refused` what was not, `transactions` those that wrote.
     """
 
     def __init__(self, inner: Database) -> None:
         self._inner = inner
         self.away: dict[str, float] = {}
+        self.unheard: dict[str, int] = {}
         self.done: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.transactions = 0
@@ -53,6 +55,10 @@ class FlakyDatabase:
         result = await self._inner.write(work, *args, **kwargs)
         self.transactions += 1
         await self._count(self.done, _names(work, args))
+        for name in _names(work, args):
+            if self.unheard.get(name, 0) > 0:
+                self.unheard[name] -= 1
+                raise DatabaseUnavailable(f"the test's database was lost after {name}")
         return result
 
     async def until_done(self, work: str, count: int = 1) -> None:
