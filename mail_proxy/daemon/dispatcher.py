@@ -162,7 +162,8 @@ class Dispatcher:
 
     async def step(self) -> float:
         """Look once, claim what there is room for; return the seconds after which to look again."""
-        outlook = await self._store.queue.look()
+        in_hand = self._lanes.in_hand
+        outlook = await self._store.queue.look([lane.number for lane in in_hand])
         now = self._clock.now()
         if self._vigil.look(now):
             await self._leases.renew()  # in a sleep of this process they may have run out
@@ -171,10 +172,18 @@ class Dispatcher:
         if not is_active:
             await self._leases.give_back(self._lanes.dismiss())
             return self._config.send_loop_interval
+        for lane in in_hand:
+            await self._recall(lane, outlook.changes.get(lane.number))
         if await self._bring_back(outlook, now):
             outlook = await self._store.queue.look()
         await self._claim(outlook)
         return self._pause(outlook)
+
+    async def _recall(self, lane: Lane, changed_at: float | None) -> None:
+        """Let what waits here for an account as it is no more come back, to be claimed for what it is now."""
+        if lane.is_outdated(changed_at):
+            await self._leases.give_back(lane.dismiss())
+        lane.changed_at = changed_at
 
     async def idle(self) -> None:
         """Wait until nothing is under way."""
@@ -259,6 +268,7 @@ class Dispatcher:
         account = await self._account_of(lane)
         if account is None:
             return
+        await self._recall(lane, account.updated_at)
         lane.quota = account.batch_size or self._config.batch_size_per_account
         lane.conversations = account.max_concurrent or self._config.max_concurrent_per_account
         now = self._clock.now()

@@ -41,6 +41,10 @@ KEPT_FROM_UNKNOWN = 0.75
 """The same before a lane's server has answered: it may be one that never does."""
 
 
+SAME = 0.0005
+"""Seconds by which a moment that a database tells in digits may differ from itself."""
+
+
 class Sign(Enum):
     """What an attempt says of the account itself: that it is to rest, or that it works again."""
 
@@ -91,6 +95,7 @@ class Lane:
     circuit is open, as far as this node knows. Until `limited_until` a rate limit, or another node's probe,
     lets nothing through. `is_known` tells that its server has answered, `failures` counts the attempts since
     at which it did not. `recalls` rises when what has had its turn and has no connection yet is to come back.
+    `changed_at` is when the account was changed last, as far as what waits here knows it.
     """
 
     number: int
@@ -105,6 +110,7 @@ class Lane:
     recalls: int = 0
     rest: Rest | None = None
     limited_until: float = 0.0
+    changed_at: float | None = None
 
     @property
     def ahead(self) -> int:
@@ -128,6 +134,14 @@ class Lane:
     def is_limited(self, now: float) -> bool:
         """Whether a rate limit lets nothing through; not when the clock was put back since."""
         return self.limited_until - ASK_ANEW <= now < self.limited_until
+
+    def is_outdated(self, changed_at: float | None) -> bool:
+        """Whether what is under way knows the account otherwise than changed last then (None: deleted)."""
+        if not self.under_way:
+            return False
+        if changed_at is None or self.changed_at is None:
+            return changed_at is not self.changed_at
+        return abs(changed_at - self.changed_at) > SAME
 
     def is_resting(self, now: float) -> bool:
         return self.rest is not None and self.rest.holds(now)
@@ -180,6 +194,11 @@ class Lanes:
 
     def open(self, number: int) -> Lane:
         return self._lanes.setdefault(number, Lane(number))
+
+    @property
+    def in_hand(self) -> list[Lane]:
+        """Those with something under way."""
+        return [lane for lane in self._lanes.values() if lane.under_way]
 
     def under_way(self, number: int) -> int:
         lane = self._lanes.get(number)

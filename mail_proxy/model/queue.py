@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mail_proxy.model.accounts import OnUnknown, Rest
@@ -35,12 +35,14 @@ class Outlook:
     """What the queue holds for a dispatcher: lanes with work, and when more comes (Unix seconds).
 
     `active` is what the last activate or suspend of the instance decided; None before there was one.
+    `changes` tells of the lanes that were asked for when their accounts were changed last; not of those gone.
     """
 
     lanes: tuple[ReadyLane, ...]
     next_due: float | None
     next_expiry: float | None
     active: bool | None
+    changes: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen: see NewMessage

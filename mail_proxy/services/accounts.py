@@ -105,10 +105,11 @@ class AccountsService:
         """Remove it; with `force` its queued messages become errors, in small steps, and are reported.
 
         Returns how many have. Raises `NotFound`, or `Conflict` without `force` while there are any. From the
-        first step on nothing is sent through it. If the server dies between, or the database goes away,
-        `catch_up` does the rest.
+        first step on only what is in a conversation goes through it. If the server dies between, or the
+        database goes away, `catch_up` does the rest.
         """
         lane = await self._store.accounts.delete(tenant_id, account_id, force=force)
+        await self._bell.ring()  # what a server has taken and not begun is not to go
         count = 0
         try:
             while failures := await self._fail_left(lane):

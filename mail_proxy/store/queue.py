@@ -57,9 +57,12 @@ class Queue:
         """Let scheduled messages whose time has come join the queue; return how many (at most `CHUNK`)."""
         return await self._database.write(self._promote, now)
 
-    async def look(self) -> Outlook:
-        """See what there is to do; accounts of suspended and inactive tenants are left out."""
-        return await self._database.read(self._look)
+    async def look(self, in_hand: Sequence[int] = ()) -> Outlook:
+        """See what there is to do; accounts of suspended and inactive tenants are left out.
+
+        It tells of the lanes `in_hand` when their accounts were changed last.
+        """
+        return await self._database.read(self._look, in_hand)
 
     async def claim(self, lane: int, limit: int, owner: str, now: float, until: float) -> Claim:
         """Take up to `limit` messages of a lane, best first, leased until `until`.
@@ -91,8 +94,8 @@ class Queue:
     def _promote(self, now: float) -> Work[int]:
         return len((yield Call(SQL["promote"], {"now": now, "limit": CHUNK})))
 
-    def _look(self) -> Work[Outlook]:
-        [row] = yield Call(SQL["look"], {"active": ACTIVE})
+    def _look(self, in_hand: Sequence[int]) -> Work[Outlook]:
+        [row] = yield Call(SQL["look"], {"active": ACTIVE, "in_hand": json.dumps(in_hand)})
         return Outlook(
             lanes=tuple(
                 ReadyLane(
@@ -106,6 +109,7 @@ class Queue:
             next_due=row["due"],
             next_expiry=row["expiry"],
             active=None if row["active"] is None else bool(json.loads(row["active"])),
+            changes={lane: float(moment) for lane, moment in json.loads(row["changes"])},
         )
 
     def _claim(

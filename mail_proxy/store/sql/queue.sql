@@ -13,7 +13,8 @@ WHERE seq IN (SELECT seq FROM due)
 RETURNING seq;
 
 -- look: all that there is to do, in one row: each account with a message ready, skipping from one to the next, with its
--- best priority, how it rests and whether it is gone; when more is due, when a lease runs out; what the instance is
+-- best priority, how it rests and whether it is gone; when more is due, when a lease runs out; what the instance is;
+-- when these (a JSON list of lanes) were changed last
 WITH RECURSIVE ready(lane) AS (
     SELECT MIN(lane) FROM messages WHERE status = 'pending' AND is_held = 0
     UNION ALL
@@ -37,7 +38,11 @@ SELECT (SELECT
             AND NOT EXISTS (SELECT 1 FROM suspensions s WHERE s.tenant_id = t.id AND s.batch_code = '*')))) AS lanes,
     (SELECT MIN(deferred_ts) FROM messages WHERE status = 'deferred') AS due,
     (SELECT MIN(lease_until) FROM messages WHERE status = 'sending') AS expiry,
-    (SELECT value FROM settings WHERE key = :active) AS active;
+    (SELECT value FROM settings WHERE key = :active) AS active,
+    (SELECT
+        json_group_array(json_array(v.lane, printf('%!.17g', v.updated_at))) -- @sqlite
+        CAST(COALESCE(json_agg(json_build_array(v.lane, v.updated_at)), '[]') AS TEXT) -- @postgres
+    FROM accounts v WHERE v.lane IN NUMBERS(:in_hand)) AS changes;
 
 -- pick: the first messages of a lane after a place in line, with small contents of fields, all in one row: see outcomes.held
 SELECT
