@@ -15,6 +15,7 @@ from mail_proxy.config import Config, masked_url
 from mail_proxy.encryption import FoundKey, Tracking, Vault, create_key_file, find_key
 from mail_proxy.errors import Conflict, InvalidConfig, KeyMismatch, NotFound
 from mail_proxy.instance import Instance
+from mail_proxy.metrics import Metrics
 from mail_proxy.model.names import DEFAULT_TENANT
 from mail_proxy.model.tenants import Tenant
 from mail_proxy.services.services import Services
@@ -51,8 +52,11 @@ async def open_services(
     clock: Clock | None = None,
     bell: Bell | None = None,
     environ: Mapping[str, str] | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the database (migrated if need be), check its key, and give the services.
+
+    `metrics` are what the services count in, where there is a server that shows them.
 
     Raises `DatabaseUnavailable`, `DatabaseUnusable`, `KeyMismatch` or `InvalidConfig`.
     """
@@ -79,6 +83,7 @@ async def open_services(
             admin_token=_admin_token(config, instance),
             name=instance.name if instance is not None else config.instance_name,
             where=where,
+            metrics=metrics,
         )
         yield Runtime(
             config=config,

@@ -74,13 +74,15 @@ async def serve(
     if instance is not None:
         _warn(config, instance)
     bell = LocalBell()
+    metrics = Metrics()
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(listening(config.host, config.port))
-        runtime = await stack.enter_async_context(open_services(config, instance, bell=bell, environ=environ))
+        runtime = await stack.enter_async_context(
+            open_services(config, instance, bell=bell, environ=environ, metrics=metrics)
+        )
         client = await stack.enter_async_context(open_client(config.allowed_networks))
         agent = _agent(runtime)
         stack.push_async_callback(agent.close)
-        metrics = Metrics()
         metrics.count_connections(lambda: agent.open_connections)
         vitals = Vitals(started_at=runtime.clock.now())
         gate = Gate(config, runtime.clock)
@@ -103,7 +105,7 @@ async def serve(
             http=HttpServer(create_app(runtime, metrics=metrics, vitals=vitals, gate=gate), listener),
             dispatcher=dispatcher,
             reporter=reporter,
-            housekeeping=Housekeeping(runtime, agent, metrics, lambda asked: bell.ring_now(run_now=asked)),
+            housekeeping=Housekeeping(runtime, agent, lambda asked: bell.ring_now(run_now=asked)),
             cleaner=Cleaner(runtime.services.removal, runtime.clock),
             timekeeper=Timekeeper(runtime.clock),
             vitals=vitals,

@@ -11,7 +11,6 @@ from dataclasses import replace
 from mail_proxy import __version__
 from mail_proxy.daemon.outage import Outage
 from mail_proxy.errors import DatabaseError
-from mail_proxy.metrics import Metrics
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy.runtime import Runtime
 from mail_proxy.smtp.agent import DeliveryAgent
@@ -26,12 +25,9 @@ RECONNECT = 2.0
 
 
 class Housekeeping:
-    def __init__(
-        self, runtime: Runtime, agent: DeliveryAgent, metrics: Metrics, heard: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, runtime: Runtime, agent: DeliveryAgent, heard: Callable[[bool], None]) -> None:
         self._runtime = runtime
         self._agent = agent
-        self._metrics = metrics
         self._heard = heard
         self._beating = Outage("the sign of life")
         name = runtime.instance.name if runtime.instance else "mail-proxy"
@@ -61,8 +57,7 @@ class Housekeeping:
         await self._runtime.store.nodes.seen(node, forget_before=now - FORGET_NODES)
         await self._runtime.store.send_log.tidy(now)
         await self._runtime.services.suspensions.catch_up()
-        async for failures in self._runtime.services.accounts.catch_up():
-            self._metrics.error(failures.tenant_id, failures.account_id, failures.count)
+        await self._runtime.services.accounts.catch_up()
 
     async def listen(self) -> None:
         """Hear what other nodes ring; when the line breaks, take it up again."""

@@ -141,6 +141,14 @@ class Recorded:
     settled: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """The lane of an account that was deleted, and how many messages waited there."""
+
+    lane: int
+    waiting: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
     """How many messages of an account have failed at once, because it is gone."""

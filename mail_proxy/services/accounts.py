@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -11,9 +11,9 @@ from dataclasses import replace
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
 from mail_proxy.errors import Conflict, DatabaseError, Fault, InvalidInput, NotFound
+from mail_proxy.metrics import Metrics
 from mail_proxy.model.accounts import SECRETS, Account, Circuit, TlsMode
 from mail_proxy.model.names import DEFAULT_TENANT
-from mail_proxy.model.queue import Failures
 from mail_proxy.services.inputs import (
     MASK,
     AccountInput,
@@ -42,10 +42,11 @@ _ADDRESSES = ("host", "port", "imap_host", "imap_port")
 class AccountsService:
     """`raw` mappings carry the API's field names; InvalidInput lists every fault."""
 
-    def __init__(self, store: Store, clock: Clock, bell: Bell) -> None:
+    def __init__(self, store: Store, clock: Clock, bell: Bell, metrics: Metrics | None = None) -> None:
         self._store = store
         self._clock = clock
         self._bell = bell
+        self._metrics = metrics
 
     async def list(self, tenant_id: str | None = None) -> list[Account]:
         if tenant_id is None:
@@ -104,34 +105,35 @@ class AccountsService:
     async def delete(self, tenant_id: str, account_id: str, *, force: bool = False) -> int:
         """Remove it; with `force` its queued messages become errors, in small steps, and are reported.
 
-        Returns how many have. Raises `NotFound`, or `Conflict` without `force` while there are any. From the
-        first step on only what is in a conversation goes through it. If the server dies between, or the
-        database goes away, `catch_up` does the rest.
+        Returns how many those are. Raises `NotFound`, or `Conflict` without `force` while there are any. From
+        the first step on nothing is sent through it. If the server dies between, or the database goes away,
+        `catch_up` does the rest.
         """
-        lane = await self._store.accounts.delete(tenant_id, account_id, force=force)
-        await self._bell.ring()  # what a server has taken and not begun is not to go
-        count = 0
+        departure = await self._store.accounts.delete(tenant_id, account_id, force=force)
         try:
-            while failures := await self._fail_left(lane):
-                count += failures.count
+            while await self._fail_left(departure.lane):
+                pass
         except DatabaseError as error:
             text = "account %s/%s is deleted, but what waits for it is still to fail: %s"
             log.warning(text, tenant_id, account_id, error)
-        return count
+        return departure.waiting
 
-    async def catch_up(self) -> AsyncIterator[Failures]:
-        """Do what is left of deletions, step by step: to be called now and then."""
+    async def catch_up(self) -> None:
+        """Do what is left of deletions: to be called now and then."""
         until = self._clock.now() + PATIENCE
         for lane in await self._store.accounts.departures():
-            while self._clock.now() < until and (failures := await self._fail_left(lane)):
-                yield failures
+            while self._clock.now() < until and await self._fail_left(lane):
+                pass
 
-    async def _fail_left(self, lane: int) -> Failures | None:
-        """Take one step; None when there was nothing left."""
+    async def _fail_left(self, lane: int) -> bool:
+        """Take one step; return whether anything was left."""
         failures = await self._store.accounts.fail_left(lane, self._clock.now())
-        if failures is not None:
-            await self._bell.ring()
-        return failures
+        if failures is None:
+            return False
+        if self._metrics is not None:
+            self._metrics.error(failures.tenant_id, failures.account_id, failures.count)
+        await self._bell.ring()
+        return True
 
     async def _change(
         self,

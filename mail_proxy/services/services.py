@@ -8,6 +8,7 @@ from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.encryption import Tracking
+from mail_proxy.metrics import Metrics
 from mail_proxy.services.account_check import AccountCheckService
 from mail_proxy.services.accounts import AccountsService
 from mail_proxy.services.authentication import AuthenticationService
@@ -57,6 +58,7 @@ class Services:
         admin_token: str | None,
         name: str | None,
         where: str,
+        metrics: Metrics | None = None,
     ) -> Services:
         """Put the services over a store; `name` is the instance's, `where` tells the database, showably."""
         standings = Standings(store)
@@ -64,7 +66,7 @@ class Services:
         instance = InstanceService(store, clock, bell, config, where)
         return cls(
             tenants=TenantsService(store, clock, bell),
-            accounts=AccountsService(store, clock, bell),
+            accounts=AccountsService(store, clock, bell, metrics),
             account_check=AccountCheckService(config),
             storages=StoragesService(store, clock),
             intake=IntakeService(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mail_proxy.encryption import Vault
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.accounts import Account
-from mail_proxy.model.queue import Failures
+from mail_proxy.model.queue import Departure, Failures
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Work
 from mail_proxy.store.failures import fail
@@ -60,8 +60,8 @@ class Accounts:
         """Apply `change` to what is stored, as one step; raise `NotFound`."""
         return await self._database.write(self._change, tenant_id, account_id, change, now)
 
-    async def delete(self, tenant_id: str, account_id: str, *, force: bool) -> int:
-        """Remove it, so that nothing is sent through it any more, and return its lane, for `fail_left`.
+    async def delete(self, tenant_id: str, account_id: str, *, force: bool) -> Departure:
+        """Remove it, so that nothing is sent through it any more; what waits is left to `fail_left`.
 
         Raise `NotFound`, or `Conflict` while messages are queued and `force` is not given.
         """
@@ -107,21 +107,21 @@ class Accounts:
         yield Call(TENANTS["touch"], {"id": tenant_id})
         return (yield from self._get(tenant_id, account_id))
 
-    def _delete(self, tenant_id: str, account_id: str, force: bool) -> Work[int]:
+    def _delete(self, tenant_id: str, account_id: str, force: bool) -> Work[Departure]:
         rows = yield Call(SQL["lock"], {"tenant_id": tenant_id, "id": account_id})
         if not rows:
             raise NotFound("account", account_id)
         lane: int = rows[0]["lane"]
-        if not force:
-            queued = (yield Call(MESSAGES["waiting_of_lane"], {"lane": lane}))[0]["n"]
-            if queued:
-                what = "1 queued message" if queued == 1 else f"{queued} queued messages"
-                fate = "it becomes an error" if queued == 1 else "they become errors"
-                raise Conflict(f"account '{account_id}' has {what}; with force {fate}")
+        [counted] = yield Call(MESSAGES["waiting_of_lane"], {"lane": lane})
+        queued: int = counted["n"]
+        if queued and not force:
+            what = "1 queued message" if queued == 1 else f"{queued} queued messages"
+            fate = "it becomes an error" if queued == 1 else "they become errors"
+            raise Conflict(f"account '{account_id}' has {what}; with force {fate}")
         yield Call(SQL["depart"], {"lane": lane, "tenant_id": tenant_id, "account_id": account_id})
         yield Call(SQL["delete"], {"tenant_id": tenant_id, "id": account_id})
         yield Call(TENANTS["touch"], {"id": tenant_id})
-        return lane
+        return Departure(lane, queued - counted["sending"])
 
     def _departures(self) -> Work[list[int]]:
         return [row["lane"] for row in (yield Call(SQL["departures"], {}))]

@@ -9,6 +9,7 @@ import pytest
 
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, TlsMode
+from mail_proxy.model.queue import Departure
 from mail_proxy.model.tenants import Tenant
 from tests.support.stores import (
     NOW,
@@ -140,7 +141,7 @@ async def test_an_idle_account_is_deleted(bench: Bench) -> None:
     """What it sent stays in the history."""
     await bench.sent("m")
 
-    assert await bench.store.accounts.delete("acme", "main", force=False) == bench.lane
+    assert await bench.store.accounts.delete("acme", "main", force=False) == Departure(bench.lane, 0)
     with pytest.raises(NotFound):
         await bench.store.accounts.get("acme", "main")
     assert (await bench.get("m")).status.value == "sent"

@@ -8,7 +8,7 @@ import pytest
 
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.model.messages import Status
-from mail_proxy.model.queue import Failures
+from mail_proxy.model.queue import Departure, Failures
 from mail_proxy.store.accounts import CHUNK
 from tests.support.stores import NOW, OWNER, Bench, as_deferred, as_sent, record_outcome
 
@@ -63,7 +63,8 @@ async def test_it_goes_in_steps_and_from_the_first_on_nothing_is_sent(bench: Ben
     """However much waits, no transaction lasts long; until all has failed it is known what is left."""
     ids = [f"m{number}" for number in range(CHUNK + 1)]
     await bench.add(*ids)
-    lane = await bench.store.accounts.delete("acme", "main", force=True)
+    lane = bench.lane
+    assert await bench.store.accounts.delete("acme", "main", force=True) == Departure(lane, CHUNK + 1)
     assert await bench.store.accounts.departures() == [lane]
     assert await bench.claim() == []
 
@@ -84,7 +85,8 @@ async def test_it_is_not_over_while_something_is_being_sent(bench: Bench) -> Non
     """What comes back fails, even if it would have to wait, or is held back by then."""
     await bench.add("again", "held", "sent", batch_code="june")
     again, held, sent = await bench.claim()
-    lane = await bench.store.accounts.delete("acme", "main", force=True)
+    lane = bench.lane
+    assert await bench.store.accounts.delete("acme", "main", force=True) == Departure(lane, 0)
     assert await bench.store.accounts.fail_left(lane, NOW) is None
     assert await bench.store.accounts.departures() == [lane]
 
@@ -100,11 +102,11 @@ async def test_it_is_not_over_while_something_is_being_sent(bench: Bench) -> Non
 async def test_a_new_account_of_the_same_name_keeps_what_is_its_own(bench: Bench) -> None:
     """It may be there before all that waited for the old one has failed."""
     await bench.add("old")
-    gone = await bench.store.accounts.delete("acme", "main", force=True)
+    await bench.store.accounts.delete("acme", "main", force=True)
     lane = await bench.account("main")
     await bench.add("new", lane=lane)
 
-    assert await bench.fail_left(gone) == 1
+    assert await bench.fail_left(bench.lane) == 1
     assert await statuses(bench) == {"old": Status.ERROR, "new": Status.PENDING}
     assert await bench.store.accounts.departures() == []
 
@@ -112,9 +114,9 @@ async def test_a_new_account_of_the_same_name_keeps_what_is_its_own(bench: Bench
 async def test_several_may_take_the_steps_at_once(bench: Bench) -> None:
     """Whoever deletes it, and each node that finds it left: every message fails once."""
     await bench.add(*(f"m{number}" for number in range(20)))
-    lane = await bench.store.accounts.delete("acme", "main", force=True)
+    await bench.store.accounts.delete("acme", "main", force=True)
 
-    counts = await asyncio.gather(*(bench.fail_left(lane) for _ in range(4)))
+    counts = await asyncio.gather(*(bench.fail_left(bench.lane) for _ in range(4)))
 
     assert sum(counts) == 20
     assert len(await bench.rows("SELECT seq FROM events WHERE event_type = 'error'")) == 20
@@ -125,5 +127,5 @@ async def test_of_two_who_delete_it_at_once_one_is_told_that_it_is_gone(bench: B
     done = await asyncio.gather(
         *(bench.store.accounts.delete("acme", "main", force=True) for _ in range(2)), return_exceptions=True
     )
-    assert [type(each) for each in done if not isinstance(each, int)] == [NotFound]
+    assert [type(each) for each in done if not isinstance(each, Departure)] == [NotFound]
     assert await bench.store.accounts.departures() == [bench.lane]

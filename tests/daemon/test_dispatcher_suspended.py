@@ -195,7 +195,7 @@ async def test_what_a_process_that_died_left_to_mark_any_node_marks(
     await rig.work()
     assert server.received == []
 
-    await Housekeeping(rig.runtime, rig.agent, rig.metrics, lambda asked: None).step()
+    await Housekeeping(rig.runtime, rig.agent, lambda asked: None).step()
     await rig.work()
     assert subjects(server) == ["m1"]
 

@@ -32,10 +32,7 @@ def keeper(
     """Housekeeping over the rig's flaky database."""
     store = replace(rig.store, database=database) if database else rig.store
     return Housekeeping(
-        replace(rig.runtime, store=store),
-        rig.agent,
-        rig.metrics,
-        (heard if heard is not None else []).append,
+        replace(rig.runtime, store=store), rig.agent, (heard if heard is not None else []).append
     )
 
 
@@ -58,7 +55,7 @@ async def test_nodes_not_heard_of_for_a_day_are_forgotten(rig: Dispatching) -> N
     await keeper(rig).step()
     other = replace(rig.runtime, node_id="other")
     rig.time.advance(86_401)
-    await Housekeeping(other, rig.agent, rig.metrics, lambda asked: None).step()
+    await Housekeeping(other, rig.agent, lambda asked: None).step()
     assert [node.node_id for node in await rig.store.nodes.alive(0)] == ["other"]
 
 

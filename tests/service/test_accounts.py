@@ -10,7 +10,6 @@ import pytest
 from mail_proxy.encryption import Vault
 from mail_proxy.errors import Conflict, DatabaseUnavailable, InvalidInput, NotFound
 from mail_proxy.model.accounts import Account, LimitBehavior, OnUnknown, TlsMode
-from mail_proxy.model.queue import Failures
 from mail_proxy.services.accounts import AccountsService
 from mail_proxy.store import Store
 from tests.support.flaky_database import FlakyDatabase
@@ -173,19 +172,17 @@ async def test_a_deletion_lasts_when_the_database_goes_away_amid_it(
     accounts = AccountsService(Store.over(database, Vault(KEY)), desk.clock, desk.bell)
     database.away = {"fail_left": 2}
 
-    assert await accounts.delete("acme", "main", force=True) == 0
+    assert await accounts.delete("acme", "main", force=True) == 2
 
     assert "account acme/main is deleted, but what waits for it is still to fail" in caplog.text
     with pytest.raises(NotFound):
         await accounts.get("acme", "main")
     with pytest.raises(DatabaseUnavailable):
-        [_ async for _ in accounts.catch_up()]
+        await accounts.catch_up()
     desk.bell.rings.clear()
-    assert [each async for each in accounts.catch_up()] == [
-        Failures(tenant_id="acme", account_id="main", count=2)
-    ]
-    assert desk.bell.rings == [False]
-    assert [each async for each in accounts.catch_up()] == []
+    for _ in range(2):
+        await accounts.catch_up()
+        assert desk.bell.rings == [False]
     found = [await desk.services.messages.get("acme", each) for each in "ab"]
     assert [(each.status, each.error) for each in found] == [("error", "account deleted")] * 2
 

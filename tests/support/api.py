@@ -156,7 +156,9 @@ async def open_api(
     config = load_config(None, {place: database_url, "GMP_API_TOKEN": ADMIN, **(settings or {})})
     environ = {KEY_VARIABLE: generate_key()} if with_key else {}
     clock, bell, metrics = MovableClock(), NotedBell(), Metrics()
-    async with open_services(config, None, clock=clock, bell=bell, environ=environ) as runtime:
+    async with open_services(
+        config, None, clock=clock, bell=bell, environ=environ, metrics=metrics
+    ) as runtime:
         vitals = Vitals(started_at=clock.now())
         transport = httpx2.ASGITransport(create_app(runtime, metrics=metrics, vitals=vitals))
         async with httpx2.AsyncClient(transport=transport, base_url="http://mail-proxy.test") as client:

@@ -81,7 +81,7 @@ class Dispatching:
     database: FlakyDatabase
     store: Store
     agent: CountingAgent
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: Metrics
     told: int = 0
     dispatcher: Dispatcher = field(init=False)
 
@@ -195,8 +195,8 @@ async def dispatching(
     place = "GMP_DATABASE_URL" if "://" in database_url else "GMP_DB_PATH"
     config = load_config(None, {place: database_url, **(settings or {})})
     environ = {KEY_VARIABLE: generate_key()}
-    clock = clock or ManualClock()
-    async with open_services(config, None, clock=clock, environ=environ) as runtime:
+    clock, metrics = clock or ManualClock(), Metrics()
+    async with open_services(config, None, clock=clock, environ=environ, metrics=metrics) as runtime:
         database = FlakyDatabase(runtime.store.database)
         agent = CountingAgent(
             timeouts=timeouts or Timeouts(),
@@ -214,6 +214,7 @@ async def dispatching(
                 database=database,
                 store=Store.over(database, Vault.of(found)),
                 agent=agent,
+                metrics=metrics,
             )
         finally:
             await agent.close()

@@ -107,7 +107,8 @@ class Bench:
 
     async def delete_account(self, account_id: str = "main", now: float = NOW) -> int:
         """Delete an account of acme with what waits for it; how many messages have failed."""
-        return await self.fail_left(await self.store.accounts.delete("acme", account_id, force=True), now)
+        departure = await self.store.accounts.delete("acme", account_id, force=True)
+        return await self.fail_left(departure.lane, now)
 
     async def fail_left(self, lane: int, now: float = NOW) -> int:
         """Let fail all that waits for an account that is gone; how many messages that were."""

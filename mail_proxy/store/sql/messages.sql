@@ -171,7 +171,7 @@ FROM (SELECT (SELECT CASE WHEN m.parked_for IS NULL THEN COALESCE(m.deferred_ts,
     JOIN tenants t ON t.id = a.tenant_id AND t.active = 1
     CROSS JOIN (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS each) AS head;
 
--- waiting_of_lane: how many of an account have still to leave
-SELECT COUNT(*) AS n FROM accounts a CROSS JOIN messages m
+-- waiting_of_lane: how many of an account have still to leave, and of these how many are being sent
+SELECT COUNT(*) AS n, COUNT(CASE WHEN m.status = 'sending' THEN 1 END) AS sending FROM accounts a CROSS JOIN messages m
 WHERE a.lane = :lane AND m.tenant_id = a.tenant_id AND m.account_id = a.id
     AND m.status IN ('pending', 'deferred', 'sending');
