@@ -216,7 +216,7 @@ async def test_a_slow_final_reply_is_waited_for_by_its_own_time_out(
     database_url: str, server: SmtpServer
 ) -> None:
     """After which the outcome is unknown, and only that message's."""
-    hasty = Timeouts(final=0.2)
+    hasty = Timeouts(final=1.0)
     async with dispatching(database_url, timeouts=hasty, clock=ManualClock()) as rig:
         await rig.add_account(server)
         server.at = {Stage.ACCEPTED: [Fault.HANG]}

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from mail_proxy.encryption import generate_key
 from tests.support.nodes import POLL, is_sent, settle_in, submit, until
@@ -32,6 +33,7 @@ CREATE CONSTRAINT TRIGGER gate AFTER INSERT ON events DEFERRABLE INITIALLY DEFER
 """Each commit of a `sending` waits, in the server, until the test lets it."""
 
 
+@pytest.mark.timeout(300)
 async def test_a_sleeper_notices_before_it_sends_on(
     tmp_path: Path, postgres_url: str, mail: SmtpServer
 ) -> None:
@@ -61,7 +63,7 @@ async def test_a_sleeper_notices_before_it_sends_on(
         sleeper.send_signal(signal.SIGCONT)
         await until(lambda: sleeper.log, lambda log: "message before is not sent now" in log)
         await until(lambda: sleeper.log, lambda log: "an outcome came too late" in log)
-        here = sleeper.client()  # the server has closed connections that were idle for so long
+        here, there = sleeper.client(), other.client()  # servers close connections that were idle for so long
         await submit(here, "after")
         await until(partial(here.get, "/messages/after?tenant_id=acme"), is_sent)
         assert subjects(mail) == {"before": 1, "between": 1, "after": 1}
@@ -94,7 +96,7 @@ async def a_commit_held_up(dsn: str, goes_on: asyncio.Event) -> AsyncIterator[No
 
 
 async def until_so(connection: asyncpg.Connection[asyncpg.Record], question: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await connection.fetchval(question):  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(POLL)
 
