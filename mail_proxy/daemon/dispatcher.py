@@ -260,7 +260,8 @@ class Dispatcher:
             return
         is_urgent = ready.priority == Priority.IMMEDIATE
         lane = self._lanes.open(ready.lane)
-        lane.has_more, lane.rest = True, ready.rest
+        lane.has_more = True
+        lane.hear(ready.rest)
         if lane.is_resting(self._clock.now()):  # another node has found out
             await self._leases.give_back(lane.dismiss())
         if not self._lanes.room(lane, self._clock.now(), is_urgent=is_urgent):

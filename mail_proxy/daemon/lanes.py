@@ -163,6 +163,12 @@ class Lane:
         is_failing = Scope.ACCOUNT in scopes or self.rest is not None or self.failures >= FAILURES
         return Sign.FAILING if is_failing else None
 
+    def hear(self, rest: Rest | None) -> None:
+        """Note how the account rests, as all nodes have it; what had led to a rest that is over counts no more."""
+        if rest is None and self.rest is not None:
+            self.failures = 0
+        self.rest = rest
+
     def recover(self) -> None:
         """The account works again."""
         self.rest, self.limited_until = None, 0.0

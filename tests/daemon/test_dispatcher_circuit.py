@@ -19,6 +19,7 @@ from tests.support.scripted_server import Fault
 from tests.support.smtp_server import SmtpServer, Stage
 
 BARRED = "535 5.7.8 not you"
+TURNED_AWAY = "554 5.7.1 no service here"
 DAY = 86_400
 
 
@@ -191,6 +192,34 @@ async def test_a_server_that_cannot_be_reached_gets_three_tries(rig: Dispatching
     rig.time.advance(30)
     await rig.work()
     assert [await rig.status(f"m{number}") for number in range(6)] == ["sent"] * 6
+
+
+@pytest.mark.parametrize("how", ["changed", "mended"])
+async def test_after_a_rest_it_takes_three_failures_again_whoever_has_ended_it(
+    rig: Dispatching, server: SmtpServer, how: str
+) -> None:
+    """Also on a node that was told of the end: whoever changed the account, or another that probed it."""
+    server.at = {Stage.CONNECT: TURNED_AWAY}
+    await rig.execute("UPDATE accounts SET max_concurrent = 1")
+    await rig.queue("m1", "m2", "m3")
+    await rig.work()
+    assert (await _account(rig)).circuit is Circuit.OPEN
+
+    rig.time.advance(30)
+    if how == "changed":
+        await _set_password(rig, "another")
+    else:
+        server.at = {}
+        other = rig.node("node-b")
+        await other.step()
+        await other.idle()
+        await rig.agent.close_account("acme", "main")
+        server.at = {Stage.CONNECT: TURNED_AWAY}
+        await rig.queue("m4")
+    connections = server.connections
+    await rig.work()
+    assert server.connections == connections + 1
+    assert (await _account(rig)).circuit is Circuit.CLOSED
 
 
 async def test_a_message_on_which_the_server_breaks_off_keeps_no_other_from_probing(
