@@ -164,7 +164,7 @@ class Lane:
         return Sign.FAILING if is_failing else None
 
     def hear(self, rest: Rest | None) -> None:
-        """Note how the account rests, as all nodes know; what had led to a rest that is over counts no more."""
+        """Note how the account rests, as all nodes know; what led to a rest that is over counts no more."""
         if rest is None and self.rest is not None:
             self.failures = 0
         self.rest = rest
