@@ -57,11 +57,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullWindow:
-    """A rate limit of which no slot is free before `frees_at` (about, Unix seconds); `limit` is in words."""
+    """A rate limit of which no slot is free before `frees_at`, and none for a message before `turn_at`, since
+    others go before it (both about, Unix seconds); `limit` is in words.
+    """
 
     limit: str
     taken: int
     frees_at: float
+    turn_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

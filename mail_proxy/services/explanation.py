@@ -34,7 +34,8 @@ class ExplanationService:
         message = facts.message
         windows: Sequence[FullWindow] = ()
         if message.status in (Status.PENDING, Status.DEFERRED):
-            windows = await self._store.explanations.full_windows(facts.lane, now)
+            ahead = facts.ahead if facts.is_in_line else 0
+            windows = await self._store.explanations.full_windows(facts.lane, now, ahead)
             causes = _why_it_waits(
                 facts,
                 windows,
@@ -117,7 +118,7 @@ def _what_holds_its_account(facts: Facts, windows: Sequence[FullWindow], now: fl
         yield Cause(
             reason=Reason.LIMIT,
             since=facts.parked_since if is_parked else None,
-            until=max(window.frees_at, (facts.message.deferred_ts or 0.0) if is_parked else 0.0),
+            until=max(window.turn_at, (facts.message.deferred_ts or 0.0) if is_parked else 0.0),
             detail=window.limit,
         )
 

@@ -75,9 +75,9 @@ class Explanations:
         """
         return await self._database.snapshot(self._facts, tenant_id, message_id, most_ahead, alive_since)
 
-    async def full_windows(self, lane: int, now: float) -> list[FullWindow]:
-        """The rate limits that let nothing of an account go now."""
-        return await self._database.read(self._full_windows, lane, now)
+    async def full_windows(self, lane: int, now: float, ahead: int) -> list[FullWindow]:
+        """The rate limits that let nothing of an account go now, for a message with so many `ahead` of it."""
+        return await self._database.read(self._full_windows, lane, now, ahead)
 
     def _facts(self, tenant_id: str, message_id: str, most_ahead: int, alive_since: float) -> Work[Facts]:
         rows = yield Call(SQL["facts"], {"tenant_id": tenant_id, "id": message_id})
@@ -105,15 +105,22 @@ class Explanations:
             sender=_sender_of(row, alive_since),
         )
 
-    def _full_windows(self, lane: int, now: float) -> Work[list[FullWindow]]:
+    def _full_windows(self, lane: int, now: float, ahead: int) -> Work[list[FullWindow]]:
         bound = yield from limits.limits_of(lane)
         if bound is None:
             return []
         found = []
         for use in (yield from limits.use_of(bound, now)):
             if not use.free:
-                opening = yield from limits.opening(bound, [use], now)
-                found.append(FullWindow(limit=use.window.words, taken=use.taken, frees_at=opening.moments[0]))
+                moments = (yield from limits.opening(bound, [use], now)).moments
+                found.append(
+                    FullWindow(
+                        limit=use.window.words,
+                        taken=use.taken,
+                        frees_at=moments[0],
+                        turn_at=moments[min(ahead, len(moments) - 1)],
+                    )
+                )
         return found
 
 

@@ -10,9 +10,11 @@ import pytest
 from mail_proxy.errors import NotFound
 from mail_proxy.model.accounts import Circuit
 from mail_proxy.model.explanations import Explanation, Reason
+from mail_proxy.model.messages import Status
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy.services.explanation import MOST_AHEAD
 from mail_proxy.services.instance import NODE_TIMEOUT
+from mail_proxy.store.parking import HEADS
 from tests.support.dispatching import OWNER, TENANT, Dispatching
 from tests.support.scripted_server import Fault
 from tests.support.smtp_server import SmtpServer, Stage
@@ -153,6 +155,18 @@ async def test_a_full_rate_limit(rig: Dispatching) -> None:
     assert first.causes[0].until == pytest.approx(began + 60, abs=1)
     assert second.causes[0].until == pytest.approx(began + 120, abs=1)
     assert (first.ahead, second.ahead) == (0, 1)
+
+
+async def test_a_full_rate_limit_far_back_in_line(rig: Dispatching) -> None:
+    """What does not say yet that it waits does not go with the next slot either: the heads go before it."""
+    await limit(rig, 1)
+    await rig.queue("sent", *(f"m{number}" for number in range(HEADS + 5)))
+    await rig.work(2)
+
+    last = await explain(rig, f"m{HEADS + 4}")
+
+    assert (last.message.status, last.ahead) == (Status.PENDING, HEADS + 4)
+    assert last.causes[0].until == pytest.approx(rig.clock.now() + HEADS * 60, abs=2)
 
 
 async def test_suspended(rig: Dispatching) -> None:
