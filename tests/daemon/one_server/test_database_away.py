@@ -38,7 +38,7 @@ async def test_a_database_locked_by_another_program(server: Server, mail: SmtpSe
         await until(lambda: server.log, lambda log: pauses(log) >= 1)
         assert "is locked by another program" in server.log
     await goes_on(server, mail)
-    assert pauses(server.log) == server.log.count(" goes on")
+    await until(lambda: server.log, lambda log: pauses(log) == log.count(" goes on"))
 
 
 async def test_a_disk_that_is_full(server: Server, mail: SmtpServer) -> None:
@@ -52,7 +52,7 @@ async def test_a_disk_that_is_full(server: Server, mail: SmtpServer) -> None:
 
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (soft, hard))
     await goes_on(server, mail)
-    assert server.log.count(" goes on") == 2
+    await until(lambda: server.log, lambda log: log.count(" goes on") == 2)
     assert await asyncio.to_thread(server.stop) == 0
     assert "Traceback" not in server.log
 
