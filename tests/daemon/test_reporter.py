@@ -10,7 +10,7 @@ import pytest
 
 from mail_proxy.daemon.reporter import BATCH
 from mail_proxy.model.accounts import OnUnknown
-from tests.support.application import Answer, Application, Post
+from tests.support.application import Answer, Application
 from tests.support.dispatching import TENANT
 from tests.support.reporting import Reporting, reporting
 from tests.support.scripted_server import DROP
@@ -77,28 +77,26 @@ async def test_more_than_one_batch_goes_in_several_posts(desk: Reporting) -> Non
 
 
 async def test_what_happens_during_a_post_is_told_right_after(desk: Reporting) -> None:
-    happened = asyncio.Event()
-
-    def answer(post: Post) -> Answer:
-        desk.app.answer = Answer()
-        happened.set()
-        return Answer(delay=0.05)
-
-    desk.app.answer = answer
+    held = asyncio.Event()
+    desk.app.script = [Answer(held=held)]
     await desk.happen("m1", "sent")
     await desk.reporter.step()
-    await happened.wait()
+    await desk.app.wait_for(lambda posts: len(posts) == 1)
     await desk.happen("m2", "sent")
+    held.set()
     await desk.reporter.idle()
     assert desk.told == [("m1", "sent"), ("m2", "sent")]
 
 
 async def test_a_ring_during_a_post_leads_to_a_look_after_it(desk: Reporting) -> None:
     """What happened when the post had read its last is not left to the back-up poll."""
-    desk.app.answer = Answer(delay=0.05)
+    held = asyncio.Event()
+    desk.app.answer = Answer(held=held)
     await desk.happen("m1", "sent")
     await desk.reporter.step()
+    await desk.app.wait_for(lambda posts: len(posts) == 1)
     await desk.reporter.step()
+    held.set()
     await desk.reporter.idle()
     async with asyncio.timeout(60):
         await desk.reporter.wake.wait(None)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mail_proxy.daemon.reporter import BATCH
-from tests.support.application import Answer, Post
+from tests.support.application import Answer
 from tests.support.reporting import Reporting, reporting
 
 
@@ -47,17 +47,13 @@ async def test_a_stop_tells_what_happened_last(desk: Reporting) -> None:
 
 async def test_a_stop_waits_for_the_post_under_way_and_begins_no_other_batch(desk: Reporting) -> None:
     """What was answered is acknowledged; the rest is for the next life."""
-    answering = asyncio.Event()
-
-    def answer(post: Post) -> Answer:
-        answering.set()
-        return Answer(delay=0.05)
-
-    desk.app.answer = answer
+    held = asyncio.Event()
+    desk.app.answer = Answer(held=held)
     await desk.happen("m1", *["deferred"] * (BATCH + 1))
     run = asyncio.create_task(desk.reporter.run())
-    await answering.wait()
+    await desk.app.wait_for(lambda posts: len(posts) == 1)
     desk.reporter.stop()
+    held.set()
     await desk.gather()
     await run
     assert [len(post.entries) for post in desk.app.posts] == [BATCH]

@@ -18,7 +18,7 @@ from tests.support.server import Server
 PAGE = (REPOSITORY / "docs" / "client.md").read_text("utf-8")
 SHOWN_URL = "http://127.0.0.1:8000"
 MARK = "=== block {} ==="
-TIME_LIMIT = 60
+TIME_LIMIT = 110
 
 _BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _ROW = re.compile(r"^\| `(client(?:\.\w+)?)` \| (.*) \|$", re.MULTILINE)

@@ -15,7 +15,7 @@ from tests.support.cli import REPOSITORY, Cli
 
 TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
 MARK = "=== block {} ==="
-TIME_LIMIT = 60
+TIME_LIMIT = 110
 
 _BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

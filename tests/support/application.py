@@ -41,7 +41,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What to answer: `body` is sent as JSON unless it is bytes; `delay` is in seconds.
+    """What to answer: `body` is sent as JSON unless it is bytes; `held` is waited for before.
 
     `hang` never answers, `drop` closes the connection without a word, `raw` is sent as it is instead of
     an HTTP response, and then the connection is closed.
@@ -50,7 +50,7 @@ class Answer:
     status: int = 200
     body: object = field(default_factory=lambda: {"ok": True})
     headers: Mapping[str, str] = field(default_factory=dict)
-    delay: float = 0.0
+    held: asyncio.Event | None = None
     hang: bool = False
     drop: bool = False
     raw: bytes | None = None
@@ -165,7 +165,8 @@ class Application:
             return False
         if answer.hang:
             await asyncio.Event().wait()
-        await asyncio.sleep(answer.delay)
+        if answer.held is not None:
+            await answer.held.wait()
         writer.write(answer.encode())
         await writer.drain()
         return answer.raw is None
