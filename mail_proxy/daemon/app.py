@@ -24,6 +24,7 @@ from mail_proxy.daemon.cleaner import Cleaner
 from mail_proxy.daemon.dispatcher import Dispatcher
 from mail_proxy.daemon.housekeeping import Housekeeping
 from mail_proxy.daemon.http import HttpServer, listening
+from mail_proxy.daemon.identity import with_own_id
 from mail_proxy.daemon.preparation import Preparer
 from mail_proxy.daemon.process import ServerLock
 from mail_proxy.daemon.reporter import Reporter
@@ -80,6 +81,7 @@ async def serve(
         runtime = await stack.enter_async_context(
             open_services(config, instance, bell=bell, environ=environ, metrics=metrics)
         )
+        runtime = await with_own_id(runtime)
         client = await stack.enter_async_context(open_client(config.allowed_networks))
         agent = _agent(runtime)
         stack.push_async_callback(agent.close)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 
-from mail_proxy import __version__
+from mail_proxy.daemon.identity import node_of
 from mail_proxy.daemon.outage import Outage
 from mail_proxy.errors import DatabaseError
-from mail_proxy.model.queue import NodeInfo
 from mail_proxy.runtime import Runtime
 from mail_proxy.smtp.agent import DeliveryAgent
 
@@ -30,15 +27,7 @@ class Housekeeping:
         self._agent = agent
         self._heard = heard
         self._beating = Outage("the sign of life")
-        name = runtime.instance.name if runtime.instance else "mail-proxy"
-        self._node = NodeInfo(
-            node_id=runtime.node_id,
-            name=f"{name}@{socket.gethostname()}",
-            pid=os.getpid(),
-            version=__version__,
-            started_at=runtime.clock.now(),
-            seen_at=0.0,
-        )
+        self._node = node_of(runtime)
 
     async def beat(self) -> None:
         """Say that this node lives, and tidy up, now and then."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 
 from mail_proxy.model.queue import NodeInfo
-from mail_proxy.store.database import Call, Database, Work
+from mail_proxy.store.database import Call, Database, Row, Work
 from mail_proxy.store.queries import load
 
 SQL = load("settings")
@@ -54,6 +55,10 @@ class Nodes:
         """Record that the node lives, and drop those not seen since `forget_before`."""
         await self._database.write(self._seen, node, forget_before)
 
+    async def enter(self, node: NodeInfo, is_over: Callable[[NodeInfo], bool]) -> bool:
+        """Record a node that begins; False when another has its id, and `is_over` denies that it is gone."""
+        return await self._database.write(self._enter, node, is_over)
+
     async def gone(self, node_id: str) -> None:
         await self._database.write(self._gone, node_id)
 
@@ -64,10 +69,22 @@ class Nodes:
         yield Call(SQL["node_seen"], asdict(node))
         yield Call(SQL["forget_nodes"], {"before": forget_before})
 
+    def _enter(self, node: NodeInfo, is_over: Callable[[NodeInfo], bool]) -> Work[bool]:
+        if (yield Call(SQL["node_enters"], asdict(node))):
+            return True
+        rows = yield Call(SQL["node"], {"node_id": node.node_id})
+        if rows and not is_over(_node_of(rows[0])):
+            return False
+        yield Call(SQL["node_seen"], asdict(node))
+        return True
+
     def _gone(self, node_id: str) -> Work[None]:
         yield Call(SQL["node_gone"], {"node_id": node_id})
 
     def _alive(self, since: float) -> Work[list[NodeInfo]]:
-        rows = yield Call(SQL["nodes"], {"since": since})
-        columns = ("node_id", "name", "pid", "version", "started_at", "seen_at")
-        return [NodeInfo(**{name: row[name] for name in columns}) for row in rows]
+        return [_node_of(row) for row in (yield Call(SQL["nodes"], {"since": since}))]
+
+
+def _node_of(row: Row) -> NodeInfo:
+    columns = ("node_id", "name", "pid", "version", "started_at", "seen_at")
+    return NodeInfo(**{name: row[name] for name in columns})

@@ -17,6 +17,16 @@ ON CONFLICT (node_id) DO UPDATE SET
     name = excluded.name, pid = excluded.pid, version = excluded.version,
     started_at = excluded.started_at, seen_at = excluded.seen_at;
 
+-- node_enters: a node says that it lives, unless there is one of its id
+INSERT INTO nodes (node_id, name, pid, version, started_at, seen_at)
+VALUES (:node_id, :name, :pid, :version, :started_at, :seen_at)
+ON CONFLICT (node_id) DO NOTHING
+RETURNING node_id;
+
+-- node: who was seen last under this id; nobody else takes it until this transaction ends
+SELECT node_id, name, pid, version, started_at, seen_at FROM nodes WHERE node_id = :node_id
+FOR UPDATE; -- @postgres
+
 -- nodes: who was seen since
 SELECT node_id, name, pid, version, started_at, seen_at FROM nodes WHERE seen_at >= :since ORDER BY name;
 
