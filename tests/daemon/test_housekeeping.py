@@ -17,7 +17,7 @@ from mail_proxy.store.database import Database
 from tests.support.dispatching import Dispatching, dispatching
 from tests.support.smtp_server import SmtpServer
 
-IMMEDIATELY = 10.0
+IMMEDIATELY = 60.0
 
 
 @pytest.fixture

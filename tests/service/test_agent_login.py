@@ -113,7 +113,7 @@ async def test_tls_spoken_to_a_server_that_does_not_is_the_accounts_fault() -> N
 )
 async def test_starttls_that_fails_is_told(action: Action, scope: Scope, words: str) -> None:
     async with SmtpServer(tls="starttls", at={Stage.STARTTLS: action}).running() as server:
-        verdict = await verdict_for(account_for(server), hasty=True)
+        verdict = await verdict_for(account_for(server), hasty=action is HANG)
     assert isinstance(verdict, Deferred)
     assert (verdict.reply, verdict.scope) == (words, scope)
 
@@ -133,7 +133,7 @@ async def test_a_handshake_that_comes_to_nothing_is_no_fault_of_the_account(
     tls: TlsMode, steps: list[Step], fault: Fault
 ) -> None:
     async with ScriptedServer([*steps, ("+", fault)]).running() as server:
-        verdict = await verdict_for(replace(account_for(server), tls=tls), hasty=True)
+        verdict = await verdict_for(replace(account_for(server), tls=tls), hasty=fault is HANG)
     assert isinstance(verdict, Deferred)
     assert (verdict.scope, verdict.unknown) == (Scope.CONNECTION, False)
 
@@ -147,7 +147,7 @@ async def test_what_is_said_in_clear_before_tls_counts_for_nothing() -> None:
         ]
     ).running() as server:
         account = replace(account_for(server), tls=TlsMode.STARTTLS, user="ann", password="s3cret€")
-        verdict = await verdict_for(account, hasty=True)
+        verdict = await verdict_for(account)
     assert isinstance(verdict, Deferred)
     assert verdict.reply.endswith("(STARTTLS): it said more than it was asked")
     assert not any(line.startswith("AUTH") for line in server.lines)
@@ -191,7 +191,9 @@ async def test_a_refused_login_is_the_accounts_fault_and_tried_once(password: st
 )
 async def test_a_login_that_fails_otherwise_is_told(action: Action, scope: Scope) -> None:
     async with SmtpServer(users=USERS, at={Stage.AUTH: action}).running() as server:
-        verdict = await verdict_for(replace(account_for(server), user="ann", password="x"), hasty=True)
+        verdict = await verdict_for(
+            replace(account_for(server), user="ann", password="x"), hasty=action is HANG
+        )
     assert isinstance(verdict, Deferred)
     assert verdict.scope is scope
     assert not verdict.unknown
