@@ -153,7 +153,6 @@ class AccountsService:
 
         def change(current: Account) -> Account:
             nonlocal circuit
-            circuit = current.circuit
             shown = account_view(current)
             refuse_changes(raw, {name: shown.get(name) for name in _READ_ONLY})
             refuse_unreadable(
@@ -163,6 +162,7 @@ class AccountsService:
             if keeps_tls and current.tls is None and _is_as_without_tls(changed, given):
                 changed = replace(changed, tls=None)
             _refuse_repointing(current, changed, given)
+            circuit = Circuit.CLOSED if changed == current else current.circuit
             return changed
 
         account = await self._store.accounts.change(tenant_id, account_id, change, self._clock.now())

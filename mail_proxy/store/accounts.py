@@ -57,7 +57,10 @@ class Accounts:
     async def change(
         self, tenant_id: str, account_id: str, change: Callable[[Account], Account], now: float
     ) -> Account:
-        """Apply `change` to what is stored, as one step; raise `NotFound`."""
+        """Apply `change` to what is stored, as one step; raise `NotFound`.
+
+        The circuit closes, unless nothing has changed.
+        """
         return await self._database.write(self._change, tenant_id, account_id, change, now)
 
     async def delete(self, tenant_id: str, account_id: str, *, force: bool) -> Departure:
@@ -103,7 +106,10 @@ class Accounts:
     ) -> Work[Account]:
         yield Call(SQL["lock"], {"tenant_id": tenant_id, "id": account_id})
         current = yield from self._get(tenant_id, account_id)
-        yield Call(SQL["update"], shape.account_params(change(current), self._vault) | {"now": now})
+        changed = change(current)
+        if changed == current:  # an application may give its account along with each message
+            return current
+        yield Call(SQL["update"], shape.account_params(changed, self._vault) | {"now": now})
         yield Call(TENANTS["touch"], {"id": tenant_id})
         return (yield from self._get(tenant_id, account_id))
 

@@ -273,6 +273,19 @@ async def test_a_changed_account_is_tried_at_once(server: SmtpServer, rig: Dispa
     assert [await rig.status(each) for each in ("m1", "m2")] == ["sent", "sent"]
 
 
+async def test_an_account_that_is_given_again_as_it_is_rests_on(server: SmtpServer, rig: Dispatching) -> None:
+    """An application may do so with each message: each would cost a refused login, until it is locked out."""
+    server.at = {Stage.CONNECT: BARRED}
+    await rig.queue("m1")
+    await rig.work()
+    rested = await _account(rig)
+    rig.time.advance(1)
+    await _set_password(rig, rested.password)
+    assert await _account(rig) == rested
+    await rig.work()
+    assert server.connections == 1
+
+
 async def test_what_fails_with_the_old_settings_says_nothing_of_the_new(
     server: SmtpServer, rig: Dispatching
 ) -> None:
@@ -484,7 +497,7 @@ async def _account(rig: Dispatching) -> Account:
     return await rig.store.accounts.get("acme", "main")
 
 
-async def _set_password(rig: Dispatching, password: str) -> None:
+async def _set_password(rig: Dispatching, password: str | None) -> None:
     await rig.store.accounts.change(
         "acme", "main", lambda account: replace(account, password=password), rig.clock.now()
     )
