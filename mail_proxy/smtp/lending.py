@@ -139,8 +139,12 @@ class Lane:
         self.riding.discard(lent)
         return None if boarded is None or boarded.comes.done() else boarded
 
-    def let_off(self, now: float, limit: Callable[[Account], int]) -> None:
-        """Let messages wait for another connection whose own is taken up by the one before for long."""
+    def let_off(self, now: float, limit: Callable[[Account], int]) -> bool:
+        """Let messages wait for another connection whose own is taken up by the one before for long.
+
+        Tells whether there were any.
+        """
+        before = len(self.riding)
         for lent in list(self.riding):
             boarded = lent.boarded
             if boarded is not None and not 0 <= now - boarded.boarded_at < RIDE:
@@ -149,6 +153,7 @@ class Lane:
                 self.waiters.appendleft(boarded)
                 if self.lent < limit(boarded.account):
                     self.wake()
+        return len(self.riding) < before
 
     def let_go(self) -> None:
         """Tell those who were called off: no connection might come free for long."""

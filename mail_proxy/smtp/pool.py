@@ -14,7 +14,7 @@ CHECK_AFTER = 5.0
 """Seconds of idleness after which a connection is asked for a sign of life before it is used again."""
 
 NO_RIDES = 3600.0
-"""Seconds for which no message begins before another has ended, after a connection broke there."""
+"""Seconds for which no message begins before another has ended, after a connection broke, or was slow."""
 
 Key = tuple[str, str]
 
@@ -157,8 +157,9 @@ class Pool:
     async def cleanup(self) -> None:
         """Close the idle connections that have had their time, or that the server has closed."""
         now = self._clock.now()
-        for lane in self._lanes.values():
-            lane.let_off(now, self._limit)
+        for key, lane in self._lanes.items():
+            if lane.let_off(now, self._limit):
+                self._no_rides[key] = now + NO_RIDES  # else each message would cost a connection
             lane.let_go()
         self._no_rides = {
             key: until for key, until in self._no_rides.items() if now < until <= now + NO_RIDES

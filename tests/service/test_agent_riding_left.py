@@ -9,7 +9,7 @@ import pytest
 
 from mail_proxy.model.verdicts import Deferred, Scope, Verdict
 from mail_proxy.smtp.lending import RIDE
-from mail_proxy.smtp.pool import CalledOff
+from mail_proxy.smtp.pool import NO_RIDES, CalledOff
 from tests.support.delivery import Gate
 from tests.support.row_sender import row, taken, verdict_of
 from tests.support.row_server import RowServer, at
@@ -102,12 +102,32 @@ async def test_a_message_is_let_off_a_connection_that_hangs_and_goes_over_the_ne
         await sender.agent.cleanup()
         late.set()
         assert [verdict_of(await each) for each in (second, third)] == [taken("b"), taken("c")]
-        assert server.rode == ["c", "c"]
         held.set()
         assert verdict_of(await first) == taken("a")
         assert await sender.send(*"defg") == [taken(name) for name in "defg"]
     assert server.accepted[:3] == ["b", "c", "a"]
     assert Counter(server.accepted) == Counter("abcdefg")
+    assert server.rode == ["c"]
+
+
+async def test_behind_a_server_that_is_slow_to_take_messages_none_ride_for_long() -> None:
+    """Each would be let off, and its connection lost."""
+    held = asyncio.Event()
+    server = RowServer(does=at("dot", "a", held))
+    async with row(server) as sender:
+        first, second = sender.begin("a", "b")
+        await server.until(lambda: server.heard("dot", "a") == 1)
+        sender.clock.advance(RIDE)
+        await sender.agent.cleanup()
+        held.set()
+        assert [verdict_of(await first), verdict_of(await second)] == [taken("a"), taken("b")]
+        connections = server.connections
+        assert await sender.send("c", "d") == [taken("c"), taken("d")]
+        assert (server.rode, server.connections) == (["b"], connections)
+        sender.clock.advance(NO_RIDES)
+        await sender.agent.cleanup()
+        assert await sender.send("e", "f") == [taken("e"), taken("f")]
+    assert server.rode == ["b", "f"]
 
 
 async def test_a_message_that_was_let_off_waits_if_no_other_connection_may_be() -> None:
