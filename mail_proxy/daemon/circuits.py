@@ -82,7 +82,7 @@ class CircuitKeeper:
         """Let fail what has waited for its account for too long, and let the rest say that it waits."""
         now = self._clock.now()
         before = now - self._max_wait
-        for ailing in await self._circuits.overdue(before):
+        for ailing in await self._circuits.overdue(before, now):
             error = waited_too_long(self._max_wait, ailing.last_error)
             while failed := await self._circuits.give_up(ailing.lane, before, error, now):
                 self._gave_up(ailing, failed, error)

@@ -106,9 +106,13 @@ class Circuits:
         """Let the heads of a line say that they wait for their account; return how many had not said so."""
         return await self._database.write(self._park, lane, now)
 
-    async def overdue(self, before: float) -> list[Ailing]:
-        """Those for which a message has waited since `before`."""
-        return await self._database.read(self._found, "overdue", {"before": before, "heads": HEADS})
+    async def overdue(self, before: float, now: float) -> list[Ailing]:
+        """Those that rest, and for which a message has waited since `before`.
+
+        An account whose rest is over is to be tried first: perhaps no server ran for a day.
+        """
+        params = {"before": before, "heads": HEADS, "now": now}
+        return await self._database.read(self._found, "overdue", params)
 
     async def give_up(self, lane: int, before: float, error: str, now: float) -> int:
         """Make errors of what has waited for its account since `before`; return how many (some at a time)."""

@@ -12,7 +12,7 @@ from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.queue import Claim, Parking
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.store import Store
-from mail_proxy.store.circuit import Tripped
+from mail_proxy.store.circuit import FIRST_REST, Tripped
 from tests.support.stores import (
     NOW,
     OTHER,
@@ -273,6 +273,7 @@ async def test_what_has_waited_too_long_is_given_up(bench: Bench, is_parked: boo
     if is_parked:
         await trip(bench, NOW + 100)
         assert await bench.store.circuits.park(bench.lane, NOW + 101) == 3
+    resting = NOW + 101 if is_parked else NOW + 1
 
     async def given_up(waited: float) -> list[str]:
         """Which have failed when all that waits since `waited` after the trip is given up."""
@@ -281,13 +282,13 @@ async def test_what_has_waited_too_long_is_given_up(bench: Bench, is_parked: boo
         every = ("before", "later", "after")
         return [each for each in every if (await bench.get(each)).status is Status.ERROR]
 
-    assert await bench.store.circuits.overdue(NOW - 1) == []
+    assert await bench.store.circuits.overdue(NOW - 1, resting) == []
     assert await given_up(-1) == []
-    assert await bench.store.circuits.overdue(NOW) == await bench.store.circuits.ailing()
+    assert await bench.store.circuits.overdue(NOW, resting) == await bench.store.circuits.ailing()
     assert await given_up(0) == ["before"]
     assert await given_up(49) == ["before"]
     assert await given_up(50) == ["before", "after"]
-    assert await bench.store.circuits.overdue(NOW + 99) == []
+    assert await bench.store.circuits.overdue(NOW + 99, resting) == []
     assert await given_up(100) == ["before", "later", "after"]
     last = (await bench.events("later"))[-1]
     assert (last.event_type, last.event_data) == (EventType.ERROR, {"error": "too long"})
@@ -312,7 +313,7 @@ async def test_what_a_person_lets_go_again_has_not_waited_yet(bench: Bench, is_p
         await trip(bench, NOW + DAY)
         assert await bench.store.circuits.park(bench.lane, NOW + DAY + 1) == 2
 
-    assert await bench.store.circuits.overdue(NOW + DAY - 1) == []
+    assert await bench.store.circuits.overdue(NOW + DAY - 1, NOW + DAY + 1 if is_parked else NOW + 1) == []
     assert await bench.store.circuits.give_up(bench.lane, NOW + DAY - 1, "too long", NOW + DAY + 2) == 0
     assert await bench.store.circuits.give_up(bench.lane, NOW + DAY, "too long", NOW + 2 * DAY) == 2
 
@@ -323,14 +324,24 @@ async def test_all_priorities_are_given_up(bench: Bench) -> None:
     for priority in range(4):
         await bench.add(f"old{priority}", priority=priority)
     await bench.add(*(f"young{number}" for number in range(60)), priority=0, now=NOW + DAY)
-    assert len(await bench.store.circuits.overdue(NOW + 1)) == 1
+    assert len(await bench.store.circuits.overdue(NOW + 1, NOW + 2)) == 1
     assert await bench.store.circuits.give_up(bench.lane, NOW + 1, "too long", NOW + DAY) == 4
-    assert await bench.store.circuits.overdue(NOW + 1) == []
+    assert await bench.store.circuits.overdue(NOW + 1, NOW + 2) == []
+
+
+async def test_an_account_is_tried_before_what_waits_for_it_is_given_up(bench: Bench) -> None:
+    """Perhaps no server ran for a day: its rest was long over."""
+    await bench.add("m1")
+    await trip(bench)
+    assert len(await bench.store.circuits.overdue(NOW, NOW + FIRST_REST - 1)) == 1
+    assert await bench.store.circuits.overdue(NOW + DAY - 1, NOW + DAY) == []
+    await trip(bench, NOW + DAY)
+    assert len(await bench.store.circuits.overdue(NOW + DAY - 1, NOW + DAY)) == 1
 
 
 async def test_what_is_suspended_is_not_given_up(bench: Bench) -> None:
     """It waits for a person, not for its account."""
     await bench.add("m1", batch_code="b", is_held=True)
     await trip(bench)
-    assert await bench.store.circuits.overdue(NOW + DAY) == []
+    assert await bench.store.circuits.overdue(NOW + DAY, NOW + 1) == []
     assert await bench.store.circuits.give_up(bench.lane, NOW + DAY, "too long", NOW + DAY) == 0

@@ -66,7 +66,8 @@ def test_what_does_not_answer_is_ended(instance: Instance) -> None:
         "time.sleep(60)\n"
     )
     with pytest.raises(StartFailed) as caught:
-        start_detached(instance, [], program(instance.directory, body), timeout=1)
+        start_detached(instance, [], program(instance.directory, body), timeout=3)
+    assert "it did not answer within 3 s" in str(caught.value)
     with pytest.raises(ProcessLookupError):
         os.kill(int(caught.value.log_tail), 0)
 

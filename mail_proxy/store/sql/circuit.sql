@@ -36,7 +36,7 @@ WHERE a.rest > 0 AND a.resting_until > :now AND EXISTS (SELECT 1
 
 -- overdue: those of them for which a head of some priority has waited since; what does not say so, since it last changed
 SELECT a.lane, a.tenant_id, a.id, a.last_error, a.rest, a.resting_until, a.ill_since FROM accounts a
-WHERE a.rest > 0 AND a.ill_since <= :before AND EXISTS (SELECT 1
+WHERE a.rest > 0 AND a.resting_until > :now AND a.ill_since <= :before AND EXISTS (SELECT 1
     FROM (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS each
     WHERE EXISTS (SELECT 1
         FROM (SELECT CASE WHEN m.parked_for = 'account' THEN m.parked_since ELSE m.updated_at END AS since
