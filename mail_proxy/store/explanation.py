@@ -107,7 +107,7 @@ class Explanations:
 
     def _full_windows(self, lane: int, now: float, ahead: int) -> Work[list[FullWindow]]:
         bound = yield from limits.limits_of(lane)
-        if bound is None:
+        if bound is None or not bound.windows:
             return []
         found = []
         for use in (yield from limits.use_of(bound, now)):

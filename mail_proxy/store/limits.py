@@ -51,7 +51,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What binds one lane."""
+    """What binds one lane; nothing does when there are no `windows`."""
 
     lane: int
     tenant_id: str
@@ -86,14 +86,12 @@ class Opening:
 
 
 def limits_of(lane: int) -> Work[Limits | None]:
-    """Read what binds a lane; None when nothing does."""
+    """Read what binds a lane; None when it has no account, or its tenant is not active: nothing of it goes."""
     rows = yield Call(SQL["of_lane"], {"lane": lane})
     if not rows:
         return None
-    windows = tuple(_windows(rows[0]))
-    if not windows:
-        return None
-    return Limits(lane, rows[0]["tenant_id"], LimitBehavior(rows[0]["limit_behavior"]), windows)
+    behavior = LimitBehavior(rows[0]["limit_behavior"])
+    return Limits(lane, rows[0]["tenant_id"], behavior, tuple(_windows(rows[0])))
 
 
 def use_of(limits: Limits, now: float) -> Work[list[Use]]:

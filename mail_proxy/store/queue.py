@@ -130,6 +130,8 @@ class Queue:
     def _claim_within_limits(self, take: _Taking, limit: int) -> Work[Claim]:
         bound = yield from limits.limits_of(take.lane)
         if bound is None:
+            return Claim()  # also if its tenant becomes active at this moment: that would go without limits
+        if not bound.windows:
             return Claim(messages=tuple((yield from self._take(take, limit))))
         now = take.now
         uses = yield from limits.use_of(bound, now)
