@@ -86,7 +86,7 @@ class Opening:
 
 
 def limits_of(lane: int) -> Work[Limits | None]:
-    """Read what binds a lane; None when it has no account, or its tenant is not active: nothing of it goes."""
+    """Read what binds a lane; None when it has no account, or its tenant is not active: nothing goes."""
     rows = yield Call(SQL["of_lane"], {"lane": lane})
     if not rows:
         return None

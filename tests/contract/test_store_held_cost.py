@@ -25,7 +25,7 @@ SUSPENSION = "INSERT INTO suspensions (tenant_id, batch_code, created_at) VALUES
 
 LIMIT = 10
 PARAMETERS = {
-    "lane": 1, "limit": LIMIT, "priority": -1, "seq": 0, "active": "active",
+    "lane": 1, "limit": LIMIT, "priority": -1, "seq": 0, "active": "active", "in_hand": "[1]",
     "read_along": 1000,
 }  # fmt: skip
 STEPS = 10
