@@ -128,11 +128,11 @@ def waited_too_long(seconds: float, trouble: str) -> str:
 
 
 def _following(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> _Next:
-    """Waiting for an account that is itself at fault costs a message no retry, nor do further recipients."""
+    """A retry is not for what was no fault of the message: its account's, ours, or too many recipients."""
     deferred = [each for each in attempt.outcome.verdicts.values() if isinstance(each, Deferred)]
     if not deferred:
         return _Next(claimed.retry_count, None)
-    if _goes_on(attempt.outcome.verdicts):
+    if _goes_on(attempt.outcome.verdicts) or any(each.scope is Scope.NODE for each in deferred):
         return _Next(claimed.retry_count, attempt.now)
     is_unknown = any(_is_unknown(each) for each in deferred)
     if not is_unknown and _is_accounts(deferred, is_resting=attempt.rests_until is not None):

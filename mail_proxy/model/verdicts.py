@@ -13,7 +13,8 @@ from enum import StrEnum
 class Scope(StrEnum):
     """Whose fault a failure is, and so what else it concerns.
 
-    TRANSACTION: that took no more recipients; those left out have only to go in another.
+    TRANSACTION: that took no more recipients; those left out have only to go in another. NODE: we ourselves
+    could not go on; the message has only to be sent anew.
     """
 
     RECIPIENT = "recipient"
@@ -21,6 +22,7 @@ class Scope(StrEnum):
     MESSAGE = "message"
     CONNECTION = "connection"
     ACCOUNT = "account"
+    NODE = "node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

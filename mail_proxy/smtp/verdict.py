@@ -213,7 +213,7 @@ _SCOPES = {
     Trouble.NO_AUTH: Scope.ACCOUNT,
     Trouble.UNENCRYPTED: Scope.ACCOUNT,
     Trouble.SETTINGS: Scope.ACCOUNT,
-    Trouble.SLEPT: Scope.MESSAGE,  # our own fault, no sign that the server or the account is ill
+    Trouble.SLEPT: Scope.NODE,
 }
 """Whose a failure is, if not the connection's."""
 

@@ -77,6 +77,7 @@ PARAMETERS: dict[str, object] = {
     "event_type": "queued",
     "id": "old-10",
     "ids": '["old-10"]',
+    "in_hand": "[1]",
     "is_due": 0,
     "is_held": 0,
     "is_pec": 0,

@@ -54,7 +54,7 @@ async def test_recipients_after_too_many_are_left_for_the_next_time() -> None:
         outcome = await deliver(server, envelope("ann", "toomany", "bob", "eve"))
     assert server.received[0].rcpt_tos == ("ann@there.test",)
     assert "RCPT bob@there.test" not in server.commands
-    later = Deferred(code="4.5.3", reply="452 4.5.3 too many recipients")
+    later = Deferred(code="4.5.3", reply="452 4.5.3 too many recipients", scope=Scope.TRANSACTION)
     assert [outcome.verdicts[f"{who}@there.test"] for who in ("toomany", "bob", "eve")] == [later] * 3
 
 

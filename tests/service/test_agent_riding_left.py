@@ -35,7 +35,7 @@ async def test_a_message_whose_lease_is_lost_while_it_rides_is_not_sent() -> Non
         first, second, third = [verdict_of(await each) for each in sends]
         assert (first, third) == (taken("a"), taken("c"))
         assert isinstance(second, Deferred)
-        assert (second.scope, second.unknown) == (Scope.MESSAGE, False)
+        assert (second.scope, second.unknown) == (Scope.NODE, False)
         assert await sender.send("d", "e") == [taken("d"), taken("e")]
     assert (server.accepted, server.rode) == ([*"acde"], ["b", "e"])
 

@@ -102,7 +102,7 @@ async def test_a_message_whose_lease_was_lost_is_not_captured(tmp_path: Path) ->
     assert captured(tmp_path) == []
     assert outcome.verdicts["ann@there.test"] == Deferred(
         reply="the lease ran out while this server slept, and the message was not sent",
-        scope=Scope.MESSAGE,
+        scope=Scope.NODE,
     )
     assert isinstance(outcome.verdicts["reject@sandbox"], Bounced)
 

@@ -320,3 +320,11 @@ def test_whom_a_full_transaction_left_out_goes_in_the_next_at_once(other: Deferr
 def test_a_transaction_that_is_full_before_it_took_anybody_costs_a_retry() -> None:
     after = settled(message(*people(ANN, BOB)), {ANN: TOO_MANY, BOB: TOO_MANY})
     assert (after.status, after.deferred_ts, after.retry_count) == (Status.DEFERRED, NOW + 60, 1)
+
+
+def test_what_was_not_sent_since_we_slept_is_sent_anew_at_once() -> None:
+    """Also after the last retry: it is no fault of the message, nor of the server."""
+    slept = Deferred(reply="the lease ran out", scope=Scope.NODE)
+    after = settled(message(*people(ANN, BOB), retry_count=POLICY.max_retries), {ANN: slept, BOB: slept})
+    assert (after.status, after.deferred_ts, after.retry_count) == (Status.DEFERRED, NOW, POLICY.max_retries)
+    assert not after.is_unknown

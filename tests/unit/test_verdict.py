@@ -19,7 +19,7 @@ from mail_proxy.smtp.verdict import (
     words,
 )
 
-RECIPIENT, TRANSACTION, MESSAGE, CONNECTION, ACCOUNT = Scope
+RECIPIENT, TRANSACTION, MESSAGE, CONNECTION, ACCOUNT, NODE = Scope
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ TROUBLES = {
     Trouble.NO_AUTH: ACCOUNT,
     Trouble.UNENCRYPTED: ACCOUNT,
     Trouble.SETTINGS: ACCOUNT,
-    Trouble.SLEPT: MESSAGE,
+    Trouble.SLEPT: NODE,
 }
 
 
