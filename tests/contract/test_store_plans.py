@@ -104,7 +104,7 @@ def given(query: Query) -> dict[str, object]:
     values = {name: PARAMETERS.get(name) for name in query.order}
     if query.name.startswith(("used", "leaver")):
         values["since"] = HISTORY  # the times of the sendings are their places
-    if query.name in ("last_of_some", "take_out"):
+    if query.name in ("last_of_some", "take_out", "forget"):
         values["until"] = 200
     if query.name in ("insert", "replace", "settle", "reclaim"):
         values["status"] = "pending"

@@ -81,9 +81,13 @@ async def test_nodes_that_tidy_at_the_same_time_lose_nothing(bench: Bench, lane:
     assert await counted(bench, lane, 0.0) == 5000
 
 
-async def test_what_is_older_than_a_day_is_dropped(bench: Bench, lane: int) -> None:
-    """To the last row."""
+@pytest.mark.parametrize("looks", [(), (400,), (400, 4000)], ids=["single", "seconds", "minutes"])
+async def test_what_is_older_than_a_day_is_dropped(bench: Bench, lane: int, looks: tuple[float, ...]) -> None:
+    """To the last row, merged or not: no server may have run meanwhile."""
     await sent(bench, lane, [NOW + number / 10 for number in range(3000)])
+    for moment in looks:
+        await bench.store.send_log.tidy(NOW + moment)
+    assert await counted(bench, lane, 0.0) == 3000
     await bench.store.send_log.tidy(NOW + DAY + 400)
     assert await bench.rows("SELECT * FROM send_log") == []
 

@@ -50,7 +50,7 @@ WHERE span = 0 AND sent_at = :in_flight
 -- rewind: what the clock, since it was put back, says will be sent later
 UPDATE send_log SET sent_at = :now WHERE span IN (0, 1, 60) AND sent_at > :later AND sent_at < :in_flight;
 
--- last_of_some: how far rows can be merged in one step
+-- last_of_some: how far rows can be merged, or forgotten, in one step
 SELECT sent_at FROM send_log WHERE span = :span AND sent_at <= :until ORDER BY sent_at LIMIT 1 OFFSET :most;
 
 -- take_out: rows to be merged
@@ -61,7 +61,7 @@ INSERT INTO send_log (seq, tenant_id, lane, sent_at, amount, span)
 VALUES (0, :tenant_id, :lane, :sent_at, :amount, :span);
 
 -- forget: what no window reaches any more
-DELETE FROM send_log WHERE span = :span AND sent_at < :before;
+DELETE FROM send_log WHERE span = :span AND sent_at <= :until;
 
 -- over: the next of a lane, which is at a limit
 SELECT m.seq, m.tenant_id, m.recipients FROM messages m
