@@ -38,9 +38,21 @@ INSERT INTO payloads (seq, kind, content) SELECT {base} + i, 'fields', {payload}
 _EVENTS = """
 INSERT INTO events (seq, tenant_id, event_type, event_ts, description, is_due, reported_ts)
 SELECT {base} + i, {past.tenant}, '{event}', {now} - {count} + i, 'old', 0, {now} FROM {series}"""
-_SEND_LOG = """
+# The log of what was sent as a server keeps it: of a minute each, of an hour by seconds, of a day by minutes.
+_SEND_LOG = (
+    """
 INSERT INTO send_log (seq, tenant_id, lane, sent_at)
-SELECT seq, tenant_id, lane, sent_ts FROM messages WHERE status = 'sent'"""
+SELECT seq, tenant_id, lane, sent_ts FROM messages WHERE status = 'sent' AND sent_ts > {now} - 60""",
+    """
+INSERT INTO send_log (seq, tenant_id, lane, sent_at, amount, span)
+SELECT 0, tenant_id, lane, sent_ts, 1, 1 FROM messages
+WHERE status = 'sent' AND sent_ts > {now} - 3600 AND sent_ts <= {now} - 60""",
+    """
+INSERT INTO send_log (seq, tenant_id, lane, sent_at, amount, span)
+SELECT 0, tenant_id, lane, MAX(sent_ts), COUNT(*), 60 FROM messages
+WHERE status = 'sent' AND sent_ts > {now} - 86400 AND sent_ts <= {now} - 3600
+GROUP BY tenant_id, lane, CAST(sent_ts / 60 AS INTEGER)""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,8 @@ def _statements(past: Past, base: int, count: int, series: str, pk: str, payload
         "payload": payload,
     }
     events = [_EVENTS.format(event=event, **values) for event in past.events]
-    return [_MESSAGES.format(**values), _PAYLOADS.format(**values), *events, _SEND_LOG]
+    send_log = [part.format(**values) for part in _SEND_LOG]
+    return [_MESSAGES.format(**values), _PAYLOADS.format(**values), *events, *send_log]
 
 
 def _fill_sqlite(path: Path, count: int, past: Past) -> None:
