@@ -132,7 +132,7 @@ def _following(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> _Next
     deferred = [each for each in attempt.outcome.verdicts.values() if isinstance(each, Deferred)]
     if not deferred:
         return _Next(claimed.retry_count, None)
-    if _goes_on(attempt.outcome.verdicts) or any(each.scope is Scope.NODE for each in deferred):
+    if _goes_on(attempt.outcome.verdicts):
         return _Next(claimed.retry_count, attempt.now)
     is_unknown = any(_is_unknown(each) for each in deferred)
     if not is_unknown and _is_accounts(deferred, is_resting=attempt.rests_until is not None):
@@ -153,13 +153,14 @@ def _following(claimed: Claimed, attempt: Attempt, policy: RetryPolicy) -> _Next
 
 
 def _goes_on(verdicts: Mapping[str, Verdict]) -> bool:
-    """Whether others have only to go in a transaction of their own (RFC 5321, 4.5.3.1.10).
+    """Whether those left out have only to go anew: we could not go on, or the transaction was full.
 
-    Somebody has got this one: a server that takes nobody would be asked for ever.
+    A full one (RFC 5321, 4.5.3.1.10) only if somebody has got it: a server that takes nobody would be asked
+    for ever.
     """
-    left_out = [each for each in verdicts.values() if isinstance(each, Deferred)]
-    is_full = any(each.scope is Scope.TRANSACTION for each in left_out)
-    return is_full and any(isinstance(each, Delivered) for each in verdicts.values())
+    scopes = {each.scope for each in verdicts.values() if isinstance(each, Deferred)}
+    is_taken = any(isinstance(each, Delivered) for each in verdicts.values())
+    return Scope.NODE in scopes or (Scope.TRANSACTION in scopes and is_taken)
 
 
 def _is_accounts(deferred: Sequence[Deferred], *, is_resting: bool) -> bool:
