@@ -14,6 +14,7 @@ import pytest
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.store.database import Call, Many, Work
+from mail_proxy.store.migration import migrations
 from mail_proxy.store.sqlite import SqliteDatabase
 from tests.support.stores import statement
 from tests.support.works import COUNT, PUT, Refused, ask, keys, put, put_and_fail
@@ -231,9 +232,10 @@ async def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
     """SQLite refuses some of them at once while they switch it to WAL: they ask again."""
     for turn in range(100):
         opened = await asyncio.gather(*(SqliteDatabase.open(tmp_path / f"{turn}.db") for _ in range(4)))
-        await asyncio.gather(*(each.migrate() for each in opened))
+        steps = await asyncio.gather(*(each.migrate() for each in opened))
         for each in opened:
             await each.close()
+        assert sum(steps) == len(migrations())
 
 
 @pytest.mark.parametrize("hold", ["BEGIN EXCLUSIVE", "BEGIN; SELECT name FROM sqlite_master"])
