@@ -151,6 +151,9 @@ class Config:
     client_sync_password: str | None = setting(
         None, "Password for client_sync_url.", secret=True, reloadable=True
     )
+    sync_interval: float = _seconds(
+        300, "Time after which an application is posted to although there is nothing to report."
+    )
     allowed_networks: tuple[str, ...] = setting(
         (),
         "Private networks that the addresses given by tenants may reach.",

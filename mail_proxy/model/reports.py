@@ -31,10 +31,11 @@ class Reportable:
 
 
 class ReportState(StrEnum):
-    """Why an application was not told yet: it is still to be, or it did not take the last post."""
+    """Why an application was not told: it is still to be; it does not take this, or any post; nobody tries any more."""
 
     UNREPORTED = "unreported"
     FAILING = "failing"
+    GIVEN_UP = "given_up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,10 @@ class UntoldPlace:
 class SyncState:
     """How the reporting to one tenant goes. Times are Unix seconds.
 
-    `failures` are those since the last success; `pending` counts the events that are still to be told of.
+    `failures` are those since the last success; until `next_try_ts` nothing is posted. `beat_at` is when a post
+    is due even if there is nothing to tell, None for a tenant that gets none; until `dnd_until` its application
+    wants no such post. `pending` counts the events that are still to be told of; of these, `refused` wait
+    until `again_ts` or longer, since the application did not take them.
     """
 
     tenant_id: str
@@ -68,4 +72,8 @@ class SyncState:
     next_try_ts: float | None
     failures: int
     last_error: str | None
+    beat_at: float | None
+    dnd_until: float | None
+    again_ts: float | None
     pending: int
+    refused: int

@@ -122,7 +122,11 @@ class Reports:
                 next_try_ts=row["next_try_ts"],
                 failures=row["failures"] or 0,
                 last_error=row["last_error"],
+                beat_at=row["beat_at"],
+                dnd_until=row["dnd_until"],
+                again_ts=row["again_ts"],
                 pending=pending.get(row["id"], 0),
+                refused=0,
             )
             for row in rows
         ]

@@ -43,7 +43,8 @@ ON CONFLICT (tenant_id) DO UPDATE SET next_try_ts = excluded.next_try_ts, failur
 SELECT tenant_id FROM sync_state WHERE failures > 0;
 
 -- sync_states: how the reporting to each tenant goes
-SELECT t.id, t.name, t.active, t.client_base_url, s.last_sync_ts, s.next_try_ts, s.failures, s.last_error
+SELECT t.id, t.name, t.active, t.client_base_url, s.last_sync_ts, s.next_try_ts, s.failures, s.last_error,
+    s.beat_at, s.dnd_until, s.again_ts
 FROM tenants t LEFT JOIN sync_state s ON s.tenant_id = t.id ORDER BY t.id;
 
 -- pending_of_each: how many events are still to be told, of the tenants that have any
