@@ -31,7 +31,7 @@ class Reportable:
 
 
 class ReportState(StrEnum):
-    """Why an application was not told: it is still to be; it does not take this, or any post; nobody tries any more."""
+    """Why an application was not told: it is still to be; it does not take this, or any post; or it never will."""
 
     UNREPORTED = "unreported"
     FAILING = "failing"
