@@ -32,7 +32,13 @@ class Poster:
     def __init__(self, client: GuardedClient) -> None:
         self._client = client
 
-    async def post(self, target: Target, entries: Sequence[Mapping[str, object]]) -> PostResult:
+    async def post(
+        self,
+        target: Target,
+        entries: Sequence[Mapping[str, object]],
+        *,
+        now: float,  # noqa: ARG002 - signed posts are dated
+    ) -> PostResult:
         """Post the entries, none of them being a heartbeat; every failure is in the result."""
         if target.fault is not None:
             return PostResult(failure=target.fault)

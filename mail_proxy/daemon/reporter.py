@@ -179,7 +179,7 @@ class Reporter:
                 line.refusal.worked()
             return False
         entries = [entry(each, report_nulls=tenant.report_nulls) for each in batch]
-        result = await self._poster.post(target, entries)
+        result = await self._poster.post(target, entries, now=self._clock.now())
         if not result.accepted:
             await self._back_off(tenant.id, line, result.failure)
             return False

@@ -15,6 +15,7 @@ from mail_proxy.net import open_client
 from tests.support.application import Answer, Application
 
 BEARER = ClientAuth(method=AuthMethod.BEARER, token="secret-token")
+NOW = 1735689600.5
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ async def poster() -> AsyncIterator[Poster]:
 
 async def test_the_entries_arrive_in_order(app: Application, poster: Poster) -> None:
     entries = [{"id": "città", "event_id": n, "sent_ts": 1735689600, "error": None} for n in range(500)]
-    result = await poster.post(Target(url=f"{app.url}/sync", auth=BEARER, trusted=True), entries)
+    result = await poster.post(Target(url=f"{app.url}/sync", auth=BEARER, trusted=True), entries, now=NOW)
     assert result == PostResult()
     (post,) = app.posts
     assert (post.method, post.target) == ("POST", "/sync")
@@ -40,7 +41,7 @@ async def test_the_entries_arrive_in_order(app: Application, poster: Poster) -> 
 
 
 async def test_no_entries_are_a_heartbeat(app: Application, poster: Poster) -> None:
-    assert (await poster.post(Target(url=app.url, trusted=True), [])).accepted
+    assert (await poster.post(Target(url=app.url, trusted=True), [], now=NOW)).accepted
     assert app.posts[0].json == {"delivery_report": []}
 
 
@@ -48,7 +49,9 @@ async def test_the_answer_is_read(app: Application, poster: Poster) -> None:
     app.answer = Answer(
         body={"ok": True, "queued": 7, "next_sync_after": 1735689600, "error": ["a"], "not_found": ["b"]}
     )
-    result = await poster.post(Target(url=app.url, trusted=True), [{"id": "a"}, {"id": "b"}, {"id": "c"}])
+    result = await poster.post(
+        Target(url=app.url, trusted=True), [{"id": "a"}, {"id": "b"}, {"id": "c"}], now=NOW
+    )
     assert result == PostResult(
         error_ids=frozenset({"a"}), not_found_ids=frozenset({"b"}), queued=7, next_sync_after=1735689600.0
     )
@@ -70,7 +73,7 @@ async def test_everything_else_is_a_failure_with_a_reason(
     app: Application, poster: Poster, answer: Answer, failure: str
 ) -> None:
     app.answer = answer
-    result = await poster.post(Target(url=app.url, trusted=True), [{"id": "a"}])
+    result = await poster.post(Target(url=app.url, trusted=True), [{"id": "a"}], now=NOW)
     assert result.failure is not None
     assert failure in result.failure
     assert [post.target for post in app.posts] == ["/"]
@@ -82,14 +85,14 @@ async def test_a_tenants_address_is_guarded(app: Application, poster: Poster) ->
         tenant = Tenant(id="acme", client_base_url=app.url, by_tenant=by_tenant)
         target = target_for(tenant, Config())
         assert target is not None
-        assert (await poster.post(target, [])).accepted is accepted
+        assert (await poster.post(target, [], now=NOW)).accepted is accepted
     assert len(app.posts) == 1
 
 
 @pytest.mark.parametrize("token", ["a\r\nX-Evil: 1", "a\nb", ""])
 async def test_a_token_cannot_add_a_header(app: Application, poster: Poster, token: str) -> None:
     auth = ClientAuth(method=AuthMethod.BEARER, token=token)
-    result = await poster.post(Target(url=app.url, auth=auth, trusted=True), [])
+    result = await poster.post(Target(url=app.url, auth=auth, trusted=True), [], now=NOW)
     assert result.failure == "client_auth: the bearer token is empty or holds characters that it must not"
     assert app.posts == []
 
@@ -137,7 +140,7 @@ class TestTarget:
         tenant = Tenant(id="acme", client_base_url="https://app.example", client_sync_path="sync")
         target = target_for(tenant, Config())
         assert target is not None
-        result = await poster.post(target, [])
+        result = await poster.post(target, [], now=NOW)
         assert result.failure == "the path 'sync' does not begin with '/'"
 
 
