@@ -5,24 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
+HOST = "127.0.0.1"
 HEAD_LIMIT = 64 * 1024
+BACKLOG = 512
+"""Connections at the door at most: a hundred tenants may be told at the same moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """One request as it came; header names are in lower case."""
+    """One request as it came, at this time (Unix seconds); header names are in lower case."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes
+    at: float = field(default_factory=time.time)
 
     @property
     def json(self) -> dict[str, object]:
@@ -43,8 +49,11 @@ class Post:
 class Answer:
     """What to answer: `body` is sent as JSON unless it is bytes; `held` is waited for before.
 
-    `hang` never answers, `drop` closes the connection without a word, `raw` is sent as it is instead of
-    an HTTP response, and then the connection is closed.
+    `hang` never answers and `drop` closes the connection without a word, each after the first `cut` bytes of
+    the answer. `closes`: after the answer, without having said so. `raw` is sent as it is instead of an HTTP
+    response, and then the connection is closed. `chunk` sends the body in chunks of so many bytes, `drip`
+    sends byte after byte with so many seconds between them. `read` is set when the client, whom the answer
+    must tell to close the connection, has done so: it has the whole answer then.
     """
 
     status: int = 200
@@ -53,33 +62,45 @@ class Answer:
     held: asyncio.Event | None = None
     hang: bool = False
     drop: bool = False
+    cut: int = 0
+    closes: bool = False
     raw: bytes | None = None
+    chunk: int | None = None
+    drip: float | None = None
+    read: asyncio.Event | None = None
 
     def encode(self) -> bytes:
         """Build the bytes of the HTTP response."""
         if self.raw is not None:
             return self.raw
         content = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), **self.headers}
+        length = {"Content-Length": str(len(content))}
+        if self.chunk is not None:
+            content, length = _in_chunks(content, self.chunk), {"Transfer-Encoding": "chunked"}
+        headers = {"Content-Type": "application/json", **length, **self.headers}
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + content
 
 
+Answering = Answer | Callable[[Post], Answer | Awaitable[Answer]]
+"""An answer, or what finds one for a post."""
+
+
 class Application:
     """The application's server: ``async with Application() as app: ... app.url, app.posts, app.answer``.
 
-    Every post gets the first of `script` while there are any, then `answer`, which may be a function of
-    the post. `tls` makes it an HTTPS server.
+    Every post gets the first of `script` while there are any, then `answer`. `tls` makes it an HTTPS server.
+    While it `is_deaf` it accepts connections and reads nothing of them. It can be closed and opened again:
+    it comes back on the same port.
     """
 
-    def __init__(
-        self, answer: Answer | Callable[[Post], Answer] | None = None, *, tls: ssl.SSLContext | None = None
-    ) -> None:
-        self.answer: Answer | Callable[[Post], Answer] = answer or Answer()
-        self.script: list[Answer] = []
+    def __init__(self, answer: Answering | None = None, *, tls: ssl.SSLContext | None = None) -> None:
+        self.answer: Answering = answer or Answer()
+        self.script: list[Answering] = []
         self.posts: list[Post] = []
         self.connections = 0
+        self.is_deaf = False
         self._tls = tls
         self._arrived = asyncio.Condition()
         self._conversations: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -111,10 +132,7 @@ class Application:
         return list(self.posts)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._converse, "127.0.0.1", 0, ssl=self._tls, limit=HEAD_LIMIT
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self.open()
         return self
 
     async def __aexit__(
@@ -122,12 +140,24 @@ class Application:
     ) -> None:
         await self.close()
 
+    async def open(self) -> None:
+        """Listen, on the port of before if there was one."""
+        self._server = await asyncio.start_server(
+            self._converse, HOST, self.port, ssl=self._tls, limit=HEAD_LIMIT, backlog=BACKLOG
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
     async def close(self) -> None:
         """Stop listening and end every open conversation; may be called again."""
         server, self._server = self._server, None
         if server is None:
             return
         server.close()
+        await self.hang_up()
+        await server.wait_closed()
+
+    async def hang_up(self) -> None:
+        """End every open conversation."""
         conversations = dict(self._conversations)
         for conversation in conversations:
             conversation.cancel()
@@ -135,7 +165,6 @@ class Application:
         for writer in conversations.values():
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-        await server.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection. Never ends as cancelled: asyncio would log that."""
@@ -145,7 +174,10 @@ class Application:
         task.add_done_callback(self._conversations.pop)
         self.connections += 1
         try:
-            while self._server and (post := await _read(reader)) and await self._reply(post, writer):
+            if self.is_deaf:
+                writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is one that reads
+                await asyncio.Event().wait()
+            while self._server and (post := await _read(reader)) and await self._reply(post, reader, writer):
                 pass
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             # A TLS connection would wait for the client's part of the good-bye.
@@ -153,23 +185,59 @@ class Application:
         finally:
             writer.close()
 
-    async def _reply(self, post: Post, writer: asyncio.StreamWriter) -> bool:
+    async def _reply(self, post: Post, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Record and answer; tell whether the connection stays open."""
         async with self._arrived:
             self.posts.append(post)
             self._arrived.notify_all()
-        answer = self.script.pop(0) if self.script else self.answer
-        if not isinstance(answer, Answer):
-            answer = answer(post)
-        if answer.drop:
-            return False
-        if answer.hang:
-            await asyncio.Event().wait()
+        answer = await self._answer_to(post)
         if answer.held is not None:
             await answer.held.wait()
-        writer.write(answer.encode())
+        text = answer.encode()
+        if answer.hang or answer.drop:
+            text = text[: answer.cut]
+        await _send(text, writer, answer.drip)
+        if answer.hang:
+            await asyncio.Event().wait()
+        if answer.read is not None:
+            await reader.read()
+            answer.read.set()
+        return answer.raw is None and not (answer.drop or answer.closes or answer.read)
+
+    async def _answer_to(self, post: Post) -> Answer:
+        answering = self.script.pop(0) if self.script else self.answer
+        answer = answering if isinstance(answering, Answer) else answering(post)
+        return answer if isinstance(answer, Answer) else await answer
+
+
+@contextlib.contextmanager
+def full_house(port: int) -> Iterator[None]:
+    """Listen on a free port with so many at the door that nobody else gets a connection, nor a refusal."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(0)
+        for _ in range(4):
+            guest = stack.enter_context(socket.socket())
+            guest.setblocking(False)
+            guest.connect_ex((HOST, listener.getsockname()[1]))
+        yield
+
+
+async def _send(text: bytes, writer: asyncio.StreamWriter, pause: float | None) -> None:
+    """Send at once, or byte after byte with a pause between them."""
+    for piece in [text] if pause is None else (bytes([byte]) for byte in text):
+        writer.write(piece)
         await writer.drain()
-        return answer.raw is None
+        if pause is not None:
+            await asyncio.sleep(pause)
+
+
+def _in_chunks(content: bytes, size: int) -> bytes:
+    """Encode as RFC 9112 7.1 says."""
+    pieces = [content[start : start + size] for start in range(0, len(content), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [*pieces, b""])
 
 
 async def _read(reader: asyncio.StreamReader) -> Post | None:
