@@ -11,7 +11,7 @@ from mail_proxy.callbacks.answer import PostResult, parse_answer
 from mail_proxy.config import Config
 from mail_proxy.errors import InvalidInput
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
-from mail_proxy.net import GuardedClient, RequestFailed
+from mail_proxy.net import TIMEOUT, GuardedClient, RequestFailed
 
 UNREADABLE = "the stored client_auth cannot be decrypted: give it again"
 
@@ -27,10 +27,11 @@ class Target:
 
 
 class Poster:
-    """Posts over a client that is the caller's to close."""
+    """Posts over a client that is the caller's to close; an exchange may take `timeout` seconds."""
 
-    def __init__(self, client: GuardedClient) -> None:
+    def __init__(self, client: GuardedClient, *, timeout: float = TIMEOUT) -> None:
         self._client = client
+        self._timeout = timeout
 
     async def post(
         self,
@@ -46,7 +47,7 @@ class Poster:
         payload = json.dumps(report, separators=(",", ":")).encode("ascii")
         try:
             answer = await self._client.post_json(
-                target.url, payload, auth=target.auth, trusted=target.trusted
+                target.url, payload, auth=target.auth, trusted=target.trusted, timeout=self._timeout
             )
         except RequestFailed as failed:
             return PostResult(failure=str(failed))
