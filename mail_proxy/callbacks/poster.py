@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mail_proxy.callbacks.answer import PostResult, parse_answer
@@ -12,16 +14,23 @@ from mail_proxy.config import Config
 from mail_proxy.errors import InvalidInput
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
 from mail_proxy.net import TIMEOUT, GuardedClient, RequestFailed
+from mail_proxy.signing import key_of, signed_headers
 
-UNREADABLE = "the stored client_auth cannot be decrypted: give it again"
+Entries = Sequence[Mapping[str, object]]
+
+UNREADABLE = "the stored {} cannot be decrypted: give it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where reports go. `trusted`: the admin gave the address; `fault`: why nothing can be posted there."""
+    """Where reports go. `trusted`: the admin gave the address; `fault`: why nothing can be posted there.
+
+    With a `webhook_secret` the posts are signed.
+    """
 
     url: str
     auth: ClientAuth = field(default_factory=ClientAuth)
+    webhook_secret: str | None = field(default=None, repr=False)
     trusted: bool = False
     fault: str | None = None
 
@@ -33,21 +42,26 @@ class Poster:
         self._client = client
         self._timeout = timeout
 
-    async def post(
-        self,
-        target: Target,
-        entries: Sequence[Mapping[str, object]],
-        *,
-        now: float,  # noqa: ARG002 - signed posts are dated
-    ) -> PostResult:
-        """Post the entries, none of them being a heartbeat; every failure is in the result."""
+    async def post(self, target: Target, entries: Entries, *, now: float) -> PostResult:
+        """Post the entries, none of them being a heartbeat; every failure is in the result.
+
+        `now` (Unix seconds) is when a signature says that it was made.
+        """
         if target.fault is not None:
             return PostResult(failure=target.fault)
         report = {"delivery_report": [dict(entry) for entry in entries]}
         payload = json.dumps(report, separators=(",", ":")).encode("ascii")
+        headers = {}
+        if target.webhook_secret is not None:
+            headers = signed_headers(target.webhook_secret, _webhook_id(entries), now, payload)
         try:
             answer = await self._client.post_json(
-                target.url, payload, auth=target.auth, trusted=target.trusted, timeout=self._timeout
+                target.url,
+                payload,
+                headers=headers,
+                auth=target.auth,
+                trusted=target.trusted,
+                timeout=self._timeout,
             )
         except RequestFailed as failed:
             return PostResult(failure=str(failed))
@@ -56,16 +70,8 @@ class Poster:
 
 def target_for(tenant: Tenant, config: Config) -> Target | None:
     """Tell where a tenant's reports go: to its own application, else to the instance's, else nowhere."""
-    if not tenant.client_base_url:
-        return _fallback(config)
-    trusted = not tenant.by_tenant
-    try:
-        url = join_url(tenant.client_base_url, tenant.client_sync_path)
-    except InvalidInput as fault:
-        return Target(url=tenant.client_base_url, trusted=trusted, fault=str(fault))
-    if "client_auth" in tenant.unreadable:
-        return Target(url=url, trusted=trusted, fault=UNREADABLE)
-    return Target(url=url, auth=tenant.client_auth, trusted=trusted)
+    target = _own(tenant, tenant.client_base_url) if tenant.client_base_url else _fallback(config)
+    return target and _signed(target, tenant)
 
 
 def join_url(base: str, path: str) -> str:
@@ -91,6 +97,17 @@ def join_url(base: str, path: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + below, queries, ""))
 
 
+def _own(tenant: Tenant, base_url: str) -> Target:
+    trusted = not tenant.by_tenant
+    try:
+        url = join_url(base_url, tenant.client_sync_path)
+    except InvalidInput as fault:
+        return Target(url=base_url, trusted=trusted, fault=str(fault))
+    if "client_auth" in tenant.unreadable:
+        return Target(url=url, trusted=trusted, fault=UNREADABLE.format("client_auth"))
+    return Target(url=url, auth=tenant.client_auth, trusted=trusted)
+
+
 def _fallback(config: Config) -> Target | None:
     """The instance's own application, to which the reports of tenants without a base URL go."""
     if not config.client_sync_url:
@@ -103,3 +120,25 @@ def _fallback(config: Config) -> Target | None:
             method=AuthMethod.BASIC, user=config.client_sync_user, password=config.client_sync_password
         )
     return Target(url=config.client_sync_url, auth=auth, trusted=True)
+
+
+def _signed(target: Target, tenant: Tenant) -> Target:
+    """Add the tenant's secret: with one that cannot be used, nobody could believe the posts."""
+    if target.fault is not None:
+        return target
+    if "webhook_secret" in tenant.unreadable:
+        return replace(target, fault=UNREADABLE.format("webhook_secret"))
+    if tenant.webhook_secret is not None:
+        try:
+            key_of(tenant.webhook_secret)
+        except ValueError as fault:
+            return replace(target, fault=f"the stored webhook_secret is not valid: it {fault}")
+    return replace(target, webhook_secret=tenant.webhook_secret)
+
+
+def _webhook_id(entries: Entries) -> str:
+    """Name a post: the same events that are posted again have the same name, each heartbeat has its own."""
+    if not entries:
+        return f"heartbeat_{secrets.token_hex(16)}"
+    events = [[entry.get(name) for name in ("tenant_id", "pk", "event_id")] for entry in entries]
+    return f"batch_{hashlib.sha256(json.dumps(events).encode()).hexdigest()[:32]}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,10 +13,16 @@ from mail_proxy.config import Config
 from mail_proxy.errors import InvalidInput
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
 from mail_proxy.net import open_client
-from tests.support.application import Answer, Application
+from mail_proxy.signing import disbelief
+from tests.support.application import Answer, Application, Post
 
 BEARER = ClientAuth(method=AuthMethod.BEARER, token="secret-token")
 NOW = 1735689600.5
+SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+ENTRIES = [
+    {"id": "città", "tenant_id": "acme", "pk": "01a1-1", "event": "sent", "event_id": 7},
+    {"id": "m2", "tenant_id": "acme", "pk": "01a1-2", "event": "error", "event_id": 8},
+]
 
 
 @pytest.fixture
@@ -95,6 +102,130 @@ async def test_a_token_cannot_add_a_header(app: Application, poster: Poster, tok
     result = await poster.post(Target(url=app.url, auth=auth, trusted=True), [], now=NOW)
     assert result.failure == "client_auth: the bearer token is empty or holds characters that it must not"
     assert app.posts == []
+
+
+class TestSignature:
+    @pytest.mark.parametrize("secret", [SECRET, "an own one, è"])
+    @pytest.mark.parametrize("entries", [ENTRIES, []], ids=["events", "heartbeat"])
+    async def test_the_receiver_can_verify_it(
+        self, app: Application, poster: Poster, secret: str, entries: Sequence[Mapping[str, object]]
+    ) -> None:
+        (post,) = await self.posts(app, poster, entries, secret=secret)
+        assert post.headers["webhook-timestamp"] == "1735689600"
+        assert disbelief(secret, post.headers, post.body, now=NOW) is None
+
+    async def test_what_was_changed_on_the_way_is_seen(self, app: Application, poster: Poster) -> None:
+        """One byte, the secret, or the time at which it arrives."""
+        (post,) = await self.posts(app, poster, ENTRIES)
+        changed = post.body.replace(b'"sent"', b'"Sent"')
+        assert changed != post.body
+        assert disbelief(SECRET, post.headers, changed, now=NOW)
+        assert disbelief("an own one", post.headers, post.body, now=NOW)
+        assert disbelief(SECRET, post.headers, post.body, now=NOW + 302)
+
+    async def test_without_a_secret_there_is_none(self, app: Application, poster: Poster) -> None:
+        (post,) = await self.posts(app, poster, ENTRIES, secret=None)
+        assert [name for name in post.headers if name.startswith("webhook-")] == []
+
+    async def test_what_is_posted_again_has_the_same_id(self, app: Application, poster: Poster) -> None:
+        """Signed anew, so that it is never too old."""
+        target = Target(url=app.url, trusted=True, webhook_secret=SECRET)
+        for now in (NOW, NOW + 86400):
+            await poster.post(target, ENTRIES, now=now)
+        first, again = app.posts
+        assert first.headers["webhook-id"] == again.headers["webhook-id"]
+        assert again.headers["webhook-timestamp"] == "1735776000"
+        assert disbelief(SECRET, again.headers, again.body, now=NOW + 86400) is None
+
+    async def test_what_differs_has_another(self, app: Application, poster: Poster) -> None:
+        """Also the events of another tenant or another server whose numbers are the same."""
+        others = [ENTRIES[:1], ENTRIES[1:], [ENTRIES[0] | {"pk": "02b2"}], [ENTRIES[0] | {"tenant_id": "b"}]]
+        posts = await self.posts(app, poster, ENTRIES, *others, [], [])
+        assert len({post.headers["webhook-id"] for post in posts}) == 7
+
+    @pytest.mark.parametrize(
+        ("auth", "sent"),
+        [
+            (BEARER, "Bearer secret-token"),
+            (ClientAuth(method=AuthMethod.BASIC, user="u", password="p"), "Basic dTpw"),
+            (ClientAuth(), None),
+        ],
+        ids=["bearer", "basic", "none"],
+    )
+    async def test_it_goes_beside_the_login(
+        self, app: Application, poster: Poster, auth: ClientAuth, sent: str | None
+    ) -> None:
+        tenant = Tenant(id="acme", client_base_url=app.url, client_auth=auth, webhook_secret=SECRET)
+        (post,) = await self.told(app, poster, tenant, Config())
+        assert post.headers.get("authorization") == sent
+        assert disbelief(SECRET, post.headers, post.body, now=NOW) is None
+
+    @pytest.mark.parametrize(
+        ("login", "sent"),
+        [
+            ({"client_sync_token": "t"}, "Bearer t"),
+            ({"client_sync_user": "u", "client_sync_password": "p"}, "Basic dTpw"),
+            ({}, None),
+        ],
+        ids=["bearer", "basic", "none"],
+    )
+    async def test_the_instances_application_sees_it_too(
+        self, app: Application, poster: Poster, login: dict[str, str], sent: str | None
+    ) -> None:
+        """Signed with the tenant's secret, logged in as the instance."""
+        tenant = Tenant(id="acme", client_auth=BEARER, webhook_secret=SECRET)
+        config = replace(Config(client_sync_url=f"{app.url}/all"), **login)  # type: ignore[arg-type]  # named above
+        (post,) = await self.told(app, poster, tenant, config)
+        assert (post.target, post.headers.get("authorization")) == ("/all", sent)
+        assert disbelief(SECRET, post.headers, post.body, now=NOW) is None
+
+    @pytest.mark.parametrize("base_url", ["https://app.example", None], ids=["own", "instance's"])
+    @pytest.mark.parametrize(
+        ("tenant", "failure"),
+        [
+            (
+                Tenant(id="acme", unreadable=frozenset({"webhook_secret"})),
+                "the stored webhook_secret cannot be decrypted: give it again",
+            ),
+            (
+                Tenant(id="acme", webhook_secret="whsec_short"),
+                "the stored webhook_secret is not valid: it must have 24 to 64 bytes in base64 after whsec_",
+            ),
+        ],
+        ids=["damaged", "impossible"],
+    )
+    async def test_without_the_secret_nothing_is_posted(
+        self, app: Application, poster: Poster, tenant: Tenant, base_url: str | None, failure: str
+    ) -> None:
+        """A receiver that verifies would refuse it; one that does not would never learn that it should."""
+        config = Config(client_sync_url=app.url)
+        target = target_for(replace(tenant, client_base_url=base_url), config)
+        assert target is not None
+        assert (await poster.post(target, ENTRIES, now=NOW)).failure == failure
+        assert app.posts == []
+
+    def test_the_secret_is_not_shown(self) -> None:
+        assert SECRET not in repr(Target(url="https://app.example", webhook_secret=SECRET))
+
+    async def posts(
+        self,
+        app: Application,
+        poster: Poster,
+        *reports: Sequence[Mapping[str, object]],
+        secret: str | None = SECRET,
+    ) -> list[Post]:
+        """Post each of the reports; what the application got."""
+        target = Target(url=app.url, trusted=True, webhook_secret=secret)
+        for entries in reports:
+            assert (await poster.post(target, entries, now=NOW)).accepted
+        return app.posts
+
+    async def told(self, app: Application, poster: Poster, tenant: Tenant, config: Config) -> list[Post]:
+        """Post to where the tenant's reports go; what the application got."""
+        target = target_for(tenant, config)
+        assert target is not None
+        assert (await poster.post(target, ENTRIES, now=NOW)).accepted
+        return app.posts
 
 
 class TestTarget:
