@@ -18,6 +18,7 @@ from mail_proxy.model.messages import Priority
 from mail_proxy.model.names import IDENTIFIER, MAX_BATCH_CODE, MAX_MESSAGE_ID
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.services.addresses import CONTROL, bare_address, split_addresses
+from mail_proxy.signing import key_of
 from mail_proxy.tls import PEM_MARK
 
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
@@ -34,6 +35,9 @@ _MEDIA_TYPE = re.compile(
 )
 _TOKEN_ALONE = f"^{_TOKEN.pattern}$"
 _BASE64 = "^(base64:)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+_WEBHOOK_KEY = (  # 24 to 64 bytes
+    "^whsec_(([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{2}==)?|([A-Za-z0-9+/]{4}){8,20}[A-Za-z0-9+/]{3}=)$"
+)
 _MESSAGE_ID = re.compile(r"<?([^<>\s@]+@[^<>\s@]+)>?")
 _REFUSED_HEADERS = {
     *("from", "to", "cc", "bcc", "resent-bcc", "subject", "received", "return-path", "x-genro-mail-id"),
@@ -44,6 +48,11 @@ _REFUSED_PREFIXES = ("content-", "mime-")
 def _header_text(text: str) -> str:
     if CONTROL.search(text):
         raise ValueError("may not hold control characters or line breaks")
+    return text
+
+
+def _webhook_secret(text: str) -> str:
+    key_of(_header_text(text))
     return text
 
 
@@ -353,6 +362,12 @@ Secret = Annotated[
     Field(min_length=1, max_length=4096),
     AfterValidator(_header_text),
     shape(pattern=TEXT, format="password"),
+]
+WebhookSecret = Annotated[
+    str,
+    Field(min_length=1, max_length=4096),
+    AfterValidator(_webhook_secret),
+    shape(pattern=f"{_WEBHOOK_KEY}|^(?!whsec_){TEXT[1:]}", format="password"),
 ]
 Path = Annotated[
     str,

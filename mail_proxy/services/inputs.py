@@ -41,6 +41,7 @@ from mail_proxy.services.fields import (
     Positive,
     ReturnPath,
     Secret,
+    WebhookSecret,
     shape,
 )
 
@@ -201,8 +202,8 @@ class TenantInput(Input):
     rate_limits: RateLimitsInput = RateLimitsInput()
     """Over all accounts."""
     large_file_config: LargeFileConfig | None = None
-    webhook_secret: Secret | None = None
-    """Signs the reports."""
+    webhook_secret: WebhookSecret | None = None
+    """Signs the reports (Standard Webhooks): `whsec_` and 24 to 64 bytes in base64, or any other text."""
     report_nulls: Boolean = True
     """Whether reports hold fields that do not apply, as null."""
     active: Boolean = True

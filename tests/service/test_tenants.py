@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
 
 import pytest
 
 from mail_proxy.errors import Conflict, InvalidInput, NotFound
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits
+from mail_proxy.services.inputs import TenantInput
 from mail_proxy.store.tenants import CHUNK
 from tests.support.services import NOW, Desk, message
 
@@ -27,6 +30,10 @@ FULL = {
     "report_nulls": False,
     "active": False,
 }
+
+
+def encoded(size: int) -> str:
+    return base64.b64encode(b"k" * size).decode()
 
 
 async def faults(asked: object) -> set[str]:
@@ -205,6 +212,12 @@ async def test_keys_of_a_tenant_that_is_not_there(desk: Desk) -> None:
         ({"large_file_config": {"a": "x" * 20_000}}, {"large_file_config"}),
         ({"webhook_secret": ""}, {"webhook_secret"}),
         ({"webhook_secret": "a\0"}, {"webhook_secret"}),
+        ({"webhook_secret": "\ud800"}, {"webhook_secret"}),
+        ({"webhook_secret": "x" * 4097}, {"webhook_secret"}),
+        ({"webhook_secret": "whsec_"}, {"webhook_secret"}),
+        ({"webhook_secret": "whsec_not of base64, but of another kind"}, {"webhook_secret"}),
+        ({"webhook_secret": "whsec_" + "A" * 28}, {"webhook_secret"}),
+        ({"webhook_secret": "whsec_" + "A" * 88}, {"webhook_secret"}),
         ({"active": "yes"}, {"active"}),
         ({"active": 1}, {"active"}),
         ({"report_nulls": None}, {"report_nulls"}),
@@ -225,6 +238,18 @@ async def test_what_is_no_configuration_at_all(desk: Desk, raw: object) -> None:
     """Said of the whole."""
     with pytest.raises(InvalidInput, match=r"^must be an object$"):
         await desk.services.tenants.create(raw)  # type: ignore[arg-type]  # what a caller may hand in
+
+
+@pytest.mark.parametrize(
+    "secret", ["s", "whsec", "WHSEC_a", "è" * 4096, *("whsec_" + encoded(size) for size in (24, 25, 63, 64))]
+)
+async def test_what_can_be_a_webhook_secret(desk: Desk, secret: str) -> None:
+    """A key as Standard Webhooks writes it, or any line of text; the API's description agrees."""
+    tenant = await desk.services.tenants.update("acme", {"webhook_secret": secret})
+    assert tenant.webhook_secret == secret
+    described = TenantInput.model_json_schema()["properties"]["webhook_secret"]["anyOf"][0]
+    assert re.search(described["pattern"], secret)
+    assert [size for size in (1, 23, 65) if re.search(described["pattern"], "whsec_" + encoded(size))] == []
 
 
 async def test_a_refusal_does_not_repeat_a_secret(desk: Desk) -> None:
