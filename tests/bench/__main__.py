@@ -19,6 +19,7 @@ MEASURES = (
     "dispatch",
     "backlog",
     "latency",
+    "reports",
     "history",
     "listing",
     "startup",

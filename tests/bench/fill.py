@@ -30,14 +30,15 @@ SELECT {base} + i, {pk}, tenant, 'old-' || i, account,
     '{recipients}', '<old-' || i || '@bench.test>', 0, {size}, {now} - {count} + i, {now} - {count} + i,
     CASE WHEN status = 'deferred' THEN {now} + 1000000 END,
     CASE WHEN status = 'sent' THEN {now} - {count} + i END,
-    CASE WHEN status = 'sent' THEN {now} - {count} + i END
+    CASE WHEN status = 'sent' AND {told} THEN {now} - {count} + i END
 FROM (SELECT i, {past.tenant} AS tenant, {past.account} AS account, {past.status} AS status,
     {past.batch} AS batch FROM {series}) AS past"""
 _PAYLOADS = """
 INSERT INTO payloads (seq, kind, content) SELECT {base} + i, 'fields', {payload} FROM {series}"""
 _EVENTS = """
 INSERT INTO events (seq, tenant_id, event_type, event_ts, description, is_due, reported_ts)
-SELECT {base} + i, {past.tenant}, '{event}', {now} - {count} + i, 'old', 0, {now} FROM {series}"""
+SELECT {base} + i, {past.tenant}, '{event}', {now} - {count} + i, 'old', {is_due},
+    CASE WHEN {is_due} = 0 THEN {now} END FROM {series}"""
 # The log of what was sent as a server keeps it: of a minute each, of an hour by seconds, of a day by minutes.
 _SEND_LOG = (
     """
@@ -57,13 +58,17 @@ GROUP BY tenant_id, lane, CAST(sent_ts / 60 AS INTEGER)""",
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What the messages are, as SQL of `i`: the oldest message is number 1, each a second younger."""
+    """What the messages are, as SQL of `i`: the oldest message is number 1, each a second younger.
+
+    The applications are still to be told of events of the types in `due`.
+    """
 
     tenant: str = f"'{TENANT}'"
     account: str = f"'{ACCOUNT}'"
     status: str = "'sent'"
     batch: str = "CAST(NULL AS TEXT)"
     events: tuple[str, ...] = ("queued", "sending", "sent")
+    due: tuple[str, ...] = ()
 
 
 SENT = Past()
@@ -87,11 +92,12 @@ def _statements(past: Past, base: int, count: int, series: str, pk: str, payload
         "now": time.time(),
         "recipients": RECIPIENTS,
         "size": len(PAYLOAD),
+        "told": "1 = 0" if past.due else "1 = 1",
         "series": series,
         "pk": pk,
         "payload": payload,
     }
-    events = [_EVENTS.format(event=event, **values) for event in past.events]
+    events = [_EVENTS.format(event=event, is_due=int(event in past.due), **values) for event in past.events]
     send_log = [part.format(**values) for part in _SEND_LOG]
     return [_MESSAGES.format(**values), _PAYLOADS.format(**values), *events, *send_log]
 
