@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from mail_proxy.model.messages import EventType
 from mail_proxy.model.reports import Reportable
@@ -22,14 +21,9 @@ def entry(event: Reportable, *, report_nulls: bool = True) -> Fields:
         "event": event.event_type.value,
         "event_id": event.event_id,
     }
-    if event.event_type in (EventType.SENT, EventType.ERROR, EventType.DEFERRED):
-        states = _states(event)
-        fields |= (
-            states if report_nulls else {name: value for name, value in states.items() if value is not None}
-        )
-    if event.event_type is EventType.DEFERRED:
-        fields["deferred_reason"] = event.event_data.get("reason")
-        fields["retry_count"] = event.event_data.get("retry_count", 0)
+    for name, value in _particulars(event).items():
+        if report_nulls or value is not None:
+            fields[name] = value
     if event.event_data.get("possible_duplicate"):
         fields["possible_duplicate"] = True
     if recipients := event.event_data.get("recipients"):
@@ -39,8 +33,25 @@ def entry(event: Reportable, *, report_nulls: bool = True) -> Fields:
     return fields
 
 
+def _particulars(event: Reportable) -> Fields:
+    """What is told of events of this type: null where it does not apply, or is not known."""
+    match event.event_type:
+        case EventType.SENT | EventType.ERROR:
+            return _states(event)
+        case EventType.DEFERRED:
+            data = event.event_data
+            return _states(event) | {
+                "deferred_reason": data.get("reason"),
+                "retry_count": data.get("retry_count", 0),
+            }
+        case EventType.BOUNCE:
+            return _bounce(event)
+        case _:
+            return _receipt(event)
+
+
 def _states(event: Reportable) -> Fields:
-    """The four fields that receivers test by value: null where they do not apply."""
+    """The four fields that receivers test by value."""
     data = event.event_data
     happened = int(event.event_ts)
     is_error = event.event_type is EventType.ERROR
@@ -48,11 +59,31 @@ def _states(event: Reportable) -> Fields:
         "sent_ts": happened if event.event_type is EventType.SENT else None,
         "error_ts": happened if is_error else None,
         "error": data.get("error", "") if is_error else None,
-        "deferred_ts": _until(data) if event.event_type is EventType.DEFERRED else None,
+        # None for a message that is held until a person decides
+        "deferred_ts": _seconds(data.get("deferred_ts")) if event.event_type is EventType.DEFERRED else None,
     }
 
 
-def _until(data: Mapping[str, object]) -> int | None:
-    """Until when the message waits; None for one that is held until a person decides."""
-    until = data.get("deferred_ts")
-    return int(until) if isinstance(until, (int, float)) else None
+def _bounce(event: Reportable) -> Fields:
+    return {
+        "bounce_ts": int(event.event_ts),
+        **{f"bounce_{name}": event.event_data.get(name) for name in ("type", "code", "reason", "recipient")},
+    }
+
+
+def _receipt(event: Reportable) -> Fields:
+    """Of certified mail. When it was accepted and delivered is left out until it is known."""
+    data = event.event_data
+    receipt_ts = _seconds(data.get("pec_ts"))
+    milestones = {f"pec_{name}": _seconds(data.get(name)) for name in ("acceptance_ts", "delivery_ts")}
+    return {
+        "pec_event": event.event_type.value,
+        "pec_ts": int(event.event_ts) if receipt_ts is None else receipt_ts,
+        "pec_details": data.get("details"),
+        "pec_recipient": data.get("recipient"),
+        **{name: moment for name, moment in milestones.items() if moment is not None},
+    }
+
+
+def _seconds(moment: object) -> int | None:
+    return int(moment) if isinstance(moment, (int, float)) else None
