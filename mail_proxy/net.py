@@ -215,9 +215,11 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         fault: httpcore2.NetworkError | httpcore2.TimeoutException | None = None
         for address in await self._addresses(host, port):
             try:
-                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+                stream = await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as refused:
                 fault = refused
+            else:
+                return _Stream(stream)
         raise fault or RequestFailed(f"{host} has no address")
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
@@ -228,6 +230,34 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         except (OSError, ValueError) as fault:
             reason = (isinstance(fault, OSError) and fault.strerror) or "not a host name"
             raise RequestFailed(f"{host} does not resolve: {reason}") from fault
+
+
+class _Stream(httpcore2.AsyncNetworkStream):
+    """A connection that is closed also when its handshake is given up; httpcore closes it on errors alone."""
+
+    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self._inner.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> object:
+        return self._inner.get_extra_info(info)
 
 
 def _pool(backend: _Backend, tls: ssl.SSLContext) -> httpcore2.AsyncConnectionPool:
