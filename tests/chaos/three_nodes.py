@@ -13,13 +13,13 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 from mail_proxy.daemon.leases import LEASE, RENEW_EVERY
 from tests.bench.rig import Rig, queue, wait_for
+from tests.chaos.disturbances import Disturbance, Kind, at_random, go_through
 from tests.chaos.ledger import Deliveries, read_events, read_in_final
 from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import MISSING, PostgresServer, find_postgres
@@ -42,23 +42,6 @@ SHORTEST_LEASE = LEASE - RENEW_EVERY - 2
 
 SETTLED = 0.1
 """Seconds that a server of the database may need for what the dead has asked of it."""
-
-
-class Kind(StrEnum):
-    KILL = "kill"
-    STOP = "stop"
-    RESTART = "restart"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Disturbance:
-    """What befalls a node, by its number, or the database: from `at` on, for `lasts` seconds."""
-
-    at: float
-    lasts: float
-    kind: Kind
-    node: int = 0
-    how: signal.Signals = signal.SIGINT
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,32 +75,6 @@ class Outcome(Deliveries):
         )
 
 
-def at_random(dice: random.Random, seconds: float, nodes: int, restarts: int) -> list[Disturbance]:
-    """Make up what befalls each node in so many seconds: half of it kills, a sixth stops beyond a lease.
-
-    Of the restarts of the database each second is a crash, after which it is away for longer than a lease.
-    """
-    plan = [each for node in range(nodes) for each in _life(dice, seconds, node)]
-    for number in range(restarts):
-        at = seconds * (number + dice.uniform(0.3, 0.7)) / restarts
-        how = (signal.SIGINT, signal.SIGQUIT)[number % 2]
-        away = (dice.uniform(0.5, 3), dice.uniform(LEASE + 3, LEASE + 8))[number % 2]
-        plan.append(Disturbance(at, away, Kind.RESTART, how=how))
-    return sorted(plan)
-
-
-def _life(dice: random.Random, seconds: float, node: int) -> Iterator[Disturbance]:
-    at = dice.uniform(1, 10)
-    while at < seconds:
-        kind = dice.choice((Kind.KILL, Kind.KILL, Kind.KILL, Kind.STOP, Kind.STOP, None))
-        if kind is None:
-            lasts, kind = dice.uniform(LEASE + 3, LEASE + 15), Kind.STOP
-        else:
-            lasts = dice.uniform(0.2, 5)
-        yield Disturbance(at, lasts, kind, node)
-        at += lasts + dice.uniform(4, 20)
-
-
 @dataclass(slots=True)
 class _Node:
     """`held` is what it had in its final step when it was stopped, at `stopped_at`."""
@@ -137,27 +94,20 @@ class _Chaos:
         self._target: str | Path = rig.database_url or rig.sqlite_file
 
     def go_through(self, plan: Sequence[Disturbance]) -> None:
-        """Begin and end each disturbance in its time, or as soon as those before allow."""
-        begins = [(each.at, 0, each) for each in plan]
-        ends = [(each.at + each.lasts, 1, each) for each in plan if each.kind is not Kind.RESTART]
-        began = time.monotonic()
-        for at, is_end, each in sorted(begins + ends):
-            time.sleep(max(0.0, began + at - time.monotonic()))
-            if each.kind is Kind.RESTART:
-                self._restart(each)
-            elif is_end:
-                self._end(each.kind, self._nodes[each.node])
-            else:
-                self._begin(each.kind, self._nodes[each.node])
+        go_through(plan, self._begin, self._end)
 
     def _restart(self, disturbance: Disturbance) -> None:
         assert self._postgres is not None
         self._out.restarts += 1
         self._postgres.restart(disturbance.how, away=disturbance.lasts)
 
-    def _begin(self, kind: Kind, node: _Node) -> None:
+    def _begin(self, disturbance: Disturbance) -> None:
+        if disturbance.kind is Kind.RESTART:
+            self._restart(disturbance)
+            return
+        node = self._nodes[disturbance.node]
         _has_to_run(node.server)
-        if kind is Kind.KILL:
+        if disturbance.kind is Kind.KILL:
             node.server.kill()
             self._out.kills += 1
         else:
@@ -166,11 +116,12 @@ class _Chaos:
             self._out.stops += 1
         time.sleep(SETTLED)
         node.held = read_in_final(self._target, node.server.node_id)
-        if kind is Kind.KILL:
+        if disturbance.kind is Kind.KILL:
             self._out.in_final |= node.held
 
-    def _end(self, kind: Kind, node: _Node) -> None:
-        if kind is Kind.KILL:
+    def _end(self, disturbance: Disturbance) -> None:
+        node = self._nodes[disturbance.node]
+        if disturbance.kind is Kind.KILL:
             node.server.start()
             return
         node.server.send_signal(signal.SIGCONT)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import three_nodes
-from tests.chaos.three_nodes import Disturbance, Kind
+from tests.chaos.disturbances import Disturbance, Kind
 from tests.support.nodes import call, entries, is_sent, settle_in, submit, until
 from tests.support.postgres import DSN_VARIABLE, MISSING, PostgresServer, find_postgres
 from tests.support.server import Client, Server
