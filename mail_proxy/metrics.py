@@ -41,6 +41,12 @@ class Metrics:
         self._rate_limited = Counter(
             "gmp_rate_limited", "Messages held back or refused by a rate limit.", LABELS, registry=registry
         )
+        self._report_failures = Counter(
+            "gmp_report_failures",
+            "Posts of reports that an application did not take.",
+            ["tenant_id"],
+            registry=registry,
+        )
         self._pending = Gauge(
             "gmp_pending_messages", "Messages that have still to leave, on all nodes.", registry=registry
         )
@@ -77,6 +83,9 @@ class Metrics:
 
     def rate_limited(self, tenant_id: str, account_id: str, count: int = 1) -> None:
         self._rate_limited.labels(tenant_id, account_id).inc(count)
+
+    def report_failed(self, tenant_id: str) -> None:
+        self._report_failures.labels(tenant_id).inc()
 
     def delivered(self, seconds: float) -> None:
         """Note how long a message was on its way that was sent now."""

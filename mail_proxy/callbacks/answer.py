@@ -18,7 +18,8 @@ class PostResult:
 
     When it was, all entries are acknowledged but those of the messages in `error_ids`, which are to be sent
     again later. `not_found_ids` are messages the application does not know: done. `queued` is how many
-    messages the tenant still has to submit; until `next_sync_after` (Unix seconds) it wants no heartbeat.
+    messages the tenant still has to submit; until `next_sync_after` (Unix seconds) it wants no heartbeat:
+    a moment that has passed takes back what it said before.
     """
 
     failure: str | None = None
@@ -96,4 +97,4 @@ def _number(value: object) -> float | None:
 
 def _moment(value: object) -> float | None:
     seconds = _number(value)
-    return seconds if seconds is not None and 0 < seconds <= LAST_SECOND else None
+    return seconds if seconds is not None and 0 <= seconds <= LAST_SECOND else None

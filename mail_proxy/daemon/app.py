@@ -88,7 +88,14 @@ async def serve(
         metrics.count_connections(lambda: agent.open_connections)
         vitals = Vitals(started_at=runtime.clock.now())
         gate = Gate(config, runtime.clock)
-        reporter = Reporter(store=runtime.store, clock=runtime.clock, config=config, poster=Poster(client))
+        reporter = Reporter(
+            store=runtime.store,
+            clock=runtime.clock,
+            config=config,
+            poster=Poster(client),
+            metrics=metrics,
+            owner=runtime.node_id,
+        )
         dispatcher = _dispatcher(runtime, agent, metrics, reporter)
         bell.add(dispatcher.wake)
         bell.add(reporter.wake)

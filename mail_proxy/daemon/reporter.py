@@ -1,4 +1,4 @@
-"""The reporter: posts events to the applications and marks what they have acknowledged.
+"""The reporter: sees to it that applications are told, each by one node at a time.
 
 Tenants are served side by side, so that a slow or dead application delays no other.
 """
@@ -7,75 +7,75 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from mail_proxy.bell import Wake
-from mail_proxy.callbacks.poster import Poster, Target, target_for
-from mail_proxy.callbacks.report import entry
+from mail_proxy.callbacks.poster import Poster
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.daemon.crew import Crew
 from mail_proxy.daemon.outage import Outage
-from mail_proxy.errors import DatabaseError, KeyMismatch, NotFound
-from mail_proxy.model.reports import Reportable
-from mail_proxy.model.tenants import Tenant
+from mail_proxy.daemon.telling import LEASE, Teller, Turn
+from mail_proxy.errors import DatabaseError
+from mail_proxy.metrics import Metrics
+from mail_proxy.model.contacts import Candidate, Contact, Outlook
 from mail_proxy.store import Store
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
-FIRST_BACKOFF = 10.0
-LONGEST_BACKOFF = 300.0
 DATABASE_PAUSE = 2.0
 GATHER = 0.05
 """Seconds between looks at least, so that a burst of events is told in few posts."""
 
+AGAIN_ELSEWHERE = 0.25
+"""Seconds until what another node has in hand is looked at again: what it has not seen must not wait long."""
 
-@dataclass(slots=True)
-class _Backoff:
-    """Waiting longer after each failure; `until` is Unix seconds."""
+RENEW_EVERY = 8.0
+RENEW_AGAIN = 2.0
+"""Seconds after which a renewal that failed is tried again, so that several tries fit into a lease."""
 
-    seconds: float = 0.0
-    until: float = 0.0
+MOST = 400
+"""Applications posted to at a time."""
 
-    def failed(self, now: float) -> None:
-        self.seconds = min(max(self.seconds * 2, FIRST_BACKOFF), LONGEST_BACKOFF)
-        self.until = now + self.seconds
+MOST_FAILING = 100
+"""Of these, the ones that did not take the last post: others shall not wait until all of them time out."""
 
-    def worked(self) -> None:
-        self.seconds = self.until = 0.0
-
-
-@dataclass(slots=True)
-class _Line:
-    """What is known of one tenant's application: whether it can be reached, and what it would not take.
-
-    `is_rung` tells that there may be more to tell since a post began.
-    """
-
-    way: _Backoff = field(default_factory=_Backoff)
-    refusal: _Backoff = field(default_factory=_Backoff)
-    refused: set[str] = field(default_factory=set)
-    is_busy: bool = False
-    is_rung: bool = False
-
-    def next_try(self, now: float) -> float | None:
-        moments = [self.way.until, self.refusal.until if self.refused else 0.0]
-        return min((moment for moment in moments if moment > now), default=None)
+STOP_GRACE = 10.0
+"""Seconds for which a stop waits for answers; what is not answered is posted again after the next start."""
 
 
 class Reporter:
     """Reports at least once: an event is marked only when the application has said that it took it."""
 
-    def __init__(self, *, store: Store, clock: Clock, config: Config, poster: Poster) -> None:
-        self._store = store
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        config: Config,
+        poster: Poster,
+        metrics: Metrics,
+        owner: str,
+    ) -> None:
+        self._contacts = store.contacts
         self._clock = clock
         self._config = config
-        self._poster = poster
+        self._owner = owner
+        self._teller = Teller(
+            store=store,
+            poster=poster,
+            clock=clock,
+            owner=owner,
+            metrics=metrics,
+            config=lambda: self._config,
+        )
         self.wake = Wake()
-        self._lines: dict[str, _Line] = {}
+        self._turns: dict[str, Turn] = {}
+        self._resting: dict[str, float] = {}
+        self._is_crowded = False
+        self._next_look = 0.0
+        self._scheduled_at = 0.0
         self._crew = Crew(self.wake.set)
         self._stopping = False
         self._outage = Outage("reporting")
@@ -87,137 +87,132 @@ class Reporter:
     def stop(self) -> None:
         """Tell what there is to tell, once more; `run` returns when the posts under way have ended."""
         self._stopping = True
+        for turn in self._turns.values():
+            turn.is_over = True
         self.wake.set()
 
     async def run(self) -> None:
         """Report until `stop`; raises what a bug raised."""
+        keeping = asyncio.create_task(self._keep(), name="leases of tenants")
         try:
             await self._loop()
             if not self._config.test_mode:
-                await self._guarded_step(is_asked=False)
-            await self.idle()
+                await self._guarded_step()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_GRACE):
+                    await self.idle()
         finally:
             await self._crew.end()
+            keeping.cancel()
+            with suppress(DatabaseError):  # then the leases run out
+                await self._contacts.leave(self._owner)
 
-    async def step(self, *, is_asked: bool = False) -> float:
-        """Begin a post to each tenant with news that can be reached; return when to look again (seconds).
-
-        `is_asked`: somebody wants it now, so no backing off.
-        """
+    async def step(self) -> float:
+        """Begin a turn with each tenant that is due; return when to look again (seconds)."""
         now = self._clock.now()
-        due = await self._store.reports.tenants_due()
-        self._lines = {name: line for name, line in self._lines.items() if line.is_busy or name in due}
-        for tenant_id in due:
-            line = self._lines.setdefault(tenant_id, _Line())
-            if is_asked:
-                line.way.until = line.refusal.until = 0.0
-            if line.is_busy:
-                line.is_rung = True
-            elif line.way.until <= now:
-                line.is_busy = True
-                self._crew.spawn(self._serve(tenant_id, line), f"report to {tenant_id}")
-        tries = [moment for line in self._lines.values() if (moment := line.next_try(now)) is not None]
-        return min([self._config.send_loop_interval, *(moment - now for moment in tries)])
+        has_fallback = self._config.client_sync_url is not None
+        if not self._stopping:
+            await self._schedule(now, has_fallback=has_fallback)
+        outlook = await self._contacts.look(now, self._owner, has_fallback=has_fallback)
+        chosen = self._choose(outlook.due, now)
+        if chosen or outlook.retired:
+            for contact in await self._contacts.take(chosen, outlook.retired, self._owner, now, now + LEASE):
+                self._begin(contact, now + LEASE)
+        self._next_look = self._when(outlook, now)
+        return self._next_look - now
 
     async def idle(self) -> None:
-        """Wait until no post is under way."""
+        """Wait until no turn is under way."""
         await self._crew.idle()
 
     async def _loop(self) -> None:
         is_asked = False
-        pause: float = 0.0
         while not self._stopping:
+            pause: float = self._config.send_loop_interval
             if is_asked or not self._config.test_mode:
-                pause = await self._guarded_step(is_asked=is_asked)
-            else:
-                pause = self._config.send_loop_interval
+                pause = await self._guarded_step()
             is_asked = await self.wake.wait(pause)
             self._crew.check()
             await self._clock.sleep(GATHER)
 
-    async def _guarded_step(self, *, is_asked: bool) -> float:
+    async def _guarded_step(self) -> float:
         try:
-            pause = await self.step(is_asked=is_asked)
+            pause = await self.step()
         except DatabaseError as error:
             self._outage.met(error)
             return DATABASE_PAUSE
         self._outage.over()
         return pause
 
-    async def _serve(self, tenant_id: str, line: _Line) -> None:
-        """Post to one tenant until there is nothing left to tell, or it does not answer as it should."""
+    async def _schedule(self, now: float, *, has_fallback: bool) -> None:
+        """See, now and then, to the empty posts of tenants that are new, or active again, or have moved."""
+        interval = self._config.sync_interval
+        every = min(self._config.send_loop_interval, interval)
+        if abs(now - self._scheduled_at) >= every:
+            await self._contacts.schedule(now, interval, has_fallback=has_fallback)
+            self._scheduled_at = now
+
+    def _choose(self, due: Sequence[Candidate], now: float) -> list[str]:
+        """Take as many as there is room for, those that work first."""
+        self._resting = {name: until for name, until in self._resting.items() if until > now}
+        free = MOST - len(self._turns)
+        free_failing = MOST_FAILING - sum(turn.contact.failures > 0 for turn in self._turns.values())
+        chosen: list[str] = []
+        self._is_crowded = False
+        for candidate in sorted(due, key=lambda each: each.is_failing):
+            if (turn := self._turns.get(candidate.tenant_id)) is not None:
+                turn.is_rung = True
+            elif candidate.tenant_id in self._resting or (self._stopping and candidate.is_failing):
+                continue
+            elif free == 0 or (candidate.is_failing and free_failing == 0):
+                self._is_crowded = True
+            else:
+                chosen.append(candidate.tenant_id)
+                free -= 1
+                free_failing -= candidate.is_failing
+        return chosen
+
+    def _begin(self, contact: Contact, until: float) -> None:
+        turn = self._turns[contact.tenant_id] = Turn(contact, until)
+        self._crew.spawn(self._serve(turn), f"report to {turn.tenant_id}")
+
+    async def _serve(self, turn: Turn) -> None:
         try:
-            tenant = await self._store.tenants.get(tenant_id)
-            target = target_for(tenant, self._config)
-            if target is None:
-                line.way.until = self._clock.now() + self._config.send_loop_interval
-                return
-            while await self._post_next(tenant, target, line):
-                if self._stopping:
-                    break
-        except NotFound:
-            return  # deleted meanwhile, with its events
+            next_at = await self._teller.tell(turn)
         except DatabaseError as error:
-            log.warning("reports to %s pause: %s", tenant_id, error)
-            line.way.until = self._clock.now() + DATABASE_PAUSE
-            self.wake.set()
-        except KeyMismatch as error:
-            await self._back_off(tenant_id, line, str(error))
+            log.warning("reports to %s pause: %s", turn.tenant_id, error)
+            next_at = self._resting[turn.tenant_id] = self._clock.now() + DATABASE_PAUSE
         finally:
-            line.is_busy = False
-            if line.is_rung:
-                line.is_rung = False
-                self.wake.set()
+            del self._turns[turn.tenant_id]
+        if turn.is_rung or self._is_crowded or (next_at is not None and next_at < self._next_look):
+            self.wake.set()
 
-    async def _post_next(self, tenant: Tenant, target: Target, line: _Line) -> bool:
-        """Post the next batch; return whether to go on with another."""
-        if line.refusal.until <= self._clock.now():
-            line.refused.clear()  # what was refused is tried again, together with the rest
-        batch = await self._next_batch(tenant.id, line.refused)
-        if not batch:
-            if not line.refused:
-                line.refusal.worked()
-            return False
-        entries = [entry(each, report_nulls=tenant.report_nulls) for each in batch]
-        result = await self._poster.post(target, entries, now=self._clock.now())
-        if not result.accepted:
-            await self._back_off(tenant.id, line, result.failure)
-            return False
-        line.way.worked()
-        taken = [each.event_id for each in batch if each.id not in result.error_ids]
-        await asyncio.shield(self._store.reports.acknowledge(tenant.id, taken, self._clock.now()))
-        if len(taken) < len(batch):
-            self._hold_back(tenant, line, {each.id for each in batch} & result.error_ids)
-        return True
+    def _when(self, outlook: Outlook, now: float) -> float:
+        """When to look again at the latest."""
+        latest = now + min(self._config.send_loop_interval, self._config.sync_interval)
+        if outlook.is_elsewhere:
+            latest = min(latest, now + AGAIN_ELSEWHERE)
+        known = [outlook.next_at] if outlook.next_at is not None else []
+        return min([latest, *known, *self._resting.values()])
 
-    async def _next_batch(self, tenant_id: str, refused: AbstractSet[str]) -> list[Reportable]:
-        """Read the oldest events that are to be told, but for those of the messages refused."""
-        batch: list[Reportable] = []
-        after = 0
-        while len(batch) < BATCH:
-            page = await self._store.reports.batch(tenant_id, BATCH, after)
-            batch += [each for each in page if each.id not in refused]
-            if len(page) < BATCH:
-                break
-            after = page[-1].event_id
-        return batch[:BATCH]
+    async def _keep(self) -> None:
+        """Renew the leases of turns that last, for ever."""
+        pause = RENEW_EVERY
+        while True:
+            await self._clock.sleep(pause)
+            pause = RENEW_EVERY
+            try:
+                await self.renew()
+            except DatabaseError as error:
+                log.warning("cannot renew leases of tenants: %s", error)
+                pause = RENEW_AGAIN
 
-    def _hold_back(self, tenant: Tenant, line: _Line, refused: AbstractSet[str]) -> None:
-        """Put off the events of these messages, in their order, and no others."""
-        now = self._clock.now()
-        if line.refusal.until <= now:
-            line.refusal.failed(now)
-        line.refused |= refused
-        reason = f"the application refused the events of {len(refused)} messages"
-        self._put_off(tenant.id, reason, line.refusal.until - now)
-
-    async def _back_off(self, tenant_id: str, line: _Line, reason: str | None) -> None:
-        line.way.failed(self._clock.now())
-        self._put_off(tenant_id, reason, line.way.seconds)
-        with suppress(DatabaseError):  # it is written down for people; the next failure writes it too
-            await self._store.reports.failed(tenant_id, reason, line.way.until)
-
-    def _put_off(self, tenant_id: str, reason: str | None, seconds: float) -> None:
-        extra = {"tenant": tenant_id}
-        log.warning("reports to %s: %s; again in %.0f s", tenant_id, reason, seconds, extra=extra)
-        self.wake.set()  # there is a new moment to wait for
+    async def renew(self) -> None:
+        """Keep the tenants whose turns last; what another node took over while this one slept is over here."""
+        turns = dict(self._turns)
+        if not turns:
+            return
+        until = self._clock.now() + LEASE
+        kept = await self._contacts.renew(sorted(turns), self._owner, until)
+        for tenant_id, turn in turns.items():
+            turn.until = max(turn.until, until) if tenant_id in kept else 0.0

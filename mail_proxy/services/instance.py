@@ -45,8 +45,13 @@ class InstanceService:
         await self._store.settings.put(ACTIVE, active)
         await self._bell.ring()
 
-    async def run_now(self) -> None:
-        """Wake dispatch and reporting."""
+    async def run_now(self, tenant_id: str | None = None, *, by_tenant: bool = False) -> None:
+        """Wake dispatch and reporting: no application is waited for after what it did not take.
+
+        A tenant's own is posted to even if there is nothing to tell; `by_tenant`: also if it did not want to
+        be disturbed.
+        """
+        await self._store.contacts.hurry(tenant_id, self._clock.now(), lifts_dnd=by_tenant)
         await self._bell.ring(run_now=True)
 
     async def nodes(self) -> list[NodeInfo]:

@@ -25,6 +25,7 @@ from mail_proxy.model.messages import (
     Status,
 )
 from mail_proxy.model.queue import Claimed, NewEvent, Parking
+from mail_proxy.model.reports import Reportable
 from mail_proxy.model.standing import Sender, Standing
 from mail_proxy.model.tenants import SECRETS as TENANT_SECRETS
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, RateLimits, Tenant
@@ -384,4 +385,20 @@ def event_of(row: Row) -> Event:
         event_ts=row["event_ts"],
         description=row["description"],
         event_data=None if row["event_data"] is None else json.loads(row["event_data"]),
+    )
+
+
+def reportable_of(row: Row) -> Reportable:
+    """Build an event with what a report says of its message."""
+    return Reportable(
+        event_id=row["event_id"],
+        event_type=EventType(row["event_type"]),
+        event_ts=row["event_ts"],
+        event_data={} if row["event_data"] is None else json.loads(row["event_data"]),
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        pk=row["pk"],
+        account_id=row["account_id"],
+        priority=row["priority"],
+        metadata=row["metadata"],
     )

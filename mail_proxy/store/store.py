@@ -11,6 +11,7 @@ from mail_proxy.encryption import Vault
 from mail_proxy.store.accounts import Accounts
 from mail_proxy.store.circuit import Circuits
 from mail_proxy.store.commands import Commands
+from mail_proxy.store.contacts import Contacts
 from mail_proxy.store.database import Database
 from mail_proxy.store.explanation import Explanations
 from mail_proxy.store.instance_settings import InstanceSettingsRecord
@@ -47,6 +48,7 @@ class Store:
     removals: Removals
     rescheduling: Rescheduling
     reports: Reports
+    contacts: Contacts
     send_log: SendLog
     commands: Commands
 
@@ -71,6 +73,7 @@ class Store:
             removals=Removals(database),
             rescheduling=Rescheduling(database),
             reports=Reports(database),
+            contacts=Contacts(database),
             send_log=SendLog(database),
             commands=Commands(database),
         )

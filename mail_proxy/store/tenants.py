@@ -120,6 +120,7 @@ class Tenants:
         rows = yield Call(SQL["insert"], params | {"version": secrets.randbits(VERSION_BITS)})
         if not rows:
             raise Conflict(f"tenant '{tenant.id}' exists already")
+        yield Call(SQL["insert_sync_state"], {"id": tenant.id})
         return (yield from self._get(tenant.id))
 
     def _change(self, tenant_id: str, change: Callable[[Tenant], Tenant], now: float) -> Work[Tenant]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mail_proxy.daemon.reporter import BATCH
+from mail_proxy.daemon.telling import BATCH
 from tests.support.application import Answer
 from tests.support.reporting import Reporting, reporting
 
@@ -23,7 +23,7 @@ async def desk(database_url: str) -> AsyncIterator[Reporting]:
 async def test_the_run_tells_when_it_is_rung(desk: Reporting) -> None:
     """And ends when it is stopped."""
     run = asyncio.create_task(desk.reporter.run())
-    await desk.rig.database.until_done("tenants_due")
+    await desk.rig.database.until_done("look")
     await desk.happen("m1", "sent")
     desk.reporter.wake.set()
     await desk.gather()
@@ -37,7 +37,7 @@ async def test_the_run_tells_when_it_is_rung(desk: Reporting) -> None:
 async def test_a_stop_tells_what_happened_last(desk: Reporting) -> None:
     """The outcomes of a drain, recorded a moment before, do not wait for the next start."""
     run = asyncio.create_task(desk.reporter.run())
-    await desk.rig.database.until_done("tenants_due")
+    await desk.rig.database.until_done("look")
     await desk.happen("m1", "sent")
     desk.reporter.stop()
     await desk.gather()
@@ -66,7 +66,7 @@ async def test_in_test_mode_only_run_now_tells(desk: Reporting) -> None:
     run = asyncio.create_task(reporter.run())
     reporter.wake.set()
     await desk.gather()
-    assert desk.rig.database.done["tenants_due"] == 0
+    assert desk.rig.database.done["look"] == 0
     reporter.wake.set(run_now=True)
     await desk.gather()
     await desk.app.wait_for(lambda posts: len(posts) == 1)
@@ -82,11 +82,11 @@ async def test_a_database_away_pauses_reporting_and_is_told_once(
     desk: Reporting, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "mail_proxy.daemon.outage")
-    desk.rig.database.away = {"tenants_due": 2}
+    desk.rig.database.away = {"look": 2}
     await desk.happen("m1", "sent")
     run = asyncio.create_task(desk.reporter.run())
     for failures in (1, 2):
-        await desk.rig.database.until_refused("tenants_due", failures)
+        await desk.rig.database.until_refused("look", failures)
         desk.reporter.wake.set()
         await desk.gather()
     await desk.app.wait_for(lambda posts: len(posts) == 1)
@@ -94,7 +94,7 @@ async def test_a_database_away_pauses_reporting_and_is_told_once(
     await desk.gather()
     await run
     assert [record.getMessage() for record in caplog.records] == [
-        "reporting pauses: the test's database is away for tenants_due",
+        "reporting pauses: the test's database is away for look",
         "reporting goes on",
     ]
 
@@ -115,11 +115,11 @@ async def test_a_refused_message_makes_no_busy_loop(desk: Reporting) -> None:
     await desk.reporter.wake.wait(0)
     await desk.work()
     assert await desk.reporter.wake.wait(0) is False
-    looks = desk.rig.database.done["tenants_due"]
+    looks = desk.rig.database.done["look"]
     run = asyncio.create_task(desk.reporter.run())
-    await desk.rig.database.until_done("tenants_due", looks + 1)
+    await desk.rig.database.until_done("look", looks + 1)
     await desk.reporter.idle()
-    assert desk.rig.database.done["tenants_due"] == looks + 1
+    assert desk.rig.database.done["look"] == looks + 1
     desk.reporter.stop()
     await desk.gather()
     await run

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mail_proxy.callbacks.poster import Poster
 from mail_proxy.daemon.reporter import GATHER, Reporter
 from mail_proxy.model.tenants import Tenant
 from mail_proxy.net import open_client
 from tests.support.application import Application
-from tests.support.dispatching import TENANT, Dispatching, dispatching
+from tests.support.dispatching import OWNER, TENANT, Dispatching, dispatching
 
 
 @dataclass(slots=True)
@@ -21,12 +21,25 @@ class Reporting:
     rig: Dispatching
     poster: Poster
     app: Application
-    reporter: Reporter
+    reporter: Reporter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reporter = self.anew()
 
     def anew(self, **settings: object) -> Reporter:
         """A reporter in a new life; `settings` are fields of Config."""
-        config = replace(self.rig.runtime.config, **settings)  # type: ignore[arg-type]  # the caller names fields
-        return Reporter(store=self.rig.store, clock=self.rig.clock, config=config, poster=self.poster)
+        return self.node(OWNER, **settings)
+
+    def node(self, owner: str, **settings: object) -> Reporter:
+        """A reporter of this node or of another one."""
+        return Reporter(
+            store=self.rig.store,
+            clock=self.rig.clock,
+            config=replace(self.rig.runtime.config, **settings),  # type: ignore[arg-type]  # the caller names fields
+            poster=self.poster,
+            metrics=self.rig.metrics,
+            owner=owner,
+        )
 
     async def add_tenant(self, tenant_id: str, url: str | None) -> None:
         await self.rig.store.tenants.add(
@@ -47,14 +60,15 @@ class Reporting:
                 f"VALUES ({seq}, '{tenant_id}', '{each}', {self.rig.clock.now()}, 'x', 1)"
             )
 
-    async def work(self, *, is_asked: bool = False) -> float:
+    async def work(self) -> float:
         """Look once and wait for the posts; when to look again."""
-        pause = await self.reporter.step(is_asked=is_asked)
+        pause = await self.reporter.step()
         await self.reporter.idle()
         return pause
 
     async def pending(self, tenant_id: str = TENANT) -> int:
-        return await self.rig.store.reports.pending(tenant_id)
+        states = await self.rig.store.reports.sync_states()
+        return next(each.pending for each in states if each.tenant_id == tenant_id)
 
     async def gather(self) -> None:
         """Let the reporter's short pause between looks pass."""
@@ -71,11 +85,6 @@ class Reporting:
 async def reporting(database_url: str) -> AsyncIterator[Reporting]:
     async with dispatching(database_url) as rig, open_client() as client, Application() as app:
         poster = Poster(client)
-        made = Reporting(
-            rig,
-            poster,
-            app,
-            Reporter(store=rig.store, clock=rig.clock, config=rig.runtime.config, poster=poster),
-        )
+        made = Reporting(rig, poster, app)
         await made.add_tenant(TENANT, app.url)
         yield made

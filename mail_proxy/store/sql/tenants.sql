@@ -33,6 +33,9 @@ VALUES (:id, :name, :client_base_url, :client_sync_path, :client_attachment_path
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
+-- insert_sync_state: its application was told of nothing yet
+INSERT INTO sync_state (tenant_id, failures) VALUES (:id, 0);
+
 -- update: its configuration, and when its key expires, but not the key
 UPDATE tenants SET name = :name, client_base_url = :client_base_url, client_sync_path = :client_sync_path,
     client_attachment_path = :client_attachment_path, enc_client_auth = :enc_client_auth,
