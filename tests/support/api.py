@@ -65,15 +65,10 @@ class Answer:
 
 
 @dataclass(slots=True, kw_only=True)
-class Api:
-    """The application and what is around it."""
+class Caller:
+    """Who speaks to the API."""
 
     client: httpx2.AsyncClient
-    runtime: Runtime
-    clock: MovableClock
-    metrics: Metrics
-    vitals: Vitals
-    bell: NotedBell
 
     async def call(
         self,
@@ -112,6 +107,17 @@ class Api:
 
     async def delete(self, path: str, *, token: str | None = ADMIN) -> Answer:
         return await self.call("DELETE", path, token=token)
+
+
+@dataclass(slots=True, kw_only=True)
+class Api(Caller):
+    """The application and what is around it."""
+
+    runtime: Runtime
+    clock: MovableClock
+    metrics: Metrics
+    vitals: Vitals
+    bell: NotedBell
 
     async def add_tenant(self, tenant_id: str, *accounts: str) -> str:
         """Create a tenant with accounts of the sandbox; its API key."""
@@ -160,8 +166,7 @@ async def open_api(
         config, None, clock=clock, bell=bell, environ=environ, metrics=metrics
     ) as runtime:
         vitals = Vitals(started_at=clock.now())
-        transport = httpx2.ASGITransport(create_app(runtime, metrics=metrics, vitals=vitals))
-        async with httpx2.AsyncClient(transport=transport, base_url="http://mail-proxy.test") as client:
+        async with _client(runtime, metrics, vitals) as client:
             yield Api(
                 client=client,
                 runtime=runtime,
@@ -170,3 +175,16 @@ async def open_api(
                 vitals=vitals,
                 bell=bell,
             )
+
+
+@asynccontextmanager
+async def caller_of(runtime: Runtime) -> AsyncIterator[Caller]:
+    """Serve the API over services that are open; its admin token is that of the tests."""
+    runtime.services.authentication.set_admin_token(ADMIN)
+    async with _client(runtime, Metrics(), Vitals(started_at=runtime.clock.now())) as client:
+        yield Caller(client=client)
+
+
+def _client(runtime: Runtime, metrics: Metrics, vitals: Vitals) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(create_app(runtime, metrics=metrics, vitals=vitals))
+    return httpx2.AsyncClient(transport=transport, base_url="http://mail-proxy.test")
