@@ -1,5 +1,7 @@
 """A client of the HTTP API: `MailProxyClient`, and `AsyncMailProxyClient` for asyncio.
 
+For the delivery reports that it posts to an application there are `receive_report` and `report_answer`.
+
 Nothing of the server is imported with it.
 """
 
@@ -31,6 +33,8 @@ from mail_proxy.client.answers import (
 from mail_proxy.client.clients import AsyncMailProxyClient, MailProxyClient
 from mail_proxy.client.errors import (
     ApiError,
+    InvalidPost,
+    InvalidSignature,
     MailProxyClientError,
     TimedOut,
     UnexpectedAnswer,
@@ -44,6 +48,7 @@ from mail_proxy.client.fields import (
     NewMessage,
     TenantFields,
 )
+from mail_proxy.client.webhooks import ReportEntry, receive_report, report_answer
 from mail_proxy.errors import Fault
 
 __all__ = [
@@ -62,6 +67,8 @@ __all__ = [
     "Health",
     "Instance",
     "InstanceFields",
+    "InvalidPost",
+    "InvalidSignature",
     "KeptMessage",
     "Login",
     "MailProxyClient",
@@ -73,6 +80,7 @@ __all__ = [
     "Rejection",
     "Removal",
     "Report",
+    "ReportEntry",
     "Status",
     "Storage",
     "Submission",
@@ -84,4 +92,6 @@ __all__ = [
     "TimedOut",
     "UnexpectedAnswer",
     "Unreachable",
+    "receive_report",
+    "report_answer",
 ]

@@ -6,7 +6,9 @@
     ├── Unreachable             no answer, or part of one: the request may have been acted upon
     │   └── TimedOut            no answer in time; also a TimeoutError
     ├── UnexpectedAnswer        an answer, but not one that mail-proxy gives: is the URL right?
-    └── ApiError                mail-proxy refused: `status` and `error` say what and why
+    ├── ApiError                mail-proxy refused: `status` and `error` say what and why
+    └── InvalidPost             what was posted to the application is no delivery report
+        └── InvalidSignature    or it was not signed with the secret
 """
 
 from __future__ import annotations
@@ -65,3 +67,11 @@ class ApiError(MailProxyClientError):
         self.faults = tuple(faults)
         self.rejected = tuple(rejected)
         self.retry_after = retry_after
+
+
+class InvalidPost(MailProxyClientError):
+    """What was posted to the application is not a delivery report of mail-proxy."""
+
+
+class InvalidSignature(InvalidPost):
+    """A post was not signed with the secret, or not lately: it may come from anybody."""

@@ -23,7 +23,7 @@ from mail_proxy.client.sending import Sender, Target
 from tests.support.cli import REPOSITORY
 
 SECRET = "t0p-secret"
-ALLOWED = {"mail_proxy", "mail_proxy.errors", "mail_proxy.client"}
+ALLOWED = {"mail_proxy", "mail_proxy.errors", "mail_proxy.signing", "mail_proxy.client"}
 FOREIGN = (
     "starlette",
     "pydantic",
