@@ -97,13 +97,13 @@ def _untruths(events: list[Happened], copies: int) -> list[str]:
 
 def read_states(target: str | Path) -> dict[str, str]:
     """The status of every message, by the application's id."""
-    return {str(identity): str(status) for identity, status in _rows(target, _STATES)}
+    return {str(identity): str(status) for identity, status in rows(target, _STATES)}
 
 
 def read_events(target: str | Path) -> dict[str, list[Happened]]:
     """The events of every message in order, by the application's id."""
     events: dict[str, list[Happened]] = defaultdict(list)
-    for identity, kind, at, data in _rows(target, _EVENTS):
+    for identity, kind, at, data in rows(target, _EVENTS):
         flagged = bool(json.loads(str(data)).get("possible_duplicate")) if data else False
         events[str(identity)].append(Happened(str(kind), float(str(at)), flagged))
     return events
@@ -111,10 +111,11 @@ def read_events(target: str | Path) -> dict[str, list[Happened]]:
 
 def read_in_final(target: str | Path, node_id: str) -> set[str]:
     """The messages, by the application's id, whose content a node may be transmitting at this moment."""
-    return {str(row[0]) for row in _rows(target, _IN_FINAL.format(node_id))}
+    return {str(row[0]) for row in rows(target, _IN_FINAL.format(node_id))}
 
 
-def _rows(target: str | Path, sql: str) -> Iterable[tuple[object, ...]]:
+def rows(target: str | Path, sql: str) -> Iterable[tuple[object, ...]]:
+    """Ask the database itself."""
     return _sqlite_rows(target, sql) if isinstance(target, Path) else asyncio.run(_postgres_rows(target, sql))
 
 
