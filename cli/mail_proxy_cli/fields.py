@@ -35,13 +35,13 @@ def may_prompt() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def read_secret_line() -> str:
+def read_secret_line(name: str = "password") -> str:
     """Read a secret from standard input: its first line; unseen, if somebody types it."""
     if sys.stdin.isatty():
-        return str(click.prompt("password", hide_input=True, err=True))
+        return str(click.prompt(name, hide_input=True, err=True))
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
-        raise click.UsageError("standard input holds no password")
+        raise click.UsageError(f"standard input holds no {name}")
     return line
 
 

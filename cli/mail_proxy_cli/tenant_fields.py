@@ -11,7 +11,12 @@ from mail_proxy.model.tenants import AuthMethod, Tenant
 
 MASK = "***"  # stands for the stored secret, and keeps it
 
-PLAIN = {"name": "name", "base_url": "client_base_url", "active": "active"}
+PLAIN = {
+    "name": "name",
+    "base_url": "client_base_url",
+    "webhook_secret": "webhook_secret",
+    "active": "active",
+}
 PATHS = {"sync_path": "client_sync_path", "attachment_path": "client_attachment_path"}
 AUTH = {"auth_token": "token", "auth_user": "user", "auth_password": "password"}
 LIMITS = {"rate_limit_hourly": "hourly", "rate_limit_daily": "daily"}

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from mail_proxy_cli.complete import tenants as complete_tenants
-from mail_proxy_cli.fields import faults_as_options, given, may_prompt, one_id, refuse_reserved
+from mail_proxy_cli.fields import (
+    faults_as_options,
+    given,
+    may_prompt,
+    one_id,
+    read_secret_line,
+    refuse_reserved,
+)
 from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import Group
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, when
@@ -47,6 +54,15 @@ def configuration(function: F) -> F:
         click.option("--auth-token", metavar="TOKEN", help="Token, for bearer."),
         click.option("--auth-user", metavar="USER", help="User, for basic."),
         click.option("--auth-password", metavar="PASSWORD", help="Password, for basic."),
+        click.option(
+            "--webhook-secret",
+            metavar="SECRET",
+            help="Signs its reports; others on this machine may see it: rather use the next.",
+        ),
+        click.option(
+            "--webhook-secret-stdin", is_flag=True, help="Read the secret of the reports from standard input."
+        ),
+        click.option("--no-webhook-secret", is_flag=True, help="Sign its reports no more."),
         click.option(
             "--rate-limit-hourly", type=click.IntRange(0), metavar="N", help="Messages an hour; 0: any."
         ),
@@ -108,7 +124,7 @@ def add_tenant(scope: Scope, /, tenant_id: str | None, id_option: str | None, **
     The key is shown this once. Without any option, on a terminal, the fields are asked for.
     """
     name = one_id(tenant_id, id_option)
-    values = given(options)
+    values = settings_of(options)
     if not values and id_option is None and may_prompt():
         name, values = _ask(name)
     if name is None:
@@ -127,7 +143,7 @@ def add_tenant(scope: Scope, /, tenant_id: str | None, id_option: str | None, **
 @pass_scope
 def update_tenant(scope: Scope, /, tenant_id: str, **options: object) -> None:
     """Change what the options name, and nothing else."""
-    values = given(options)
+    values = settings_of(options)
     if not values:
         raise click.UsageError("nothing to change: name at least one option")
     with faults_as_options(OPTION_OF_FIELD):
@@ -172,6 +188,21 @@ def api_key(scope: Scope, tenant_id: str, *, revoke: bool, expires_at: float | N
 def known(scope: Scope, tenant_id: str) -> Scope:
     """The scope of a tenant named as an argument: an unknown one is told with its like."""
     return scope.at(scope.instance, tenant_id)
+
+
+def settings_of(options: Mapping[str, object]) -> dict[str, object]:
+    """Return what the options give; the secret of the reports comes in one of its ways, None for no more."""
+    values = given(options)
+    is_piped, is_dropped = values.pop("webhook_secret_stdin", False), values.pop("no_webhook_secret", False)
+    if sum(map(bool, (is_piped, is_dropped, "webhook_secret" in values))) > 1:
+        raise click.UsageError(
+            "--webhook-secret, --webhook-secret-stdin and --no-webhook-secret contradict each other"
+        )
+    if is_piped:
+        values["webhook_secret"] = read_secret_line("webhook secret")
+    elif is_dropped:
+        values["webhook_secret"] = None
+    return values
 
 
 async def _update(service: TenantsService, tenant_id: str, values: Mapping[str, object]) -> None:

@@ -47,6 +47,7 @@ def test_add_prints_the_key_alone(a: QuickCli) -> None:
             ("--auth-method", "basic", "--auth-user", "u", "--auth-password", "p"),
             {"client_auth": {"method": "basic", "user": "u", "password": "***"}},
         ),
+        (("--webhook-secret", "an own one"), {"webhook_secret": "***"}),
         (("--rate-limit-hourly", "5"), {"rate_limits": {"hourly": 5, "daily": 0}}),
         (("--rate-limit-daily", "9"), {"rate_limits": {"hourly": 0, "daily": 9}}),
     ],
@@ -76,6 +77,10 @@ def test_the_id_may_be_an_option(a: QuickCli) -> None:
         (("add", "acme", "--auth-method", "bearer"), 2, "--auth-method: method bearer needs a token"),
         (("add", "acme", "--auth-method", "bearer", "--auth-user", "u"), 2, "--auth-user does not go with"),
         (("add", "acme", "--auth-token", "t", "--auth-user", "u"), 2, "--auth-token is for bearer"),
+        (("add", "acme", "--webhook-secret", "whsec_short"), 2, "--webhook-secret: must have 24 to 64 bytes"),
+        (("add", "acme", "--webhook-secret", ""), 2, "--webhook-secret: "),
+        (("add", "acme", "--webhook-secret-stdin"), 2, "standard input holds no webhook secret"),
+        (("add", "acme", "--webhook-secret", "s", "--no-webhook-secret"), 2, "contradict each other"),
         (("add", "acme", "--name", "two\nlines"), 2, "--name: may not hold control characters"),
         (("update", "default"), 2, "nothing to change"),
         (("update", "nobody", "--name", "x"), 2, "no tenant 'nobody'"),
@@ -103,6 +108,18 @@ def test_update_changes_only_what_it_names(a: QuickCli) -> None:
     assert shown["rate_limits"] == {"hourly": 5, "daily": 9}
     assert shown["client_auth"] == {"method": "basic", "user": "v", "password": "***"}
     assert not shown["active"]
+
+
+def test_the_secret_of_the_reports(a: QuickCli) -> None:
+    """It need not be seen in the list of processes; it stays until it is replaced, or wanted no more."""
+    a.ok("a", "tenants", "add", "acme", "--webhook-secret-stdin", stdin="an own one\n")
+    for options, shown in [
+        (("--name", "Acme"), "***"),
+        (("--webhook-secret", "another"), "***"),
+        (("--no-webhook-secret",), None),
+    ]:
+        a.ok("a", "tenants", "update", "acme", *options)
+        assert a("a", "tenants", "show", "acme", "--json").json()["webhook_secret"] == shown
 
 
 def test_list(a: QuickCli) -> None:
