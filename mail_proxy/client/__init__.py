@@ -1,10 +1,11 @@
 """A client of the HTTP API: `MailProxyClient`, and `AsyncMailProxyClient` for asyncio.
 
-For the delivery reports that it posts to an application there are `receive_report` and `report_answer`.
+For applications that are posted delivery reports there is the module `webhooks`.
 
 Nothing of the server is imported with it.
 """
 
+from mail_proxy.client import webhooks
 from mail_proxy.client.answers import (
     Account,
     AccountTest,
@@ -48,7 +49,7 @@ from mail_proxy.client.fields import (
     NewMessage,
     TenantFields,
 )
-from mail_proxy.client.webhooks import ReportEntry, receive_report, report_answer
+from mail_proxy.client.webhooks import ReportEntry
 from mail_proxy.errors import Fault
 
 __all__ = [
@@ -92,6 +93,5 @@ __all__ = [
     "TimedOut",
     "UnexpectedAnswer",
     "Unreachable",
-    "receive_report",
-    "report_answer",
+    "webhooks",
 ]

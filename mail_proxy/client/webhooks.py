@@ -1,4 +1,4 @@
-"""For the application that is told what became of its messages: reading posts, and answering them.
+"""For the application that is told what became of its messages: `receive` reads posts, `answer` answers them.
 
 Any web framework will do: what is asked for are the headers and the body of a request.
 """
@@ -56,7 +56,7 @@ class ReportEntry:
     metadata: Json | None = None
 
 
-def receive_report(
+def receive(
     secret: str | None, headers: Headers, body: bytes, *, tolerance: float = TOLERANCE
 ) -> tuple[ReportEntry, ...]:
     """Read a post of delivery reports, its body as it came; a heartbeat has no entries.
@@ -79,7 +79,7 @@ def receive_report(
     return tuple(_read(ReportEntry, each) for each in report)
 
 
-def report_answer(
+def answer(
     *,
     error: str | Iterable[str] = (),
     not_found: str | Iterable[str] = (),
@@ -92,17 +92,17 @@ def report_answer(
     `not_found` are messages that the application does not know, `queued` is how many it has still to hand
     in, and until `next_sync_after` (Unix seconds, or a datetime) it wants no heartbeat.
     """
-    answer: dict[str, object] = {"ok": True}
+    said: dict[str, object] = {"ok": True}
     for name, ids in (("error", error), ("not_found", not_found)):
         if ids:
-            answer[name] = [ids] if isinstance(ids, str) else list(ids)
+            said[name] = [ids] if isinstance(ids, str) else list(ids)
     if queued:
-        answer["queued"] = queued
+        said["queued"] = queued
     if next_sync_after is not None:
-        answer["next_sync_after"] = (
+        said["next_sync_after"] = (
             next_sync_after.timestamp() if isinstance(next_sync_after, datetime) else next_sync_after
         )
-    return answer
+    return said
 
 
 def _read(kind: type[T], given: object) -> T:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mail_proxy.callbacks.answer import PostResult, parse_answer
 from mail_proxy.callbacks.report import entry
-from mail_proxy.client import InvalidPost, InvalidSignature, ReportEntry, receive_report, report_answer
+from mail_proxy.client import InvalidPost, InvalidSignature, ReportEntry, webhooks
 from mail_proxy.model.messages import EventType
 from mail_proxy.signing import signed_headers
 from tests.support.arbitrary import json_values
@@ -49,26 +49,26 @@ class TestEntries:
     ) -> None:
         """Every field of every kind of event; what is null or not there is None, or empty."""
         told = entry(event(kind, data, '{"order": 42}'), report_nulls=report_nulls)
-        (read,) = receive_report(None, {}, body(told))
+        (read,) = webhooks.receive(None, {}, body(told))
         found = json.loads(json.dumps(dataclasses.asdict(read)))
         assert {name: found[name] for name in told} == told
         others = {name: value for name, value in found.items() if name not in told}
         assert not any(others.values())
 
     def test_in_the_order_of_the_report(self) -> None:
-        read = receive_report(None, {}, body(*(ENTRY | {"event_id": number} for number in range(500))))
+        read = webhooks.receive(None, {}, body(*(ENTRY | {"event_id": number} for number in range(500))))
         assert [each.event_id for each in read] == list(range(500))
 
     def test_a_heartbeat_has_none(self) -> None:
-        assert receive_report(None, {}, body()) == ()
+        assert webhooks.receive(None, {}, body()) == ()
 
     def test_what_a_newer_server_adds_is_passed_over(self) -> None:
         added = {**ENTRY, "weather": "fine", "recipients": [{"address": "a@b.it", "status": "sent", "x": 1}]}
-        (read,) = receive_report(None, {}, body(added))
+        (read,) = webhooks.receive(None, {}, body(added))
         assert (read.id, read.event, read.recipients[0].address) == ("città", "sent", "a@b.it")
 
     def test_they_cannot_be_changed(self) -> None:
-        (read,) = receive_report(None, {}, body(ENTRY))
+        (read,) = webhooks.receive(None, {}, body(ENTRY))
         with pytest.raises(dataclasses.FrozenInstanceError):
             read.event = "error"  # type: ignore[misc]  # what is to be refused
 
@@ -104,26 +104,26 @@ class TestEntries:
     )
     def test_what_is_no_report_is_refused(self, content: bytes, said: str) -> None:
         with pytest.raises(InvalidPost, match=said):
-            receive_report(None, {}, content)
+            webhooks.receive(None, {}, content)
 
     @given(st.binary() | json_values.map(body))
     def test_garbage_is_refused_in_no_other_way(self, content: bytes) -> None:
         with pytest.raises(InvalidPost):
-            receive_report(None, {}, content)
+            webhooks.receive(None, {}, content)
 
 
 class TestSignatures:
     @pytest.mark.parametrize("secret", [SECRET, "an own one, è"])
     def test_a_post_that_was_signed_with_the_secret(self, secret: str) -> None:
         content = body(ENTRY)
-        (read,) = receive_report(secret, signed(content, secret=secret), content)
+        (read,) = webhooks.receive(secret, signed(content, secret=secret), content)
         assert read == ReportEntry(**ENTRY)  # type: ignore[arg-type]  # of the kinds of its fields
 
     def test_headers_as_the_standard_library_reads_them(self) -> None:
         content, headers = body(), Message()
         for name, value in signed(content).items():
             headers[name.title()] = value
-        assert receive_report(SECRET, headers, content) == ()
+        assert webhooks.receive(SECRET, headers, content) == ()
 
     @pytest.mark.parametrize(
         "change",
@@ -144,29 +144,29 @@ class TestSignatures:
         content = body(ENTRY)
         headers, changed = change(signed(content), content)
         with pytest.raises(InvalidSignature):
-            receive_report(SECRET, headers, changed)
+            webhooks.receive(SECRET, headers, changed)
 
     def test_how_old_a_post_may_be(self) -> None:
         content = body()
         headers = signed(content, ago=310)
-        assert receive_report(SECRET, headers, content, tolerance=600) == ()
+        assert webhooks.receive(SECRET, headers, content, tolerance=600) == ()
         with pytest.raises(InvalidSignature, match="s ago"):
-            receive_report(SECRET, headers, content)
+            webhooks.receive(SECRET, headers, content)
 
     def test_what_was_signed_and_is_no_report(self) -> None:
         with pytest.raises(InvalidPost) as caught:
-            receive_report(SECRET, signed(b"{}"), b"{}")
+            webhooks.receive(SECRET, signed(b"{}"), b"{}")
         assert not isinstance(caught.value, InvalidSignature)
 
     @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_short"])
     def test_a_setting_that_is_no_secret_is_not_taken_for_none(self, secret: str) -> None:
         """An empty environment variable, for one: every post would be believed."""
         with pytest.raises(ValueError, match="must"):
-            receive_report(secret, {}, body(ENTRY))
+            webhooks.receive(secret, {}, body(ENTRY))
 
     def test_the_secret_is_not_told(self) -> None:
         with pytest.raises(InvalidSignature) as caught:
-            receive_report(SECRET, signed(b"{}", secret="another"), b"{}")
+            webhooks.receive(SECRET, signed(b"{}", secret="another"), b"{}")
         assert SECRET not in str(caught.value)
 
 
@@ -176,14 +176,14 @@ class TestAnswer:
     @pytest.mark.parametrize(
         ("answer", "read"),
         [
-            (report_answer(), PostResult()),
-            (report_answer(error=["a", "b"]), PostResult(error_ids=frozenset({"a", "b"}))),
-            (report_answer(error="ab"), PostResult(error_ids=frozenset({"ab"}))),
-            (report_answer(not_found={"c"}), PostResult(not_found_ids=frozenset({"c"}))),
-            (report_answer(queued=3), PostResult(queued=3)),
-            (report_answer(next_sync_after=1735689600), PostResult(next_sync_after=1735689600)),
+            (webhooks.answer(), PostResult()),
+            (webhooks.answer(error=["a", "b"]), PostResult(error_ids=frozenset({"a", "b"}))),
+            (webhooks.answer(error="ab"), PostResult(error_ids=frozenset({"ab"}))),
+            (webhooks.answer(not_found={"c"}), PostResult(not_found_ids=frozenset({"c"}))),
+            (webhooks.answer(queued=3), PostResult(queued=3)),
+            (webhooks.answer(next_sync_after=1735689600), PostResult(next_sync_after=1735689600)),
             (
-                report_answer(next_sync_after=datetime(2025, 1, 1, tzinfo=UTC)),
+                webhooks.answer(next_sync_after=datetime(2025, 1, 1, tzinfo=UTC)),
                 PostResult(next_sync_after=1735689600),
             ),
         ],
@@ -192,4 +192,4 @@ class TestAnswer:
         assert parse_answer(200, json.dumps(answer).encode()) == read
 
     def test_nothing_to_say_is_ok(self) -> None:
-        assert report_answer() == {"ok": True}
+        assert webhooks.answer() == {"ok": True}
