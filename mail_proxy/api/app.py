@@ -122,7 +122,7 @@ ENDPOINTS = (
     Endpoint("GET", "/reports", Level.TENANT, reports.list_reports, answer=responses.ReportList,
              query=ReportsQuery),
     Endpoint("POST", "/reports/replay", Level.TENANT, reports.replay, answer=responses.Replayed,
-             query=TenantQuery, body=ReplayInput, statuses=(404,)),
+             query=TenantQuery, body=ReplayInput, body_is_optional=True, statuses=(404,)),
     Endpoint("GET", "/files/{token}", Level.PUBLIC, files.get_file, media_type="application/octet-stream"),
     Endpoint("GET", "/command-log", Level.ADMIN, command_log.list_commands,
              answer=responses.CommandList, query=CommandsQuery),

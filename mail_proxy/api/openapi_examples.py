@@ -246,6 +246,9 @@ EXAMPLES: Mapping[type[BaseModel] | None, object] = {
                 "event": "sent",
                 "event_ts": 1767225601,
                 "state": "failing",
+                "refusals": 0,
+                "again_ts": 1767225642,
+                "last_error": "answered 503",
             }
         ],
         "next_cursor": None,
@@ -253,7 +256,7 @@ EXAMPLES: Mapping[type[BaseModel] | None, object] = {
     responses.Replayed: {"ok": True, "replayed": 7},
     responses.SyncList: {
         "ok": True,
-        "sync_interval_seconds": 60.0,
+        "sync_interval_seconds": 300.0,
         "tenants": [
             {
                 "id": "acme",
@@ -261,7 +264,7 @@ EXAMPLES: Mapping[type[BaseModel] | None, object] = {
                 "active": True,
                 "client_base_url": "https://shop.example.com",
                 "last_sync_ts": 1767225602,
-                "next_sync_due": None,
+                "next_sync_due": 1767225902,
                 "in_dnd": False,
                 "pending_reports": 0,
                 "consecutive_failures": 0,

@@ -7,19 +7,22 @@ from starlette.responses import Response
 from mail_proxy.api.answers import ok
 from mail_proxy.api.requests import ApiRequest
 from mail_proxy.api.schemas import ReplayInput, ReportsQuery
-from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.services.inputs import checked
 from mail_proxy.services.views import sync_view, untold_view
 
 
 async def list_reports(request: ApiRequest) -> Response:
-    """List events that the application was not yet told of, tenant by tenant, the oldest first.
+    """List events that the application was not told of, tenant by tenant, the oldest first.
 
-    Their state is `failing` while the application did not take the last post, else `unreported`.
+    Their state is `failing` while the application does not take them, or does not take any post; `given_up`
+    after 30 days, when nobody tries any more; else `unreported`.
     """
     query = request.query(ReportsQuery)
     page = await request.services.reports.untold(
-        request.tenant(query.tenant_id), state=query.state, limit=query.limit, cursor=query.cursor
+        request.tenant(query.tenant_id),
+        states=None if query.state is None else frozenset({query.state}),
+        limit=query.limit,
+        cursor=query.cursor,
     )
     return ok(reports=[untold_view(each) for each in page.events], next_cursor=page.next_cursor)
 
@@ -27,12 +30,12 @@ async def list_reports(request: ApiRequest) -> Response:
 async def replay(request: ApiRequest) -> Response:
     """Tell the application again what happened since a time; `replayed` counts the events.
 
-    The admin names the tenant. Events keep their `event_id`, so that receivers can tell.
+    What it refused, and what was given up, is told, too; without a time, that alone. It is posted to at once,
+    also after failures. The admin may leave out the tenant, and means all. Events keep their `event_id`, so
+    that receivers can tell.
     """
     tenant_id, raw = await request.tenant_and_body()
     given = checked(ReplayInput, raw)
-    if tenant_id is None:
-        raise InvalidInput.of([Fault(("tenant_id",), "is required with the admin token", "missing")])
     return ok(replayed=await request.services.reports.replay(tenant_id, given.since))
 
 
@@ -40,8 +43,8 @@ async def sync_status(request: ApiRequest) -> Response:
     """Tell how the reporting to each tenant goes.
 
     `next_sync_due` is now when there is something to tell, the moment of the next try while the application
-    fails, and null when nothing is due: no heartbeats are posted yet, and nobody can ask not to be disturbed.
-    `sync_interval_seconds` is how often the server looks for what is due.
+    fails or refuses what there is, else that of the next empty post, and null when nothing will be posted.
+    `sync_interval_seconds` is after how long an empty post is due.
     """
     services = request.services.reports
     statuses = await services.sync_status()

@@ -438,7 +438,13 @@ class Report(Part):
     event: EventType
     event_ts: Seconds
     state: ReportState
-    """`failing`: the application did not take the last post."""
+    """`failing`: the application did not take it, or the last post; `given_up`: nobody tries any more."""
+    refusals: Annotated[int, Field(ge=0)]
+    """How often the application refused it, or what happened to the message before."""
+    again_ts: Seconds | None
+    """When it is told at the earliest; null: as soon as possible, or never if it was given up."""
+    last_error: str | None
+    """Why the application was not told, if it failed."""
 
 
 class ReportList(Answer):
@@ -460,17 +466,18 @@ class SyncStatus(Part):
     last_sync_ts: Seconds | None
     """When the application last took a post."""
     next_sync_due: Seconds | None
-    """When it is posted to next; null: nothing is due."""
+    """When it is posted to next, be it with nothing to tell; null: nothing will be posted."""
     in_dnd: bool
-    """Always false: nobody can ask not to be disturbed yet."""
+    """Whether it does not want to be disturbed now without news."""
     pending_reports: Annotated[int, Field(ge=0)]
+    """How many events it is still to be told of, those among them that it refused."""
     consecutive_failures: Annotated[int, Field(ge=0)]
     last_error: str | None
 
 
 class SyncList(Answer):
     sync_interval_seconds: Annotated[float, Field(ge=0)]
-    """How often the server looks for what is due."""
+    """After how long an application is posted to even if there is nothing to tell."""
     tenants: list[SyncStatus]
 
 

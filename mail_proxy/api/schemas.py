@@ -199,8 +199,8 @@ class ReportsQuery(TenantQuery):
 class ReplayInput(TenantNamed):
     """What to tell again."""
 
-    since: Moment
-    """Events of then and later."""
+    since: Moment | None = None
+    """Events of then and later; by default those alone that were refused or given up."""
 
 
 class DeletionInput(TenantNamed):

@@ -368,7 +368,7 @@ class SyncStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncOverview:
-    """How the reporting goes, by tenant; the server looks every `sync_interval_seconds` for what is due."""
+    """How the reporting goes, by tenant; an empty post is due `sync_interval_seconds` after the last."""
 
     sync_interval_seconds: float
     tenants: tuple[SyncStatus, ...] = _read_by(many(SyncStatus))
@@ -376,9 +376,10 @@ class SyncOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """An event that the application was not yet told of; `id` is the message's.
+    """An event that the application was not told of; `id` is the message's.
 
-    Its `state` is ``failing`` while the application did not take the last post, else ``unreported``.
+    Its `state` is ``failing`` while the application does not take it, or any post; ``given_up`` when nobody
+    tries any more; else ``unreported``. It is told at `again_ts` at the earliest.
     """
 
     event_id: int
@@ -389,3 +390,6 @@ class Report:
     event: str
     event_ts: int
     state: str
+    refusals: int = 0
+    again_ts: int | None = None
+    last_error: str | None = None

@@ -1,4 +1,4 @@
-"""Reports: what applications are still to be told."""
+"""Reports: what applications were not told, and telling them again."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Reports(Resource[S]):
     def list(
         self,
         *,
-        state: Literal["unreported", "failing"] | None = None,
+        state: Literal["unreported", "failing", "given_up"] | None = None,
         page_size: int = 1000,
         tenant_id: str | None = None,
     ) -> Request[Page[Report]]:
-        """Go through all events that are still to be told, tenant by tenant, the oldest first.
+        """Go through all events that were not told, tenant by tenant, the oldest first.
 
         `page_size` (at most 10,000) are fetched at a time. Without a tenant, the admin sees those of all.
         """
@@ -28,10 +28,12 @@ class Reports(Resource[S]):
         return fetch(to("reports"), paged("reports", Report), **query)
 
     @Call
-    def replay(self, *, since: Moment, tenant_id: str | None = None) -> Request[int]:
+    def replay(self, *, since: Moment | None = None, tenant_id: str | None = None) -> Request[int]:
         """Have the application told again what happened since a time; return of how many events.
 
-        They keep their `event_id`, by which the application knows them. The admin has to name the tenant.
+        What it refused and what was given up is told, too; without a time, that alone. Events keep their
+        `event_id`, by which the application knows them. Without a tenant, the admin means all of them.
         """
         query = {"tenant_id": self.tenant(tenant_id)}
-        return Request("POST", to("reports", "replay"), value("replayed", int), query, {"since": since})
+        body = {} if since is None else {"since": since}
+        return Request("POST", to("reports", "replay"), value("replayed", int), query, body)

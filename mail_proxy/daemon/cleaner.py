@@ -33,6 +33,7 @@ class Cleaner:
                 await self._clock.sleep(EVERY)
 
     async def step(self) -> None:
-        """Remove messages past the retention, and commands past theirs."""
+        """Give up what nobody takes; remove messages past the retention, and commands past theirs."""
+        await self._removal.give_up()
         await self._removal.cleanup()
         await self._removal.forget_commands()

@@ -1,4 +1,4 @@
-"""Removal: deleting messages by their ids, and those that have had their time."""
+"""Removal: deleting messages by their ids, and those that have had their time; giving up telling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mail_proxy.store.removal import CHUNK, Owner, Sweep
 log = logging.getLogger(__name__)
 
 UNREPORTABLE = 30 * 86_400.0
-"""Seconds after which an event that could not be reported counts as reported."""
+"""Seconds after which an event that could not be reported is given up, and counts as reported."""
 
 
 class RemovalService:
@@ -70,6 +70,24 @@ class RemovalService:
             log.info("removed %d messages that were told of more than %.0f seconds ago", removed, age)
         return removed
 
+    async def give_up(self) -> int:
+        """Try no more to tell applications what they have not taken for too long; return of how many events.
+
+        Only where there is somebody to tell, and has failed to be told: nothing else could not be reported.
+        """
+        before = self._clock.now() - UNREPORTABLE
+        stuck = await self._store.reports.stuck()
+        total = 0
+        for owner in await self._store.removals.owners():
+            kinds = stuck.get(owner.tenant_id)
+            if kinds is None or not self._is_told(owner):
+                continue
+            if count := await self._store.reports.give_up(owner.tenant_id, kinds, before):
+                extra = {"tenant": owner.tenant_id}
+                log.warning("gave up telling %s of %d events", owner.tenant_id, count, extra=extra)
+                total += count
+        return total
+
     async def forget_commands(self) -> int:
         """Delete what is too old from the log of commands; return how much."""
         before = self._clock.now() - self._config.command_log_retention_seconds
@@ -78,9 +96,11 @@ class RemovalService:
             forgotten += count
         return forgotten
 
+    def _is_told(self, owner: Owner) -> bool:
+        return owner.has_address or self._config.client_sync_url is not None
+
     async def _sweep(self, owner: Owner, before: float) -> int:
-        is_told = owner.has_address or self._config.client_sync_url is not None
-        untold_before = before - UNREPORTABLE if is_told else before
+        untold_before = before - UNREPORTABLE if self._is_told(owner) else before
         removed = 0
         for is_untold in (False, True):
             sweep = Sweep(

@@ -27,10 +27,14 @@ class UntoldPage:
 
 @dataclass(frozen=True, slots=True)
 class SyncStatus:
-    """`next_due`: when the tenant's application is posted to next, in Unix seconds; None: nothing is due."""
+    """`next_due`: when the tenant's application is posted to next, in Unix seconds; None: nothing is due.
+
+    `in_dnd`: its application does not want to be disturbed without news now.
+    """
 
     state: SyncState
     next_due: float | None
+    in_dnd: bool
 
 
 class ReportsService:
@@ -46,43 +50,63 @@ class ReportsService:
 
     @property
     def interval(self) -> float:
-        """Seconds after which the reporter looks for what is due, when nothing told it to."""
-        return self._config.send_loop_interval
+        """Seconds after which an application is posted to even if there is nothing to tell."""
+        return self._config.sync_interval
 
     async def untold(
         self,
         tenant_id: str | None = None,
         *,
-        state: ReportState | None = None,
+        states: frozenset[ReportState] | None = None,
         limit: int = 1000,
         cursor: str | None = None,
     ) -> UntoldPage:
-        """List events that applications were not told of; raise `InvalidInput` for a wrong cursor."""
+        """List events that applications were not told of, in these states or in any.
+
+        Raises `InvalidInput` for a wrong cursor.
+        """
         after = None if cursor is None else _place(cursor)
-        found = await self._store.reports.untold(tenant_id, state, after, limit)
+        found = await self._store.reports.untold(tenant_id, states, after, limit)
         following = None
         if len(found) == limit:
             following = f"{found[-1].event.tenant_id}:{found[-1].event.event_id}"
         return UntoldPage(tuple(found), following)
 
-    async def replay(self, tenant_id: str, since: float) -> int:
-        """Tell the tenant's application again what happened since then; return how many events that are.
+    async def replay(self, tenant_id: str | None = None, since: float | None = None) -> int:
+        """Tell one tenant's application, or everybody's, again what happened since then; return of how much.
 
-        Raises `NotFound` when there is no such tenant.
+        What was refused or given up is told, too; without `since` that alone. Nobody waits any longer after a
+        failure. Raises `NotFound` when there is no such tenant.
         """
-        count = await self._store.reports.replay(tenant_id, since, self._clock.now())
-        if count:
+        now = self._clock.now()
+        if since is None:
+            count = await self._store.reports.replay_failed(tenant_id, now)
+        else:
+            count = await self._store.reports.replay_since(tenant_id, since, now)
+        if count or since is None:
+            await self._store.contacts.hurry(tenant_id, now, lifts_dnd=False)
             await self._bell.ring()
         return count
 
     async def sync_status(self) -> list[SyncStatus]:
         """Tell of each tenant how the reporting goes."""
-        return [SyncStatus(each, self._next_due(each)) for each in await self._store.reports.sync_states()]
+        now = self._clock.now()
+        return [
+            SyncStatus(each, self._next_due(each, now), in_dnd=(each.dnd_until or 0.0) > now)
+            for each in await self._store.reports.sync_states()
+        ]
 
-    def _next_due(self, state: SyncState) -> float | None:
-        if not state.pending or not (state.client_base_url or self._config.client_sync_url):
+    def _next_due(self, state: SyncState, now: float) -> float | None:
+        if not (state.client_base_url or self._config.client_sync_url):
             return None
-        return max(self._clock.now(), state.next_try_ts or 0.0)
+        moments: list[float] = []
+        if state.pending > state.refused:
+            moments.append(now)
+        if state.refused and state.again_ts is not None:
+            moments.append(state.again_ts)
+        if state.active and state.beat_at is not None:
+            moments.append(state.beat_at)
+        return max(now, min(moments), state.next_try_ts or 0.0) if moments else None
 
 
 def _place(cursor: str) -> UntoldPlace:

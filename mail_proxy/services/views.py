@@ -193,6 +193,9 @@ def untold_view(untold: Untold) -> View:
         "event": event.event_type,
         "event_ts": seconds(event.event_ts),
         "state": untold.state,
+        "refusals": untold.refusals,
+        "again_ts": seconds(untold.again_ts),
+        "last_error": untold.last_error,
     }
 
 
@@ -205,7 +208,7 @@ def sync_view(status: SyncStatus) -> View:
         "client_base_url": state.client_base_url,
         "last_sync_ts": seconds(state.last_sync_ts),
         "next_sync_due": seconds(status.next_due),
-        "in_dnd": False,  # nobody can ask not to be disturbed yet
+        "in_dnd": status.in_dnd,
         "pending_reports": state.pending,
         "consecutive_failures": state.failures,
         "last_error": state.last_error,

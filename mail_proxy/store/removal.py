@@ -37,7 +37,8 @@ class Sweep:
     """One way through a tenant's messages that may have had their time, and how far it has come.
 
     Through those told of by `before`, or with `is_untold` those of which nobody was told since
-    `untold_before`: what was to be told longer ago than that counts as told. Times are Unix seconds.
+    `untold_before`: what was to be told longer ago than that counts as told, be it given up or not yet. Times
+    are Unix seconds.
     `is_over` when there is nothing left.
     """
 

@@ -33,8 +33,13 @@ OFTEN = {
     "outcomes": ("lock", "held", "begin_final", "settle"),
     "reports": (
         "tenants_due", "batch", "acknowledge", "acknowledge_message", "pending", "synced", "sync_failed",
-        "failing", "sync_states", "pending_of_each", "span", "event_from", "stretch", "replay",
-        "replay_messages",
+        "failing", "tenants_untold", "untold", "entries", "sync_states", "pending_of_each", "refused_of_each",
+        "span", "event_from", "stretch", "replay", "replay_failed", "replay_messages", "give_up",
+    ),
+    "contacts": (
+        "with_news", "with_refused", "with_beat", "moments", "take", "renew", "news", "join_refused",
+        "due_again", "again", "newest", "submitted", "told", "told_messages", "refusals", "refuse",
+        "accepted", "failed",
     ),
     "tenants": ("delete_messages", "delete_send_log", "by_key", "hold"),
     "suspensions": (
@@ -55,7 +60,7 @@ OFTEN = {
 }  # fmt: skip
 
 PARAMETERS: dict[str, object] = {
-    "ids": '["old-7"]', "seqs": "[7]", "tenants": '["acme"]', "statuses": '["pending", "sent"]',
+    "ids": '["old-7"]', "event_ids": "[7]", "seqs": "[7]", "tenants": '["acme"]', "statuses": '["pending", "sent"]',
     "branches": '[["acme", "sent", "main"]]', "each": 50,
     "tenant_id": "acme", "id": "old-7", "seq": 7, "lane": 1, "owner": "n",
     "below": 10_000, "place": 7, "limit": 50, "count": 1, "now": NOW, "until": NOW, "since": 0.0, "after": 0,
@@ -63,7 +68,9 @@ PARAMETERS: dict[str, object] = {
     "is_held": 0, "is_unknown": 0, "priority": 2, "size": 1, "retry_count": 0, "event_ts": NOW,
     "recipients": "[]", "pk": "p", "message_id": "<x>", "description": "", "event_type": "sent",
     "moment": 0.0, "untold_before": 1.0, "in_flight": 1e15, "later": NOW, "span": 0, "most": 1000,
-    "sent_at": NOW, "amount": 1, "heads": 50, "rest": 30.0, "updated_at": NOW, "read_along": 1000,
+    "sent_at": NOW, "amount": 1, "due": 1, "refused": 1, "given_up": 1,
+    "again_ts": NOW, "beat_at": NOW, "lease_until": NOW, "next_try": NOW, "rounds": 0, "seen_beat": -1.0,
+    "seen_seq": 7, "tenant_ids": '["acme"]', "heads": 50, "rest": 30.0, "updated_at": NOW, "read_along": 1000,
 }  # fmt: skip
 """What plans are asked with; whatever is not here is NULL."""
 
@@ -87,7 +94,7 @@ SENDINGS = """
 INSERT INTO send_log (seq, tenant_id, lane, sent_at) SELECT seq, 'acme', {lane}, seq FROM messages"""
 
 GROWING = "messages|payloads|events|send_log"
-WAITING = "messages_ready|messages_parked|messages_held|messages_deferred|messages_leased|events_due"
+WAITING = "messages_ready|messages_parked|messages_held|messages_deferred|messages_leased|events_due|events_refused|events_given_up"
 """Indexes as small as the queue."""
 
 POSTGRES_SCAN = re.compile(rf"Seq Scan on ({GROWING})\b")

@@ -223,7 +223,7 @@ async def test_with_nobody_to_tell_the_last_event_counts(bench: Bench) -> None:
 async def test_what_is_to_be_told_again_stays_as_if_it_had_just_happened(bench: Bench, told: float) -> None:
     await bench.sent("m1")
     await report(bench, "m1", told)
-    await bench.store.reports.replay("acme", 0.0, NOW + MONTH)
+    await bench.store.reports.replay_since("acme", 0.0, NOW + MONTH)
     assert await sweep_told(bench, NOW + MONTH + WEEK) == 0
     await report(bench, "m1", NOW + MONTH + 10)
     assert await sweep_told(bench, NOW + MONTH + 10) == 1

@@ -3,6 +3,7 @@
 ALTER TABLE events ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE events ADD COLUMN again_ts DOUBLE PRECISION;
 CREATE INDEX events_refused ON events (tenant_id, again_ts) WHERE is_due = 2;
+CREATE INDEX events_refused_in_order ON events (tenant_id, event_id) WHERE is_due = 2;
 CREATE INDEX events_refused_of_message ON events (seq) WHERE is_due = 2;
 CREATE INDEX events_given_up ON events (tenant_id, event_id) WHERE is_due = -1;
 

@@ -49,6 +49,6 @@ FOR UPDATE SKIP LOCKED; -- @postgres: not those that change now
 DELETE FROM messages
 WHERE seq IN NUMBERS(:seqs) AND status IN ('sent', 'error', 'bounced')
     AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = messages.seq
-        AND ((e.is_due > 0 AND e.event_ts > :untold_before)
+        AND ((e.is_due <> 0 AND e.event_ts > :untold_before)
             OR (e.is_due = 0 AND COALESCE(e.reported_ts, e.event_ts) > :before)))
 RETURNING seq;
