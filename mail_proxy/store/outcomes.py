@@ -124,4 +124,5 @@ def _settled(settlement: Settlement, now: float) -> Params:
         "is_unknown": int(settlement.is_unknown),
         "parked_for": settlement.parked_for,
         "parked_since": settlement.parked_since,
+        "is_news": int(any(event.event_type.is_reported for event in settlement.events)),
     }

@@ -43,8 +43,8 @@ def park(
     stale = [(head, moment) for head, moment in line if head["parked_for"] == why and _has_passed(head, now)]
     yield Many(
         SQL["park"],
-        [_parked(head, why, _since(head, since, now), moment, now) for head, moment in new]
-        + [_parked(head, why, head["parked_since"], moment, now) for head, moment in stale],
+        [_parked(head, why, _since(head, since, now), moment, now, is_news=True) for head, moment in new]
+        + [_parked(head, why, head["parked_since"], moment, now, is_news=False) for head, moment in stale],
     )
     yield Many(
         MESSAGES["insert_event"],
@@ -67,8 +67,17 @@ def _has_passed(head: Row, now: float) -> bool:
     return head["deferred_ts"] is None or bool(head["deferred_ts"] <= now)
 
 
-def _parked(head: Row, why: Parking, since: float, until: float, now: float) -> dict[str, object]:
-    return {"seq": head["seq"], "parked_for": why, "parked_since": since, "until": until, "now": now}
+def _parked(
+    head: Row, why: Parking, since: float, until: float, now: float, *, is_news: bool
+) -> dict[str, object]:
+    return {
+        "seq": head["seq"],
+        "parked_for": why,
+        "parked_since": since,
+        "until": until,
+        "now": now,
+        "is_news": int(is_news),
+    }
 
 
 def _event(head: Row, reason: str, until: float, now: float) -> NewEvent:

@@ -44,6 +44,7 @@ class Rescheduling:
         has_failed = row["status"] == Status.ERROR
         recipients = shape.recipients_of(row["recipients"])
         retry_count = 0 if has_failed else row["retry_count"]
+        event = _event(later, retry_count, now)
         yield Call(
             SQL["reschedule"],
             {
@@ -55,10 +56,10 @@ class Rescheduling:
                     [_opened(each) for each in recipients] if has_failed else recipients
                 ),
                 "retry_count": retry_count,
+                "is_news": int(event.event_type.is_reported),
                 "now": now,
             },
         )
-        event = _event(later, retry_count, now)
         yield Call(MESSAGES["insert_event"], shape.event_params(row["seq"], tenant_id, event))
         yield from hold_back([row["seq"]], [tenant_id], now)
 

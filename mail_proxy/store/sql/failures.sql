@@ -4,6 +4,6 @@ WITH given(place, status, recipients, error, error_ts, last_error, now) AS (VALU
     CAST(:last_error AS TEXT), CAST(:now AS DOUBLE PRECISION)))
 UPDATE messages SET status = given.status, recipients = given.recipients, error = given.error,
     error_ts = given.error_ts, last_error = given.last_error, deferred_ts = NULL, is_held = 0,
-    parked_for = NULL, parked_since = NULL, updated_at = given.now
+    parked_for = NULL, parked_since = NULL, reported_ts = NULL, updated_at = given.now
 FROM given
 WHERE messages.seq = given.place;

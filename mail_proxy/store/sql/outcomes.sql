@@ -20,17 +20,18 @@ WHERE m.seq IN NUMBERS(:seqs) AND m.lease_owner = :owner;
 UPDATE messages SET final_at = :now, updated_at = :now
 WHERE seq IN NUMBERS(:seqs);
 
--- settle: the outcomes of attempts
+-- settle: the outcomes of attempts; after news, not all was told of the message
 WITH given(place, now, status, recipients, retry_count, deferred_ts, sent_ts, error_ts, error, last_error,
-    is_unknown, parked_for, parked_since) AS (VALUES (CAST(:place AS BIGINT),
+    is_unknown, parked_for, parked_since, is_news) AS (VALUES (CAST(:place AS BIGINT),
     CAST(:now AS DOUBLE PRECISION), CAST(:status AS TEXT), CAST(:recipients AS TEXT), CAST(:retry_count AS INTEGER),
     CAST(:deferred_ts AS DOUBLE PRECISION), CAST(:sent_ts AS DOUBLE PRECISION), CAST(:error_ts AS DOUBLE PRECISION),
     CAST(:error AS TEXT), CAST(:last_error AS TEXT), CAST(:is_unknown AS INTEGER), CAST(:parked_for AS TEXT),
-    CAST(:parked_since AS DOUBLE PRECISION)))
+    CAST(:parked_since AS DOUBLE PRECISION), CAST(:is_news AS INTEGER)))
 UPDATE messages SET status = given.status, recipients = given.recipients, retry_count = given.retry_count,
     deferred_ts = given.deferred_ts, sent_ts = COALESCE(given.sent_ts, messages.sent_ts),
     error_ts = given.error_ts, error = given.error, last_error = given.last_error,
     is_unknown = given.is_unknown, parked_for = given.parked_for, parked_since = given.parked_since,
+    reported_ts = CASE WHEN given.is_news = 1 THEN NULL ELSE messages.reported_ts END,
     lease_owner = NULL, lease_until = NULL, final_at = NULL, updated_at = given.now
 FROM given
 WHERE messages.seq = given.place;

@@ -7,5 +7,6 @@ ORDER BY m.priority, m.seq LIMIT :limit
 FOR UPDATE OF m SKIP LOCKED; -- @postgres: what somebody else changes now is left to him
 
 -- park: say what a message waits for in its place, and about when it will go
-UPDATE messages SET parked_for = :parked_for, parked_since = :parked_since, deferred_ts = :until, updated_at = :now
+UPDATE messages SET parked_for = :parked_for, parked_since = :parked_since, deferred_ts = :until, updated_at = :now,
+    reported_ts = CASE WHEN :is_news = 1 THEN NULL ELSE reported_ts END
 WHERE seq = :seq;

@@ -103,5 +103,5 @@ UPDATE messages SET status = :status, deferred_ts = :deferred_ts, lease_owner = 
     final_at = NULL, retry_count = :retry_count,
     is_unknown = CASE WHEN :is_unknown = 1 THEN 1 ELSE is_unknown END,
     last_error = COALESCE(CAST(:last_error AS TEXT), last_error), parked_for = NULL, parked_since = NULL,
-    updated_at = :now
+    reported_ts = CASE WHEN :is_unknown = 1 THEN NULL ELSE reported_ts END, updated_at = :now
 WHERE seq = :seq AND status = 'sending';

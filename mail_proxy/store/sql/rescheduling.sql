@@ -7,5 +7,5 @@ FOR UPDATE OF m; -- @postgres
 -- reschedule: it is due at another time, or now; what has failed begins anew for those who have not got it
 UPDATE messages SET status = :status, deferred_ts = :deferred_ts, lane = :lane, recipients = :recipients,
     retry_count = :retry_count, error = NULL, error_ts = NULL, parked_for = NULL, parked_since = NULL,
-    updated_at = :now
+    reported_ts = CASE WHEN :is_news = 1 THEN NULL ELSE reported_ts END, updated_at = :now
 WHERE seq = :seq;
