@@ -25,9 +25,9 @@ from mail_proxy.services.views import removal_view, suspension_view
 
 
 async def run_now(request: ApiRequest) -> Response:
-    """Wake dispatch and reporting; of one tenant, its application is posted to even if there is nothing to tell.
+    """Wake dispatch and reporting; a tenant's application is posted to even if there is nothing to tell.
 
-    With the tenant's token this lifts its Do Not Disturb.
+    With the tenant's own token this lifts its Do Not Disturb.
     """
     tenant_id, _ = await _asked_of_known(request, RunNowInput)
     await request.services.instance.run_now(tenant_id, by_tenant=request.by_tenant)

@@ -13,7 +13,7 @@ FREE_ROUNDS = 10
 
 def pause_after(failures: int) -> float:
     """Seconds until what did not work so many times in a row (1 or more) is tried again."""
-    return min(FIRST_PAUSE * 2 ** min(failures - 1, DOUBLINGS), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * (1 << min(failures - 1, DOUBLINGS)), LONGEST_PAUSE)
 
 
 def rounds_after(rounds: int, queued: int, *, has_submitted: bool) -> int:

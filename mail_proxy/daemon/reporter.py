@@ -208,7 +208,7 @@ class Reporter:
                 pause = RENEW_AGAIN
 
     async def renew(self) -> None:
-        """Keep the tenants whose turns last; what another node took over while this one slept is over here."""
+        """Keep the tenants whose turns last; what another node took over meanwhile is over here."""
         turns = dict(self._turns)
         if not turns:
             return

@@ -111,7 +111,7 @@ class Teller:
         return await self._contacts.news(turn.tenant_id, limit, MOST_BYTES)
 
     async def _post(self, turn: Turn, tenant: Tenant, target: Target, news: News) -> float | None:
-        """Post once and record what came of it; return None if the turn goes on, else when the next one may begin."""
+        """Post, and record what came of it; return None if the turn goes on, else when the next is due."""
         contact = turn.contact
         seen_seq = contact.seen_seq or await self._contacts.newest()
         began = self._clock.now()

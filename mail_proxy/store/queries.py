@@ -36,13 +36,16 @@ FEW = 16
 """Rows up to which there is a statement for each number; above, for powers of two: each is kept prepared."""
 
 _LISTS = {
-    "sqlite": {"NUMBERS": "(SELECT value FROM json_each({}))", "TEXTS": "(SELECT value FROM json_each({}))"},
-    "postgres": {
-        "NUMBERS": "(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({} AS json)))",
-        "TEXTS": "(SELECT value FROM json_array_elements_text(CAST({} AS json)))",
+    "sqlite": {
+        "NUMBERS": "IN (SELECT value FROM json_each({}))",
+        "TEXTS": "IN (SELECT value FROM json_each({}))",
+    },
+    "postgres": {  # as arrays: it would rather read a whole table than join a list that it knows nothing of
+        "NUMBERS": "= ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({} AS json))))",
+        "TEXTS": "= ANY (ARRAY(SELECT value FROM json_array_elements_text(CAST({} AS json))))",
     },
 }
-_LIST = re.compile(r"\b(NUMBERS|TEXTS)\((:[a-z_]+)\)")
+_LIST = re.compile(r"\bIN (NUMBERS|TEXTS)\((:[a-z_]+)\)")
 _LINE = re.compile(r"^(?P<line>.*\S) -- @(?P<dialect>sqlite|postgres)(?:: .+)?\n?", re.MULTILINE)
 
 MOST_PARAMETERS = 999

@@ -136,7 +136,8 @@ def test_a_list_is_written_once_for_both_engines() -> None:
         "SELECT 1 WHERE n IN (SELECT value FROM json_each(:seqs)) OR t IN (SELECT value FROM json_each(:ids))"
     )
     assert query.postgres == (
-        "SELECT 1 WHERE n IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))"
-        " OR t IN (SELECT value FROM json_array_elements_text(CAST($2 AS json)))"
+        "SELECT 1 WHERE"
+        " n = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json))))"
+        " OR t = ANY (ARRAY(SELECT value FROM json_array_elements_text(CAST($2 AS json))))"
     )
     assert query.order == ("seqs", "ids")
