@@ -73,7 +73,8 @@ PARTIAL = (
     "events_given_up",
 )
 _WAITING = rf"\w+ USING (?:COVERING )?INDEX (?:{'|'.join(PARTIAL)})"
-_OWN = r"CONSTANT ROW|sqlite_sequence|\w+ VIRTUAL TABLE|\(subquery-\d+\)$|(?:n|ready|due|branch|given|first|newest)$"
+_STEPS = r"(?:n|ready|due|branch|given|first|newest)$"
+_OWN = rf"CONSTANT ROW|sqlite_sequence|\w+ VIRTUAL TABLE|\(subquery-\d+\)$|{_STEPS}"
 _TENANTS = r"(?:t|tenants) USING COVERING INDEX sqlite_autoindex_tenants_1"
 _HARMLESS = rf"{_OWN}|{_TENANTS}|{_WAITING}"
 _SQLITE_SCAN = re.compile(rf"^\s*SCAN (?!{_HARMLESS})", re.MULTILINE)

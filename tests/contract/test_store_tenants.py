@@ -40,7 +40,6 @@ FULL = Tenant(
 BESIDES = (
     "INSERT INTO marking (tenant_id, batch_code, version) VALUES ('{0}', 'news', 1)",
     "INSERT INTO storages VALUES ('{0}', 'files', 'local', 'x', 0, 0, 0)",
-    "INSERT INTO sync_state (tenant_id, failures) VALUES ('{0}', 1)",
     "INSERT INTO departures SELECT 1000 + COUNT(*), '{0}', 'gone' FROM departures",
 )
 """What else a tenant may have; the next test puts it there behind the store's back."""
