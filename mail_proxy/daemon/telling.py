@@ -113,7 +113,8 @@ class Teller:
     async def _post(self, turn: Turn, tenant: Tenant, target: Target, news: News) -> float | None:
         """Post, and record what came of it; return None if the turn goes on, else when the next is due."""
         contact = turn.contact
-        seen_seq = contact.seen_seq or await self._contacts.newest()
+        is_known = contact.rounds or contact.seen_seq  # 0 is known when nobody had submitted anything yet
+        seen_seq = contact.seen_seq if is_known else await self._contacts.newest()
         began = self._clock.now()
         entries = [entry(each, report_nulls=tenant.report_nulls) for each in news.events]
         result = await self._poster.post(target, entries, now=began)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from mail_proxy.callbacks.poster import Poster
@@ -82,9 +82,12 @@ class Reporting:
 
 
 @asynccontextmanager
-async def reporting(database_url: str) -> AsyncIterator[Reporting]:
-    async with dispatching(database_url) as rig, open_client() as client, Application() as app:
-        poster = Poster(client)
-        made = Reporting(rig, poster, app)
+async def reporting(database_url: str, settings: Mapping[str, str] | None = None) -> AsyncIterator[Reporting]:
+    """Put a reporter over this database, not running; `settings` are environment variables."""
+    async with AsyncExitStack() as stack:
+        rig = await stack.enter_async_context(dispatching(database_url, settings))
+        client = await stack.enter_async_context(open_client(rig.runtime.config.allowed_networks))
+        app = await stack.enter_async_context(Application())
+        made = Reporting(rig, Poster(client), app)
         await made.add_tenant(TENANT, app.url)
         yield made
