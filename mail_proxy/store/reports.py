@@ -1,4 +1,4 @@
-"""What applications are still to be told, and that they have been told."""
+"""What applications were not told of, and how telling them goes; who tells them is in `contacts`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mail_proxy.errors import NotFound
-from mail_proxy.model.reports import Reportable, ReportState, SyncState, Untold, UntoldPlace
-from mail_proxy.store.database import Call, Database, Many, Row, Work
+from mail_proxy.model.reports import ReportState, SyncState, Untold, UntoldPlace
+from mail_proxy.store.database import Call, Database, Row, Work
 from mail_proxy.store.queries import load
 from mail_proxy.store.rows import reportable_of
 
@@ -49,25 +49,6 @@ FAILED = Kinds(refused=True, given_up=True)
 class Reports:
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def tenants_due(self) -> list[str]:
-        """The tenants with events to be told of."""
-        return await self._database.read(self._tenants_due)
-
-    async def batch(self, tenant_id: str, limit: int, after: int = 0) -> list[Reportable]:
-        """What one tenant is to be told next, in order of events."""
-        return await self._database.read(self._batch, tenant_id, limit, after)
-
-    async def acknowledge(self, tenant_id: str, event_ids: Sequence[int], now: float) -> None:
-        """The tenant's application took a post, and has these of it."""
-        await self._database.write(self._acknowledge, tenant_id, event_ids, now)
-
-    async def failed(self, tenant_id: str, error: str | None, next_try: float) -> None:
-        """The tenant's application did not take a post; it is asked again at `next_try`."""
-        await self._database.write(self._failed, tenant_id, error, next_try)
-
-    async def pending(self, tenant_id: str) -> int:
-        return await self._database.read(self._pending, tenant_id)
 
     async def untold(
         self,
@@ -127,29 +108,6 @@ class Reports:
             if any(moment > before + DISORDER for _, moment in stretch):
                 break
             after = stretch[-1][0]
-        return count
-
-    def _tenants_due(self) -> Work[list[str]]:
-        rows = yield Call(SQL["tenants_due"], {})
-        return [row["tenant_id"] for row in rows]
-
-    def _batch(self, tenant_id: str, limit: int, after: int) -> Work[list[Reportable]]:
-        rows = yield Call(SQL["batch"], {"tenant_id": tenant_id, "limit": limit, "after": after})
-        return [reportable_of(row) for row in rows]
-
-    def _acknowledge(self, tenant_id: str, event_ids: Sequence[int], now: float) -> Work[None]:
-        params = [{"event_id": event_id, "now": now} for event_id in event_ids]
-        yield Many(SQL["acknowledge"], params)
-        yield Many(SQL["acknowledge_message"], params)
-        yield Call(SQL["synced"], {"tenant_id": tenant_id, "now": now})
-
-    def _failed(self, tenant_id: str, error: str | None, next_try: float) -> Work[None]:
-        params = {"tenant_id": tenant_id, "last_error": error, "next_try_ts": next_try}
-        yield Call(SQL["sync_failed"], params)
-
-    def _pending(self, tenant_id: str) -> Work[int]:
-        rows = yield Call(SQL["pending"], {"tenant_id": tenant_id})
-        count: int = rows[0]["n"]
         return count
 
     def _tenants_untold(self, kinds: Kinds) -> Work[list[str]]:

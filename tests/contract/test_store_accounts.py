@@ -20,6 +20,7 @@ from tests.support.stores import (
     open_store,
     record_outcome,
 )
+from tests.support.telling import due_of
 
 FULL = Account(
     tenant_id="acme",
@@ -171,7 +172,7 @@ async def test_with_force_what_waits_becomes_an_error_and_is_told(bench: Bench) 
         assert (message.status, message.error, message.error_ts, message.deferred_ts) == (
             "error", "account deleted", NOW + 1, None,
         )  # fmt: skip
-    entries = await bench.store.reports.batch("acme", 10)
+    entries = await due_of(bench.store)
     assert {(each.id, each.event_type.value, str(each.event_data)) for each in entries} == {
         ("pending", "error", "{'error': 'account deleted'}"),
         ("scheduled", "error", "{'error': 'account deleted'}"),

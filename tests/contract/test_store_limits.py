@@ -19,6 +19,7 @@ from mail_proxy.services.identifiers import new_pk
 from mail_proxy.store import Store, open_database
 from mail_proxy.store.limits import MARGIN
 from tests.support.stores import as_deferred, begin_final, record_outcome
+from tests.support.telling import due_of
 
 START = 1_700_000_000.0
 LEASE = 30.0
@@ -220,7 +221,7 @@ async def test_over_a_limit_that_rejects_messages_become_errors(store: Store) ->
     assert await claim(store, lane, START + 1) == []
     rejected = await store.messages.get("acme", "m4")
     assert (rejected.status, rejected.error) == (Status.ERROR, "rate_limit_exceeded")
-    assert [each.id for each in await store.reports.batch("acme", 10)] == ["m3", "m4"]
+    assert [each.id for each in await due_of(store)] == ["m3", "m4"]
 
 
 async def test_what_waited_and_is_rejected_after_all_waits_no_more(store: Store) -> None:

@@ -13,6 +13,7 @@ from mail_proxy.model.messages import Status
 from mail_proxy.model.removal import Kept
 from mail_proxy.store.removal import Sweep
 from tests.support.stores import NOW, Bench, open_bench
+from tests.support.telling import acknowledge, due_of
 
 T = TypeVar("T")
 
@@ -65,15 +66,15 @@ async def test_what_is_sent_while_somebody_deletes_it_stays_until_it_is_reported
 
 async def test_what_is_to_be_told_again_while_its_time_ends_stays(bench: Bench) -> None:
     await bench.sent("m1")
-    due = await bench.store.reports.batch("acme", 10)
-    await bench.store.reports.acknowledge("acme", [each.event_id for each in due], NOW)
+    due = await due_of(bench.store)
+    await acknowledge(bench.store, [each.event_id for each in due], NOW)
     begun = Sweep(tenant_id="acme", before=NOW + 1, untold_before=NOW - 1, is_untold=False)
 
     async def sweep() -> int:
         return (await bench.store.removals.sweep(begun)).removed
 
     assert await meet(bench, REPLAY, sweep) == 0
-    assert [each.id for each in await bench.store.reports.batch("acme", 10)] == ["m1"]
+    assert [each.id for each in await due_of(bench.store)] == ["m1"]
 
 
 async def test_what_is_submitted_anew_in_another_batch_is_not_held_for_its_old_one(bench: Bench) -> None:

@@ -32,7 +32,6 @@ OFTEN = {
     ),
     "outcomes": ("lock", "held", "begin_final", "settle"),
     "reports": (
-        "tenants_due", "batch", "acknowledge", "acknowledge_message", "pending", "synced", "sync_failed",
         "failing", "tenants_untold", "untold", "entries", "sync_states", "pending_of_each", "refused_of_each",
         "span", "event_from", "stretch", "replay", "replay_failed", "replay_messages", "give_up",
     ),

@@ -12,6 +12,7 @@ from mail_proxy.model.queue import Claimed, Settlement
 from mail_proxy.model.removal import Kept, Removal
 from mail_proxy.store.removal import CHUNK, CHUNK_BYTES, Sweep
 from tests.support.stores import NOW, OWNER, Bench, as_deferred, as_error, as_sent, record_outcome
+from tests.support.telling import acknowledge, due_of, pending_of
 
 WEEK = 7 * 86_400.0
 MONTH = 30 * 86_400.0
@@ -26,10 +27,8 @@ def told() -> float:
 
 async def report(bench: Bench, message_id: str, now: float) -> None:
     """Let the application take all that it was not told of this message."""
-    batch = await bench.store.reports.batch("acme", 500)
-    await bench.store.reports.acknowledge(
-        "acme", [each.event_id for each in batch if each.id == message_id], now
-    )
+    batch = await due_of(bench.store)
+    await acknowledge(bench.store, [each.event_id for each in batch if each.id == message_id], now)
 
 
 async def settle(bench: Bench, message_id: str, outcome: Callable[[Claimed, float], Settlement]) -> None:
@@ -136,7 +135,7 @@ async def test_what_has_not_been_sent_goes_whatever_is_to_be_reported(
     """Who deletes it knows of it."""
     await settle(bench, "m1", outcome)
     assert len((await delete(bench, "m1")).removed) == 1
-    assert await bench.store.reports.pending("acme") == 0
+    assert await pending_of(bench.store) == 0
 
 
 async def test_without_a_tenant_an_id_goes_by_its_only_owner(bench: Bench) -> None:

@@ -20,6 +20,7 @@ from tests.support.stores import (
     recipients,
     record_outcome,
 )
+from tests.support.telling import due_of
 
 SOON = NOW + 10
 TOMORROW = NOW + 86_400
@@ -104,7 +105,7 @@ async def test_it_may_be_put_off_to_another_time(
     assert await bench.store.queue.promote(TOMORROW + 1) == 1
     last = (await bench.events("m1"))[-1]
     assert (last.event_type, (last.event_data or {})["deferred_ts"]) == ("deferred", TOMORROW + 1)
-    due = await bench.store.reports.batch("acme", 10)
+    due = await due_of(bench.store)
     assert due[-1].event_id == last.event_id
 
 

@@ -23,6 +23,7 @@ from tests.support.stores import (
     record_outcome,
     target_of,
 )
+from tests.support.telling import due_of
 from tests.support.works import ask
 
 LANE = 7
@@ -166,7 +167,7 @@ async def test_only_what_was_told_of_goes_after_its_time(bench: Bench) -> None:
     assert removed == [1, 0]
     left = await bench.rows("SELECT id FROM messages ORDER BY seq")
     assert [row["id"] for row in left] == [row["id"] for row in FILLED[1:]]
-    assert [each.id for each in await bench.store.reports.batch("acme", 10)] == ["untold"]
+    assert [each.id for each in await due_of(bench.store)] == ["untold"]
 
 
 async def test_new_messages_and_old_ids_are_taken(bench: Bench) -> None:

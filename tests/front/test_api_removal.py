@@ -9,6 +9,7 @@ import pytest
 
 from mail_proxy.services.messages import MAX_PAGE
 from tests.support.api import STRANGE, Api, open_api
+from tests.support.telling import acknowledge, due_of
 from tests.support.works import ask
 
 DELETE, CLEANUP = "/commands/delete-messages", "/commands/cleanup-messages"
@@ -41,9 +42,9 @@ async def send(api: Api, *ids: str, tenant_id: str = "acme") -> None:
 
 async def report(api: Api, tenant_id: str = "acme") -> None:
     """Let the application take all that it was not told of."""
-    batch = await api.runtime.store.reports.batch(tenant_id, 500)
+    batch = await due_of(api.runtime.store, tenant_id)
     taken = [each.event_id for each in batch]
-    await api.runtime.store.reports.acknowledge(tenant_id, taken, api.clock.now())
+    await acknowledge(api.runtime.store, taken, api.clock.now(), tenant_id=tenant_id)
 
 
 async def execute(api: Api, sql: str) -> None:

@@ -15,6 +15,7 @@ from mail_proxy.store import Store
 from tests.support.flaky_database import FlakyDatabase
 from tests.support.services import NOW, Desk, message
 from tests.support.stores import KEY
+from tests.support.telling import pending_of
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
@@ -160,7 +161,7 @@ async def test_an_account_with_queued_messages_needs_force(desk: Desk) -> None:
     assert desk.bell.rings == [False]
     found = [await desk.services.messages.get("acme", each) for each in "ab"]
     assert [(each.status, each.error) for each in found] == [("error", "account deleted")] * 2
-    assert await desk.runtime.store.reports.pending("acme") == 2
+    assert await pending_of(desk.runtime.store) == 2
 
 
 async def test_a_deletion_lasts_when_the_database_goes_away_amid_it(

@@ -17,11 +17,6 @@ FOR UPDATE OF m; -- @postgres
 -- due: of which of these (a JSON list of seq) somebody is still to be told
 SELECT DISTINCT seq FROM events WHERE seq IN NUMBERS(:seqs) AND is_due > 0;
 
--- due @postgres: of which of these somebody is still to be told; asked of what is locked, so nothing is added
-SELECT DISTINCT seq FROM events
-WHERE seq = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:seqs AS json))))
-    AND is_due > 0;
-
 -- known: which of these ids (a JSON list) any tenant has
 SELECT DISTINCT id FROM messages WHERE id IN TEXTS(:ids);
 

@@ -1,44 +1,3 @@
--- tenants_due: each tenant with something to be told, skipping from one to the next
-WITH RECURSIVE due(tenant_id) AS (
-    SELECT MIN(tenant_id) FROM events WHERE is_due = 1
-    UNION ALL
-    SELECT (SELECT MIN(e.tenant_id) FROM events e WHERE e.is_due = 1 AND e.tenant_id > due.tenant_id)
-    FROM due WHERE due.tenant_id IS NOT NULL
-)
-SELECT tenant_id FROM due WHERE tenant_id IS NOT NULL;
-
--- batch: what one tenant is to be told next, in order
-SELECT e.event_id, e.event_type, e.event_ts, e.event_data, m.id, m.tenant_id, m.pk, m.account_id, m.priority,
-    m.metadata
-FROM events e JOIN messages m ON m.seq = e.seq
-WHERE e.is_due = 1 AND e.tenant_id = :tenant_id AND e.event_id > :after
-ORDER BY e.event_id LIMIT :limit;
-
--- acknowledge: the application has it
-UPDATE events SET is_due = 0, reported_ts = :now WHERE event_id = :event_id;
-
--- acknowledge_message: and its message was told of
-UPDATE messages SET reported_ts = :now
-WHERE seq = (SELECT e.seq FROM events e WHERE e.event_id = :event_id)
-    AND NOT EXISTS (SELECT 1 FROM events o WHERE o.seq = messages.seq AND o.is_due > 0);
-
--- pending: how many events of a tenant are still to be told
-SELECT COUNT(*) AS n FROM events WHERE is_due = 1 AND tenant_id = :tenant_id;
-
--- synced: the tenant's application took a post
-INSERT INTO sync_state (tenant_id, last_sync_ts, next_try_ts, failures, last_error)
-SELECT id, :now, NULL, 0, NULL FROM tenants WHERE id = :tenant_id
-FOR KEY SHARE -- @postgres: the tenant cannot go while this is written
-ON CONFLICT (tenant_id) DO UPDATE SET last_sync_ts = excluded.last_sync_ts, next_try_ts = NULL, failures = 0,
-    last_error = NULL;
-
--- sync_failed: it did not, and when it is asked again
-INSERT INTO sync_state (tenant_id, last_sync_ts, next_try_ts, failures, last_error)
-SELECT id, NULL, :next_try_ts, 1, :last_error FROM tenants WHERE id = :tenant_id
-FOR KEY SHARE -- @postgres: the tenant cannot go while this is written
-ON CONFLICT (tenant_id) DO UPDATE SET next_try_ts = excluded.next_try_ts, failures = sync_state.failures + 1,
-    last_error = excluded.last_error;
-
 -- failing: the tenants whose application did not take the last post, and when it is asked again
 SELECT tenant_id, next_try_ts, last_error FROM sync_state WHERE failures > 0;
 
@@ -86,8 +45,7 @@ SELECT e.event_id, e.event_type, e.event_ts, e.event_data, e.is_due, e.refusals,
         (SELECT MAX(r.again_ts) FROM events r WHERE r.is_due = 2 AND r.seq = e.seq)
     END AS again_ts
 FROM events e JOIN messages m ON m.seq = e.seq
-WHERE e.event_id IN NUMBERS(:event_ids) -- @sqlite
-WHERE e.event_id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:event_ids AS json)))) -- @postgres
+WHERE e.event_id IN NUMBERS(:event_ids)
 ORDER BY e.event_id;
 
 -- sync_states: how the reporting to each tenant goes
@@ -124,8 +82,7 @@ RETURNING seq;
 
 -- replay_failed: what was refused or given up of these (a JSON list) is to be told
 UPDATE events SET is_due = 1, refusals = 0, again_ts = NULL
-WHERE event_id IN NUMBERS(:event_ids) -- @sqlite
-WHERE event_id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:event_ids AS json)))) -- @postgres
+WHERE event_id IN NUMBERS(:event_ids)
     AND (is_due = 2 OR is_due = -1)
 RETURNING seq;
 
@@ -134,8 +91,7 @@ UPDATE messages SET reported_ts = NULL, updated_at = :now WHERE seq IN NUMBERS(:
 
 -- give_up: nobody tries any more to tell these (a JSON list), if nothing has happened to their messages since
 UPDATE events SET is_due = -1, again_ts = NULL
-WHERE event_id IN NUMBERS(:event_ids) -- @sqlite
-WHERE event_id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(:event_ids AS json)))) -- @postgres
+WHERE event_id IN NUMBERS(:event_ids)
     AND is_due > 0
     AND EXISTS (SELECT 1 FROM messages m WHERE m.seq = events.seq AND m.updated_at <= :before)
 RETURNING event_id;
