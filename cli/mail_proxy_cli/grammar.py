@@ -24,6 +24,7 @@ from mail_proxy_cli.scope import Scope
 GLOBAL = registry.by_name(registry.GLOBAL)
 INSTANCE = registry.by_name(registry.INSTANCE)
 TENANT = registry.by_name(registry.TENANT)
+OF_TENANT = TENANT | {name: entry for name, entry in INSTANCE.items() if entry.may_be_of_tenant}
 
 BEFORE_A_NAME = ("start", "serve", "stop", "restart", "status", "delete", "use")
 
@@ -116,7 +117,7 @@ class InstanceLevel(Level):
         scope = scope_of(ctx)
         explicit = explicit_tenant(ctx)
         if explicit:
-            entry = TENANT.get(word)
+            entry = OF_TENANT.get(word)
             return None if entry is None else (load(entry), scope.at(scope.instance, explicit))
         if word in INSTANCE:
             return load(INSTANCE[word]), scope
@@ -129,7 +130,7 @@ class InstanceLevel(Level):
 
     def unknown(self, ctx: click.Context, word: str) -> click.UsageError:
         if explicit_tenant(ctx):
-            return UnknownName("command", word, near(word, TENANT), ctx)
+            return UnknownName("command", word, near(word, OF_TENANT), ctx)
         name = scope_of(ctx).instance.name
         if word in BEFORE_A_NAME:
             return click.UsageError(f"'{word}' comes before the name: mail-proxy {word} {name}", ctx)
@@ -174,8 +175,9 @@ class Root(Level):
         if context.instance is None:
             return None
         tenant = explicit or context.tenant
-        if tenant and word in TENANT:
-            return load(TENANT[word]), scope.at(context_instance(scope, context), tenant, implied=True)
+        known = OF_TENANT if explicit else TENANT
+        if tenant and word in known:
+            return load(known[word]), scope.at(context_instance(scope, context), tenant, implied=True)
         if explicit:
             return None
         if word in INSTANCE:

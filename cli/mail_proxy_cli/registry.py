@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """One command: where it is, under which heading help shows it, in one line, and an example."""
+    """One command: where it is, under which heading help shows it, in one line, and an example.
+
+    `may_be_of_tenant`: a command of an instance that is about one tenant when ``--tenant`` names one.
+    """
 
     name: str
     target: str
@@ -18,6 +21,7 @@ class Entry(NamedTuple):
     help: str
     example: str
     aliases: tuple[str, ...] = ()
+    may_be_of_tenant: bool = False
 
 
 SERVERS = "Servers"
@@ -139,6 +143,14 @@ INSTANCE = (
         "mail-proxy myserver run-now",
     ),
     Entry(
+        "reports",
+        "reports:reports",
+        WORK,
+        "Show what applications were not told, and tell them again.",
+        "mail-proxy myserver reports list --failed",
+        may_be_of_tenant=True,
+    ),
+    Entry(
         "tenants",
         "tenants:tenants",
         TENANTS,
@@ -203,7 +215,6 @@ PLANNED = (
     "activate",
     "db",
     "rotate-key",
-    "reports",
     "command-log",
     "storages",
 )
