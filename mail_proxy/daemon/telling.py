@@ -84,23 +84,29 @@ class Teller:
         recorded is told once more, by whoever has the tenant next.
         """
         try:
-            tenant = await self._store.tenants.get(turn.tenant_id)
+            while (
+                self._clock.now() < turn.until - MARGIN
+            ):  # else this machine slept: another node may have it
+                tenant = await self._store.tenants.get(turn.tenant_id)  # each time: it may change meanwhile
+                target = target_for(tenant, self._config())
+                if target is None or turn.is_over:
+                    break
+                news = await self._news(turn)
+                if not (news.events or (tenant.active and self._is_called(turn.contact))):
+                    break
+                next_at = await self._post(turn, tenant, target, news)
+                if next_at is not None:
+                    return next_at
         except NotFound:
             return None  # deleted meanwhile, with its events
         except KeyMismatch as error:
             return await self._failed(turn.contact, str(error))
-        target = target_for(tenant, self._config())
-        is_called = turn.contact.beat_at is not None and turn.contact.beat_at <= self._clock.now()
-        while target is not None and self._clock.now() < turn.until - MARGIN:
-            news = await self._news(turn)
-            if turn.is_over or not (news.events or is_called):
-                break
-            next_at = await self._post(turn, tenant, target, news)
-            if next_at is not None:
-                return next_at
-            is_called = turn.contact.beat_at is not None and turn.contact.beat_at <= self._clock.now()
         await self._contacts.release(turn.tenant_id, self._owner)
         return turn.contact.again_ts
+
+    def _is_called(self, contact: Contact) -> bool:
+        """Whether a post is due even if there is nothing to tell."""
+        return contact.beat_at is not None and contact.beat_at <= self._clock.now()
 
     async def _news(self, turn: Turn) -> News:
         if turn.contact.again_ts is not None:
