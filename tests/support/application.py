@@ -28,7 +28,7 @@ class Post:
     target: str
     headers: Mapping[str, str]
     body: bytes
-    at: float = field(default_factory=time.time)
+    at: float = field(default_factory=time.time, compare=False)
 
     @property
     def json(self) -> dict[str, object]:
