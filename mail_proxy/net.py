@@ -32,7 +32,7 @@ MAX_RESPONSE = 1024 * 1024
 
 # Below the 5 s after which uvicorn and Node close an idle connection: a post that meets the closing is lost.
 KEEPALIVE = 4.0
-KEPT_CONNECTIONS = 20
+KEPT_CONNECTIONS = 100
 
 ADDRESSES_TRIED = 4
 
