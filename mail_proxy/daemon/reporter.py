@@ -42,11 +42,14 @@ MOST_FAILING = 100
 """Of these, the ones that did not take the last post: others shall not wait until all of them time out."""
 
 STOP_GRACE = 10.0
-"""Seconds for which a stop waits for answers; what is not answered is posted again after the next start."""
+"""Seconds; what is not answered by then is posted again after the next start, or by another node."""
 
 
 class Reporter:
-    """Reports at least once: an event is marked only when the application has said that it took it."""
+    """Reports at least once: an event is marked only when the application has said that it took it.
+
+    `grace` is for how many seconds a stop waits for answers.
+    """
 
     def __init__(
         self,
@@ -57,7 +60,9 @@ class Reporter:
         poster: Poster,
         metrics: Metrics,
         owner: str,
+        grace: float = STOP_GRACE,
     ) -> None:
+        self._grace = grace
         self._contacts = store.contacts
         self._clock = clock
         self._config = config
@@ -99,7 +104,7 @@ class Reporter:
             if not self._config.test_mode:
                 await self._guarded_step()
             with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_GRACE):
+                async with asyncio.timeout(self._grace):
                     await self.idle()
         finally:
             await self._crew.end()

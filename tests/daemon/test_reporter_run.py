@@ -123,3 +123,20 @@ async def test_a_refused_message_makes_no_busy_loop(desk: Reporting) -> None:
     desk.reporter.stop()
     await desk.gather()
     await run
+
+
+async def test_a_stop_does_not_wait_for_an_application_that_hangs(desk: Reporting) -> None:
+    """What was not answered stays to be told, by whoever comes next, at once."""
+    desk.app.answer = Answer(hang=True)
+    await desk.happen("m1", "sent")
+    reporter = desk.node("stopping", grace=0.01)
+    run = asyncio.create_task(reporter.run())
+    await desk.app.wait_for(lambda posts: len(posts) == 1)
+    reporter.stop()
+    await desk.gather()
+    await run
+    desk.app.answer = Answer()
+    desk.reporter = desk.node("another")
+    await desk.work()
+    assert desk.told == [("m1", "sent"), ("m1", "sent")]
+    assert await desk.pending() == 0

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from mail_proxy.callbacks.poster import Poster
-from mail_proxy.daemon.reporter import GATHER, Reporter
+from mail_proxy.daemon.reporter import GATHER, STOP_GRACE, Reporter
 from mail_proxy.model.tenants import Tenant
 from mail_proxy.net import open_client
 from tests.support.application import Application
@@ -30,7 +30,7 @@ class Reporting:
         """A reporter in a new life; `settings` are fields of Config."""
         return self.node(OWNER, **settings)
 
-    def node(self, owner: str, **settings: object) -> Reporter:
+    def node(self, owner: str, *, grace: float = STOP_GRACE, **settings: object) -> Reporter:
         """A reporter of this node or of another one."""
         return Reporter(
             store=self.rig.store,
@@ -39,6 +39,7 @@ class Reporting:
             poster=self.poster,
             metrics=self.rig.metrics,
             owner=owner,
+            grace=grace,
         )
 
     async def add_tenant(self, tenant_id: str, url: str | None) -> None:
