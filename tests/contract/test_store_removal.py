@@ -228,6 +228,47 @@ async def test_what_is_to_be_told_again_stays_as_if_it_had_just_happened(bench: 
     assert await sweep_told(bench, NOW + MONTH + 10) == 1
 
 
+async def give_up(bench: Bench) -> None:
+    await bench.execute("UPDATE events SET is_due = -1 WHERE is_due = 1")
+
+
+async def test_what_was_given_up_stays_for_the_retention(bench: Bench) -> None:
+    """It counts as told when it was a month old; until it goes it can be seen, and told after all."""
+    await bench.sent("m1")
+    await give_up(bench)
+    assert await sweep_told(bench, NOW + MONTH - 1) == 0
+    assert await sweep_told(bench, NOW + MONTH) == 1
+
+
+async def test_what_was_given_up_in_part_waits_for_the_rest(bench: Bench) -> None:
+    await settle(bench, "m1", lambda claimed, now: as_deferred(claimed, NOW + 60, now))
+    await give_up(bench)
+    await bench.store.queue.promote(NOW + MONTH)
+    (claimed,) = await bench.claim(now=NOW + MONTH)
+    await record_outcome(bench.store, as_sent(claimed, NOW + MONTH), OWNER, NOW + MONTH)
+    assert await sweep_told(bench, NOW + MONTH + WEEK) == 0
+    told = NOW + MONTH + 10
+    await report(bench, "m1", told)
+    assert await sweep_told(bench, told - 1) == 0
+    assert await sweep_told(bench, told) == 1
+
+
+async def test_what_was_given_up_is_deleted_without_force(bench: Bench) -> None:
+    """Nobody waits any more until it is told of."""
+    await bench.sent("m1")
+    await give_up(bench)
+    assert len((await delete(bench, "m1")).removed) == 1
+
+
+async def test_what_was_given_up_and_is_told_again_stays_as_if_it_had_just_happened(bench: Bench) -> None:
+    await bench.sent("m1")
+    await give_up(bench)
+    assert await bench.store.reports.replay_failed("acme", NOW + MONTH) == 1
+    assert await sweep_told(bench, NOW + 2 * MONTH - 1) == 0
+    await report(bench, "m1", NOW + 2 * MONTH)
+    assert await sweep_told(bench, NOW + 2 * MONTH) == 1
+
+
 async def test_another_tenants_messages_are_not_swept(bench: Bench) -> None:
     lane = await bench.account("main", "beta")
     await bench.add("theirs", tenant_id="beta", lane=lane)

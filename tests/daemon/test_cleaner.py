@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from mail_proxy.daemon.cleaner import AGAIN, EVERY, Cleaner
 from mail_proxy.model.commands import Command, CommandFilter
+from mail_proxy.model.tenants import Tenant
 from mail_proxy.services.removal import RemovalService
 from tests.support.dispatching import TENANT, Dispatching, dispatching
 
@@ -90,6 +92,35 @@ async def test_old_commands_are_forgotten_and_young_ones_are_not(rig: Dispatchin
     rig.time.advance(MONTH + 5)
     await cleaner(rig).step()
     assert await rig.store.commands.count(CommandFilter()) == 1
+
+
+async def test_what_no_application_takes_is_given_up_after_a_month(
+    rig: Dispatching, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If there is one: who has none may still get one."""
+    told = Tenant(id="told", client_base_url="https://app.example.org")
+    await rig.store.tenants.add(told, None, rig.clock.now())
+    for tenant_id in (TENANT, "told"):
+        await rig.add_account(account_id="lost", tenant_id=tenant_id)
+        await rig.queue("m1", tenant_id=tenant_id, account_id="lost")
+        await rig.runtime.services.accounts.delete(tenant_id, "lost", force=True)
+    await rig.execute("UPDATE sync_state SET failures = 1")
+    config = replace(rig.runtime.config, delivery_report_retention_seconds=2.0 * MONTH)
+    patient = Cleaner(RemovalService(rig.store, rig.clock, config), rig.clock)
+
+    async def states() -> dict[str, str]:
+        found = (await rig.runtime.services.reports.untold()).events
+        return {each.event.tenant_id: each.state.value for each in found}
+
+    rig.time.advance(MONTH - 1)
+    await patient.step()
+    assert await states() == {TENANT: "failing", "told": "failing"}
+    rig.time.advance(1)
+    await patient.step()
+    assert await states() == {TENANT: "failing", "told": "given_up"}
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        "gave up telling told of 1 events"
+    ]
 
 
 async def count(rig: Dispatching) -> int:

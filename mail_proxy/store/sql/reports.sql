@@ -82,8 +82,7 @@ RETURNING seq;
 
 -- replay_failed: what was refused or given up of these (a JSON list) is to be told
 UPDATE events SET is_due = 1, refusals = 0, again_ts = NULL
-WHERE event_id IN NUMBERS(:event_ids)
-    AND (is_due = 2 OR is_due = -1)
+WHERE event_id IN NUMBERS(:event_ids) AND (is_due = 2 OR is_due = -1)
 RETURNING seq;
 
 -- replay_messages: these (a JSON list of seq) were not all told of; they stay as long as if it had just happened
@@ -91,7 +90,6 @@ UPDATE messages SET reported_ts = NULL, updated_at = :now WHERE seq IN NUMBERS(:
 
 -- give_up: nobody tries any more to tell these (a JSON list), if nothing has happened to their messages since
 UPDATE events SET is_due = -1, again_ts = NULL
-WHERE event_id IN NUMBERS(:event_ids)
-    AND is_due > 0
+WHERE event_id IN NUMBERS(:event_ids) AND is_due > 0
     AND EXISTS (SELECT 1 FROM messages m WHERE m.seq = events.seq AND m.updated_at <= :before)
 RETURNING event_id;
