@@ -153,10 +153,10 @@ async def test_an_answer_that_takes_longer_than_a_lease_is_waited_for_by_one(des
     await living.step()
     await desk.app.wait_for(lambda posts: len(posts) == 1)
     for _ in range(5):
-        desk.rig.time.advance(LEASE / 2)
-        await living.renew()
+        desk.rig.time.advance(LEASE - 1)
         await other.step()
         await other.idle()
+        await living.renew()
     held.set()
     await living.idle()
     assert desk.told == [("m1", "sent")]
