@@ -37,9 +37,11 @@ CREATE TABLE IF NOT EXISTS outbox (
 CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq) WHERE status = 'waiting';
 
 CREATE TABLE IF NOT EXISTS reports (
-    event_id INTEGER PRIMARY KEY,              -- never repeats: what comes twice is known by it
+    event_id INTEGER NOT NULL,                 -- never repeats: what comes twice is known by it
+    pk       TEXT NOT NULL,                    -- of the message: each mail-proxy counts events by itself
     mail_id  TEXT NOT NULL REFERENCES outbox (id),
-    event    TEXT NOT NULL
+    event    TEXT NOT NULL,
+    PRIMARY KEY (event_id, pk)
 ) STRICT;
 """
 
@@ -143,9 +145,9 @@ def _apply(db: sqlite3.Connection, entry: ReportEntry) -> bool:
         return False
     # Reports are delivered at least once, and those on one mail in order: what was seen before is dropped,
     # and the newest that was not decides.
-    report = (entry.event_id, entry.id, entry.event)
-    is_new = db.execute("INSERT INTO reports VALUES (?, ?, ?) ON CONFLICT (event_id) DO NOTHING", report)
-    if is_new.rowcount and (outcome := _outcome(entry)):
+    report = (entry.event_id, entry.pk, entry.id, entry.event)
+    is_new = db.execute("INSERT INTO reports VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", report).rowcount
+    if is_new and (outcome := _outcome(entry)):
         # Of a mail 'waiting', too: whoever handed it in died before writing that down.
         db.execute("UPDATE outbox SET status = ?, reason = ? WHERE id = ?", (*outcome, entry.id))
     return True

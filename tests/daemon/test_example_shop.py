@@ -296,12 +296,21 @@ async def test_what_is_told_twice_counts_once(lonely: Shop) -> None:
     [ann] = await lonely.mails()
     deferred = entry(ann, "deferred", 7, deferred_reason="451 later")
     sent = entry(ann, "sent", 8, sent_ts=1735689600)
-    for entries in ([deferred], [deferred, sent], [deferred], [sent]):
+    for entries in ([deferred], [deferred, sent], [sent], [deferred]):
         answer = await lonely.report(*entries)
         assert answer["ok"]
         assert not answer.keys() & {"error", "not_found"}
     [ann] = await lonely.mails()
     assert (ann["status"], ann["reason"]) == ("sent", None)
+
+
+async def test_another_mail_proxy_counts_its_events_anew(lonely: Shop) -> None:
+    """As one does that was made anew: what has a number that was seen is no repetition then."""
+    await lonely.order("ann@example.test", "bob@example.test")
+    bob, ann = await lonely.mails()
+    await lonely.report(entry(ann, "sent", 1))
+    await lonely.report(entry(bob, "sent", 1))
+    assert [each["status"] for each in await lonely.mails()] == ["sent", "sent"]
 
 
 async def test_a_hard_bounce_ends_a_mail_that_was_sent(lonely: Shop) -> None:

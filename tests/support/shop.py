@@ -155,7 +155,8 @@ def report_body(*entries: Json) -> bytes:
 
 def entry(mail: Json, event: str, event_id: int, **fields: object) -> Json:
     """Make an entry of a report on one of the shop's mails."""
-    message = {"id": mail["id"], "tenant_id": "acme", "pk": "", "account_id": "main", "priority": 2}
+    pk = f"pk of {mail['id']}"
+    message = {"id": mail["id"], "tenant_id": "acme", "pk": pk, "account_id": "main", "priority": 2}
     return {**message, "event": event, "event_id": event_id, **fields}
 
 
