@@ -32,7 +32,7 @@ async def point(app: Pacing, url: str, token: str) -> None:
 
 @pytest.mark.parametrize("host", INWARD)
 async def test_a_tenants_word_leads_to_no_private_address(app: Pacing, host: str) -> None:
-    """However it is written, or a name that leads there. Nothing goes there, the reason is told, and the events wait."""
+    """However it is written, or a name for one. Nothing goes there, why is told, and the events wait."""
     await point(app, f"http://{host}:{app.desk.app.port}/mine", app.key)
     await app.happen("m1", "sent")
     await app.run_now(app.key)

@@ -85,6 +85,7 @@ class Server:
     ) -> None:
         self.name = name
         self.directory = home / name
+        self.database_url = database_url
         self.port = 0
         self.settings = dict(settings or {})
         self._environment = {
