@@ -14,7 +14,11 @@ from tests.support.cli import REPOSITORY
 README = (REPOSITORY / "README.md").read_text("utf-8")
 DOCUMENTS = sorted(
     path
-    for path in (*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"))
+    for path in (
+        *REPOSITORY.glob("*.md"),
+        *(REPOSITORY / "docs").rglob("*.md"),
+        *REPOSITORY.glob("examples/*/*.md"),
+    )
     if "_build" not in path.parts
 )
 GLOBAL = registry.by_name(registry.GLOBAL)

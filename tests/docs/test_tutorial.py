@@ -1,9 +1,10 @@
-"""The tutorial is run as a reader would: its blocks of shell in one shell, in order."""
+"""Pages to follow are run as a reader would: their blocks of shell in one shell, in order."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,17 +14,20 @@ import pytest
 
 from tests.support.cli import REPOSITORY, Cli
 
-TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
+PAGES = ("docs/tutorial.md", "examples/shop/README.md")
+SHOWN_PORT = "8080"
+"""Of the application that a page starts; another may have it here."""
+
 MARK = "=== block {} ==="
 TIME_LIMIT = 110
 
 _BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def blocks() -> list[tuple[str, str]]:
+def blocks(page: str) -> list[tuple[str, str]]:
     """Each block of shell with the output shown below it, empty if there is none."""
     found: list[tuple[str, str]] = []
-    for kind, content in _BLOCK.findall(TUTORIAL.read_text("utf-8")):
+    for kind, content in _BLOCK.findall((REPOSITORY / page).read_text("utf-8")):
         if kind == "sh":
             found.append((content, ""))
         else:
@@ -46,9 +50,13 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     program.end_servers()
 
 
-def test_the_tutorial_does_what_it_shows(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_does_what_it_shows(page: str, environment: dict[str, str], tmp_path: Path) -> None:
     """Every command succeeds, and prints what the page shows, where … stands for whatever varies."""
-    marked = "".join(f"echo '{MARK.format(number)}'\n{shell}" for number, (shell, _) in enumerate(blocks()))
+    pairs = blocks(page)
+    marked = "".join(f"echo '{MARK.format(number)}'\n{shell}" for number, (shell, _) in enumerate(pairs))
+    marked = marked.replace(SHOWN_PORT, str(free_port()))
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
     script = f"exec 2>&1\ntrap 'jobs -p | xargs -r kill || true' EXIT\n{marked}"
     run = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -61,9 +69,15 @@ def test_the_tutorial_does_what_it_shows(environment: dict[str, str], tmp_path: 
     )
 
     assert run.returncode == 0, run.stdout
-    for number, (shell, shown) in enumerate(blocks()):
+    for number, (shell, shown) in enumerate(pairs):
         printed = run.stdout.split(MARK.format(number))[1].split(MARK.format(number + 1))[0]
         assert _like(shown).search(printed), f"{shell}\nprinted{printed}\nand not\n{shown}"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _like(shown: str) -> re.Pattern[str]:
