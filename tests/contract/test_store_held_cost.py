@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import asyncpg
@@ -53,7 +53,9 @@ async def test_sqlite_does_not_look_at_what_is_held(sqlite_url: str) -> None:
     assert with_them["pick"] > 0
 
 
-def steps_of_sqlite(path: str, queries: Sequence[Query] = (PICK, LOOK, OVER)) -> dict[str, int]:
+def steps_of_sqlite(
+    path: str, queries: Sequence[Query] = (PICK, LOOK, OVER), parameters: Mapping[str, object] = PARAMETERS
+) -> dict[str, int]:
     """How many steps of its virtual machine, about, each statement takes."""
     counted = {}
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
@@ -61,7 +63,7 @@ def steps_of_sqlite(path: str, queries: Sequence[Query] = (PICK, LOOK, OVER)) ->
             steps: list[int] = []
             raw.execute("BEGIN")
             raw.set_progress_handler(lambda: steps.append(STEPS), STEPS)  # noqa: B023 - of this round
-            raw.execute(query.sqlite, {name: PARAMETERS[name] for name in query.order}).fetchall()
+            raw.execute(query.sqlite, {name: parameters[name] for name in query.order}).fetchall()
             raw.set_progress_handler(None, 0)
             raw.execute("ROLLBACK")
             counted[query.name] = sum(steps)

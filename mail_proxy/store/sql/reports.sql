@@ -23,18 +23,19 @@ UNION SELECT tenant_id FROM refused WHERE tenant_id IS NOT NULL
 UNION SELECT tenant_id FROM given_up WHERE tenant_id IS NOT NULL;
 
 -- untold: a stretch of what a tenant was not told of, in order and after an event: due, refused or given up
+-- (not by tenant_id = :tenant_id: PostgreSQL would rather read through all events in order than the index of these)
 SELECT event_id, event_ts FROM (
     SELECT event_id, event_ts FROM (SELECT event_id, event_ts FROM events
-        WHERE :due = 1 AND is_due = 1 AND tenant_id = :tenant_id AND event_id > :after
-        ORDER BY event_id LIMIT :limit) AS due
+        WHERE :due = 1 AND is_due = 1 AND (tenant_id, event_id) > (:tenant_id, :after) AND tenant_id <= :tenant_id
+        ORDER BY tenant_id, event_id LIMIT :limit) AS due
     UNION ALL
     SELECT event_id, event_ts FROM (SELECT event_id, event_ts FROM events
-        WHERE :refused = 1 AND is_due = 2 AND tenant_id = :tenant_id AND event_id > :after
-        ORDER BY event_id LIMIT :limit) AS refused
+        WHERE :refused = 1 AND is_due = 2 AND (tenant_id, event_id) > (:tenant_id, :after) AND tenant_id <= :tenant_id
+        ORDER BY tenant_id, event_id LIMIT :limit) AS refused
     UNION ALL
     SELECT event_id, event_ts FROM (SELECT event_id, event_ts FROM events
-        WHERE :given_up = 1 AND is_due = -1 AND tenant_id = :tenant_id AND event_id > :after
-        ORDER BY event_id LIMIT :limit) AS given_up
+        WHERE :given_up = 1 AND is_due = -1 AND (tenant_id, event_id) > (:tenant_id, :after) AND tenant_id <= :tenant_id
+        ORDER BY tenant_id, event_id LIMIT :limit) AS given_up
 ) AS untold
 ORDER BY event_id LIMIT :limit;
 
