@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from mail_proxy.client import Attachment, Rejection, Submission
-from tests.support.application import Application
+from tests.support.application import Answer, Application
 from tests.support.python_client import Driver, Kind, driven, letter, new_tenant_id, refused, settled, until
 from tests.support.server import Server
 from tests.support.sink import Sink
@@ -159,13 +159,20 @@ async def test_what_is_still_to_be_told_is_listed_and_told_again(own: Driver, ad
         ("m2", "sent", "unreported"),
     }
 
-    async with Application() as application:
+    refusing = Answer(body={"ok": True, "error": ["m1"]})
+    async with Application(refusing) as application:
         await admin(admin.client.tenants.update, tenant_id, client_base_url=application.url)
         await admin(admin.client.run_now)
-        await application.wait_for(lambda _: len(application.entries) == 2)
+        [refused] = await until(lambda: own.all(reports.list, state="failing"), bool)
+        assert (refused.id, refused.refusals) == ("m1", 1)
+        assert refused.last_error == "the application refused this message"
+        assert refused.again_ts > refused.event_ts
+        application.answer = Answer()
+        assert await own(reports.replay) == 1
+        await application.wait_for(lambda _: len(application.entries) == 3)
         await until(lambda: own.all(reports.list), lambda left: left == [])
         assert await own(reports.replay, since=datetime.now(UTC) - timedelta(hours=1)) == 2
-        await application.wait_for(lambda _: len(application.entries) == 4)
+        await application.wait_for(lambda _: len(application.entries) == 5)
         overview = await admin(admin.client.tenants.sync_status)
     [status] = [each for each in overview.tenants if each.id == tenant_id]
     assert (status.client_base_url, status.last_error) == (application.url, None)
