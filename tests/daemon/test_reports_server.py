@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from tests.support.application import Answer, Application, Post
-from tests.support.nodes import ended, until
+from tests.support.nodes import ended
 from tests.support.office import Office, move_in
 from tests.support.server import Server
 from tests.support.smtp_server import SmtpServer
@@ -105,7 +105,7 @@ async def test_a_stop_waits_for_the_answer_and_tells_nothing_twice(office: Offic
     await office.submit("m1")
     await office.app.wait_for(more_than(0))
     office.server.send_signal(signal.SIGTERM)
-    await until(lambda: office.server.log, lambda log: "stopping (SIGTERM)" in log)
+    await office.until_log("stopping (SIGTERM)")
     held.set()
     assert await ended(office.server) == 0
     await office.restart()

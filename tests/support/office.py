@@ -43,6 +43,10 @@ class Office:
         """Wait until what sync-status tells of the tenant fulfils the condition."""
         return await until(self._status, condition)
 
+    async def until_log(self, line: str) -> None:
+        """Wait until the server has written this."""
+        await until(lambda: self.server.log, lambda log: line in log)
+
     async def until_told(self, ids: Sequence[str]) -> None:
         """Wait until nothing more will become of these messages, and nothing is pending."""
         for each in ids:
