@@ -34,6 +34,7 @@ from tests.support.shop import (
     open_account,
     report_body,
     signature,
+    sync_status,
 )
 from tests.support.smtp_server import SmtpServer, Stage
 
@@ -125,10 +126,7 @@ async def test_reports_wait_for_a_shop_that_is_closed(shop: Shop, server: Server
     held.set()
     await mail.wait_for(1)
     client = server.client()
-    await until(
-        lambda: client.get("/tenants/sync-status")["tenants"],
-        lambda tenants: any(each["consecutive_failures"] for each in tenants),
-    )
+    await until(lambda: sync_status(client), lambda status: bool(status["consecutive_failures"]))
 
     before = await asked(client, "run-now")
     await shop.start()
@@ -226,12 +224,14 @@ async def test_what_was_refused_can_be_let_go_again(shop: Shop, server: Server, 
     assert arrived(mail) == {"ann": 1, "bob": 1}
 
 
-async def test_a_pause_is_ended_by_a_heartbeat_and_not_by_an_order(tmp_path: Path) -> None:
+DISK_FULL = Answer(
+    status=503, body={"ok": False, "error": "the disk is full"}, headers={"Retry-After": "3600"}
+)
+
+
+async def test_a_pause_is_ended_by_a_post_and_not_by_an_order(tmp_path: Path) -> None:
     """Told to come again in an hour, the shop leaves mail-proxy alone, until that calls."""
-    busy = Answer(
-        status=503, body={"ok": False, "error": "the disk is full"}, headers={"Retry-After": "3600"}
-    )
-    async with Application(busy) as proxy:
+    async with Application(DISK_FULL) as proxy:
         shop = Shop(tmp_path, proxy.url, "key")
         try:
             await shop.start()
@@ -247,6 +247,24 @@ async def test_a_pause_is_ended_by_a_heartbeat_and_not_by_an_order(tmp_path: Pat
             assert "queued" not in await shop.report()
         finally:
             await shop.close()
+
+
+async def test_a_heartbeat_fetches_what_waits(shop: Shop, server: Server, mail: SmtpServer) -> None:
+    """Also when the shop would leave mail-proxy alone for an hour yet."""
+    await shop.end(signal.SIGTERM)
+    async with Application(DISK_FULL) as proxy:
+        real, shop.proxy = shop.proxy, proxy.url
+        await shop.start()
+        await until(lambda: shop.log, lambda log: "next try in 3600 s" in log)
+        await shop.order("ann@example.test")
+        await asyncio.to_thread(server.stop)
+        server.settings |= {"GMP_PORT": str(proxy.port), "GMP_SYNC_INTERVAL": "0.2"}
+    assert [each["status"] for each in await shop.mails()] == ["waiting"]
+
+    await asyncio.to_thread(server.start)
+    await shop.told(ann="sent")
+    assert server.url != real
+    assert arrived(mail) == {"ann": 1}
 
 
 def messages_in(posts: Sequence[Post]) -> list[object]:

@@ -20,7 +20,7 @@ import httpx2
 from mail_proxy.signing import signed_headers
 from tests.support.children import tethered
 from tests.support.nodes import until
-from tests.support.server import REPOSITORY, Server
+from tests.support.server import REPOSITORY, Client, Server
 from tests.support.smtp_server import SmtpServer
 
 EXAMPLE = REPOSITORY / "examples" / "shop"
@@ -174,7 +174,16 @@ async def open_account(server: Server, mail: SmtpServer) -> str:
 
 
 async def introduce(server: Server, shop: Shop) -> None:
-    """Tell mail-proxy where the shop is, and how to prove that a report is its own."""
+    """Tell mail-proxy where the shop is, and how to prove that a report is its own; wait for the first."""
+    client = server.client()
     auth = {"method": "bearer", "token": SYNC_TOKEN}
     tenant = {"client_base_url": shop.url, "client_auth": auth, "webhook_secret": WEBHOOK_SECRET}
-    await asyncio.to_thread(server.client().call, "PUT", "/tenant/acme", tenant)
+    await asyncio.to_thread(client.call, "PUT", "/tenant/acme", tenant)
+    await until(lambda: sync_status(client), lambda status: bool(status["last_sync_ts"]))
+
+
+def sync_status(client: Client) -> Json:
+    """How the reporting to the shop goes."""
+    tenants = client.get("/tenants/sync-status")["tenants"]
+    [status] = [each for each in tenants if each["id"] == "acme"]
+    return dict(status)
