@@ -76,9 +76,7 @@ class Submitter:
                 pause = max(min(2 * pause, LONGEST_PAUSE), FIRST_PAUSE, asked)
                 log.warning("mails wait, next try in %g s: %s", pause, error)
             except Exception:
-                pause = (
-                    LONGEST_PAUSE  # the mails are safe where they are; a thread that has died helps nobody
-                )
+                pause = LONGEST_PAUSE  # the mails are safe where they are, and a dead thread helps nobody
                 log.exception("mails wait, next try in %g s", pause)
             self._is_failing = pause > 0
             self._bell.wait(pause or LOOK)
