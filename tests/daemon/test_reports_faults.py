@@ -12,7 +12,7 @@ import pytest
 
 from mail_proxy.callbacks.poster import Poster
 from mail_proxy.model.reports import SyncState
-from mail_proxy.net import MAX_RESPONSE, open_client
+from mail_proxy.net import MAX_RESPONSE, TIMEOUT, open_client
 from tests.support.application import Answer, Application, full_house
 from tests.support.dispatching import TENANT
 from tests.support.reporting import Reporting, reporting
@@ -161,6 +161,11 @@ async def test_what_was_answered_wrongly_is_told_again(desk: Reporting, answer: 
     assert len(desk.app.posts) == LONGEST
     desk.app.answer = Answer()
     await recover(desk, story)
+
+
+def test_an_answer_may_take_half_a_minute_and_have_a_mebibyte() -> None:
+    """What the other tests here shorten, or rely on."""
+    assert (TIMEOUT, MAX_RESPONSE) == (30, 2**20)
 
 
 @pytest.mark.parametrize("answer", SILENCE)

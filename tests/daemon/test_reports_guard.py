@@ -30,6 +30,7 @@ async def point(app: Pacing, url: str, token: str) -> None:
     assert answer.status == 200, answer.text
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("host", INWARD)
 async def test_a_tenants_word_leads_to_no_private_address(app: Pacing, host: str) -> None:
     """However it is written, or a name for one. Nothing goes there, why is told, and the events wait."""

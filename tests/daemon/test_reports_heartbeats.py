@@ -169,6 +169,7 @@ async def test_who_is_not_in_do_not_disturb_hears_at_once_when_asked(app: Pacing
     assert len(app.heard) == 2
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "moment",
     [

@@ -120,6 +120,7 @@ async def test_who_has_no_more_is_forgiven(app: Pacing) -> None:
     assert len(app.heard) == heard + ROUNDS
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "count", [0, -1, None, "many", [], True, 0.4, pytest.param(10**400, id="more than there can be")]
 )
