@@ -39,7 +39,7 @@ YEAR_9999 = 253402300799
         ({"next_sync_after": 1735689600}, PostResult(next_sync_after=1735689600.0)),
         ({"next_sync_after": 1735689600.5}, PostResult(next_sync_after=1735689600.5)),
         ({"next_sync_after": None}, ACCEPTED),
-        ({"next_sync_after": 0}, ACCEPTED),
+        ({"next_sync_after": 0}, PostResult(next_sync_after=0.0)),
         ({"next_sync_after": -5}, ACCEPTED),
         ({"next_sync_after": "2025-01-01T00:00:00Z"}, ACCEPTED),
         ({"next_sync_after": True}, ACCEPTED),

@@ -72,18 +72,21 @@ UPDATE sync_state SET owner = NULL, lease_until = NULL WHERE tenant_id = :tenant
 UPDATE sync_state SET owner = NULL, lease_until = NULL WHERE owner = :owner;
 
 -- news: what one tenant is to be told next, in order, but for messages of which it refused to be told
+-- (not by tenant_id = :tenant_id: PostgreSQL would rather read through all events in order than the index of these)
 SELECT e.event_id, e.event_type, e.event_ts, e.event_data, m.id, m.tenant_id, m.pk, m.account_id, m.priority,
     m.metadata
 FROM events e JOIN messages m ON m.seq = e.seq
-WHERE e.is_due = 1 AND e.tenant_id = :tenant_id
+WHERE e.is_due = 1 AND (e.tenant_id, e.event_id) > (:tenant_id, 0) AND e.tenant_id <= :tenant_id
     AND NOT EXISTS (SELECT 1 FROM events r WHERE r.is_due = 2 AND r.seq = e.seq)
-ORDER BY e.event_id LIMIT :limit;
+ORDER BY e.tenant_id, e.event_id LIMIT :limit;
 
 -- join_refused: what happened since to messages that were refused waits with what was refused
 UPDATE events SET is_due = 2, again_ts = (
     SELECT MAX(r.again_ts) FROM events r WHERE r.is_due = 2 AND r.seq = events.seq
 )
-WHERE is_due = 1 AND seq IN (SELECT r.seq FROM events r WHERE r.is_due = 2 AND r.tenant_id = :tenant_id);
+WHERE is_due = 1
+    AND seq IN (SELECT r.seq FROM events r WHERE r.is_due = 2 AND r.tenant_id = :tenant_id); -- @sqlite
+    AND seq = ANY (ARRAY(SELECT r.seq FROM events r WHERE r.is_due = 2 AND r.tenant_id = :tenant_id)); -- @postgres
 
 -- due_again: what was refused and has waited long enough
 UPDATE events SET is_due = 1, again_ts = NULL
