@@ -28,7 +28,7 @@ class Reporting:
 
     def anew(self, **settings: object) -> Reporter:
         """A reporter in a new life; `settings` are fields of Config."""
-        return self.node(OWNER, **settings)
+        return self.node(OWNER, **settings)  # type: ignore[arg-type]  # the caller names fields
 
     def node(self, owner: str, *, grace: float = STOP_GRACE, **settings: object) -> Reporter:
         """A reporter of this node or of another one."""
