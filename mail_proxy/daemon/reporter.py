@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from mail_proxy.bell import Wake
 from mail_proxy.callbacks.poster import Poster
@@ -29,7 +30,8 @@ GATHER = 0.05
 """Seconds between looks at least, so that a burst of events is told in few posts."""
 
 AGAIN_ELSEWHERE = 0.25
-"""Seconds until what another node has in hand is looked at again: what it has not seen must not wait long."""
+"""Seconds until what another node has in hand, or is about to change, is looked at again: what that has not
+seen must not wait long."""
 
 RENEW_EVERY = 8.0
 RENEW_AGAIN = 2.0
@@ -121,8 +123,11 @@ class Reporter:
         outlook = await self._contacts.look(now, self._owner, has_fallback=has_fallback)
         chosen = self._choose(outlook.due, now)
         if chosen or outlook.retired:
-            for contact in await self._contacts.take(chosen, outlook.retired, self._owner, now, now + LEASE):
+            taken = await self._contacts.take(chosen, outlook.retired, self._owner, now, now + LEASE)
+            for contact in taken:
                 self._begin(contact, now + LEASE)
+            if len(taken) < len(chosen):
+                outlook = replace(outlook, is_elsewhere=True)
         self._next_look = self._when(outlook, now)
         return self._next_look - now
 

@@ -19,6 +19,12 @@ NEWEST = 10_000
 ALL = 1e18
 """A moment after all others."""
 
+STRETCH = 2000
+"""Events looked at in one transaction: others must not wait long for it."""
+
+SOME = 100
+"""Refused events that become due again for one post: even if they carry much, others fit into it, too."""
+
 ENTRY = 300
 """Bytes of an entry of a report besides what the event and the message carry."""
 
@@ -63,10 +69,13 @@ class Contacts:
     async def regroup(self, contact: Contact, now: float) -> float | None:
         """Make due what was refused and has waited; return when the next of it is due, None if there is none.
 
-        What happened since to what still waits is made to wait with it, so that it stays in order.
+        Only some of it, so that what is new need not wait until all of it was posted; all if somebody wanted
+        that. What happened since to what still waits is made to wait with it, so that it stays in order.
         """
-        until = ALL if contact.again_ts == 0 else now
-        return await self._database.write(self._regroup, contact.tenant_id, until)
+        if contact.again_ts == 0:
+            while await self._database.write(self._due_again, contact.tenant_id, ALL, STRETCH):
+                pass
+        return await self._database.write(self._regroup, contact, now)
 
     async def news(self, tenant_id: str, limit: int, most_bytes: int) -> News:
         """Read what the tenant is to be told next: so many events, with so much in them, but one at least."""
@@ -153,11 +162,15 @@ class Contacts:
     def _leave(self, owner: str) -> Work[None]:
         yield Call(SQL["leave"], {"owner": owner})
 
-    def _regroup(self, tenant_id: str, until: float) -> Work[float | None]:
-        whose = {"tenant_id": tenant_id}
-        yield Call(SQL["join_refused"], whose)
-        yield Call(SQL["due_again"], whose | {"until": until})
-        rows = yield Call(SQL["again"], whose)
+    def _due_again(self, tenant_id: str, until: float, limit: int) -> Work[bool]:
+        ripe = {"tenant_id": tenant_id, "until": until, "limit": limit}
+        return bool((yield Call(SQL["due_again"], ripe)))
+
+    def _regroup(self, contact: Contact, now: float) -> Work[float | None]:
+        whose = {"tenant_id": contact.tenant_id}
+        yield Call(SQL["join_refused"], whose | {"limit": STRETCH})
+        yield from self._due_again(contact.tenant_id, now, SOME)
+        rows = yield Call(SQL["again"], whose | {"seen_again": contact.again_ts})
         return rows[0]["again_ts"] if rows else None
 
     def _news(self, tenant_id: str, limit: int, most_bytes: int) -> Work[News]:
@@ -180,9 +193,11 @@ class Contacts:
         self, contact: Contact, owner: str, said: Acceptance, pause: Callable[[int], float]
     ) -> Work[Contact | None]:
         if said.told:
-            told = {"event_ids": json.dumps(said.told), "now": said.now}
-            yield Call(SQL["told"], told)
-            yield Call(SQL["told_messages"], told)
+            which = {"event_ids": json.dumps(said.told)}
+            if self._database.dialect == "postgres":
+                yield Call(SQL["lock_told"], which)
+            yield Call(SQL["told"], which | {"now": said.now})
+            yield Call(SQL["told_messages"], which | {"now": said.now})
         if said.refused:
             yield from self._refuse(contact.tenant_id, said, pause)
         rows = yield Call(

@@ -44,6 +44,7 @@ HOT = {
             "again",
             "newest",
             "submitted",
+            "lock_told",
             "told",
             "told_messages",
             "refusals",
@@ -73,7 +74,7 @@ PARTIAL = (
     "events_given_up",
 )
 _WAITING = rf"\w+ USING (?:COVERING )?INDEX (?:{'|'.join(PARTIAL)})"
-_STEPS = r"(?:n|ready|due|branch|given|first|newest)$"
+_STEPS = r"(?:n|ready|due|branch|given|first|newest|waiting|ripe)$"
 _OWN = rf"CONSTANT ROW|sqlite_sequence|\w+ VIRTUAL TABLE|\(subquery-\d+\)$|{_STEPS}"
 _TENANTS = r"(?:t|tenants) USING COVERING INDEX sqlite_autoindex_tenants_1"
 _HARMLESS = rf"{_OWN}|{_TENANTS}|{_WAITING}"
@@ -133,6 +134,7 @@ PARAMETERS: dict[str, object] = {
     "recipients": "[]",
     "retry_count": 0,
     "rounds": 0,
+    "seen_again": _NOW,
     "seen_beat": -1.0,
     "seen_seq": 10,
     "sent_ts": None,

@@ -12,6 +12,7 @@ from mail_proxy.model.contacts import Acceptance, Contact, Outlook
 from mail_proxy.model.messages import EventType
 from mail_proxy.model.queue import NewEvent
 from mail_proxy.store import Store
+from mail_proxy.store.contacts import SOME
 from tests.support.stores import NOW, OWNER, Bench, as_sent, open_bench, open_store, record_outcome
 from tests.support.telling import acknowledge, due_of, pending_of
 
@@ -281,6 +282,53 @@ async def test_what_was_refused_waits_with_all_that_happens_to_its_message(bench
     contact = await take(bench.store, now=NOW + 10)
     assert contact
     assert contact.again_ts == NOW + 30
+
+
+async def refuse_many(bench: Bench, count: int) -> None:
+    """Let the application refuse so many messages, which are due again 10 s later."""
+    names = [f"m{number}" for number in range(count)]
+    await bench.add(*names)
+    events = [event for name in names for event in await happen(bench, name, EventType.SENT)]
+    await acknowledge(bench.store, [], NOW, refused=events)
+
+
+async def test_what_was_refused_comes_again_some_at_a_time(bench: Bench) -> None:
+    """What is new need not wait until an application has refused thousands once more."""
+    await refuse_many(bench, 2 * SOME + 1)
+    await bench.add("new")
+    await happen(bench, "new", EventType.SENT)
+    contact = await take(bench.store, now=NOW + 10)
+    assert contact
+
+    assert await bench.store.contacts.regroup(contact, NOW + 10) == NOW + 10
+    due_again = await told_of(bench.store, limit=3 * SOME)
+    assert (len(due_again), due_again[-1]) == (SOME + 1, "new sent")
+    assert await bench.store.contacts.regroup(contact, NOW + 10) == NOW + 10
+    assert await bench.store.contacts.regroup(contact, NOW + 10) is None
+    assert len(await told_of(bench.store, limit=3 * SOME)) == 2 * SOME + 2
+
+
+async def test_all_that_was_refused_comes_again_when_somebody_wants_it(bench: Bench) -> None:
+    await refuse_many(bench, 2 * SOME + 1)
+    await bench.store.contacts.hurry("acme", NOW + 1, lifts_dnd=False)
+    contact = await take(bench.store, now=NOW + 1)
+    assert contact
+
+    assert await bench.store.contacts.regroup(contact, NOW + 1) is None
+    assert len(await told_of(bench.store, limit=3 * SOME)) == 2 * SOME + 1
+
+
+async def test_a_hurry_is_not_forgotten_by_who_has_not_seen_it(bench: Bench) -> None:
+    """It comes after a node has taken the tenant, and before that looks what was refused."""
+    await refuse_many(bench, 1)
+    contact = await take(bench.store)
+    assert contact
+    await bench.store.contacts.hurry("acme", NOW + 1, lifts_dnd=False)
+
+    again_ts = await bench.store.contacts.regroup(contact, NOW + 1)
+    assert again_ts == 0
+    await bench.store.contacts.regroup(replace(contact, again_ts=again_ts), NOW + 1)
+    assert await told_of(bench.store) == ["m0 sent"]
 
 
 async def test_news_of_what_was_refused_makes_nobody_look_in_vain(bench: Bench) -> None:

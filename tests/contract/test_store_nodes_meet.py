@@ -9,10 +9,12 @@ from typing import TypeVar
 import asyncpg
 import pytest
 
-from mail_proxy.model.messages import Status
+from mail_proxy.daemon.reporter import AGAIN_ELSEWHERE
+from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.removal import Kept
 from mail_proxy.store.removal import Sweep
-from tests.support.stores import NOW, Bench, open_bench
+from tests.support.reporting import reporting
+from tests.support.stores import NOW, Bench, open_bench, open_store
 from tests.support.telling import acknowledge, due_of
 
 T = TypeVar("T")
@@ -28,6 +30,11 @@ INSERT INTO events (seq, tenant_id, event_type, event_ts, description, is_due)
 REPLAY = """
 UPDATE events SET is_due = 1, reported_ts = NULL WHERE reported_ts IS NOT NULL;
 UPDATE messages SET reported_ts = NULL"""
+BOUNCE = f"""
+UPDATE messages SET reported_ts = NULL;
+INSERT INTO events (seq, tenant_id, event_type, event_ts, description, is_due)
+    SELECT seq, tenant_id, 'bounce', {NOW}, '', 1 FROM messages"""
+HURRY = "UPDATE sync_state SET next_try_ts = NULL"
 REPLACE = "UPDATE messages SET batch_code = 'other', is_held = 0"
 
 
@@ -89,3 +96,25 @@ async def test_what_is_submitted_anew_in_another_batch_is_not_held_for_its_old_o
 
     await meet(bench, REPLACE, mark)
     assert [message.id for message in await bench.claim()] == ["m1"]
+
+
+async def test_a_message_is_not_told_of_when_something_happens_to_it_meanwhile(bench: Bench) -> None:
+    await bench.sent("m1")
+    told = [each.event_id for each in await due_of(bench.store)]
+
+    await meet(bench, BOUNCE, lambda: acknowledge(bench.store, told, NOW))
+
+    assert [each.event_type for each in await due_of(bench.store)] == [EventType.BOUNCE]
+    assert (await bench.get("m1")).reported_ts is None
+
+
+async def test_a_tenant_that_is_busy_for_a_moment_is_looked_for_again_soon(postgres_url: str) -> None:
+    """Somebody else is about to change its row: that may be no node that tells it anything."""
+    async with reporting(postgres_url) as desk, open_store(postgres_url) as other:
+        await desk.work()
+        await desk.happen("m1", "sent")
+        pause = await meet(Bench(other, postgres_url, 1), HURRY, desk.reporter.step)
+        assert desk.app.posts == []
+        assert pause <= AGAIN_ELSEWHERE
+        await desk.work()
+        assert desk.told == [("m1", "sent")]

@@ -80,22 +80,35 @@ WHERE e.is_due = 1 AND (e.tenant_id, e.event_id) > (:tenant_id, 0) AND e.tenant_
     AND NOT EXISTS (SELECT 1 FROM events r WHERE r.is_due = 2 AND r.seq = e.seq)
 ORDER BY e.tenant_id, e.event_id LIMIT :limit;
 
--- join_refused: what happened since to messages that were refused waits with what was refused
+-- join_refused: what happened since to messages that were refused waits with what was refused; of so many events
+WITH first AS MATERIALIZED (
+    SELECT event_id, seq FROM events
+    WHERE is_due = 1 AND (tenant_id, event_id) > (:tenant_id, 0) AND tenant_id <= :tenant_id
+    ORDER BY tenant_id, event_id LIMIT :limit
+), waiting AS MATERIALIZED (
+    SELECT event_id FROM first WHERE EXISTS (SELECT 1 FROM events r WHERE r.is_due = 2 AND r.seq = first.seq)
+)
 UPDATE events SET is_due = 2, again_ts = (
     SELECT MAX(r.again_ts) FROM events r WHERE r.is_due = 2 AND r.seq = events.seq
 )
-WHERE is_due = 1
-    AND seq IN (SELECT r.seq FROM events r WHERE r.is_due = 2 AND r.tenant_id = :tenant_id); -- @sqlite
-    AND seq = ANY (ARRAY(SELECT r.seq FROM events r WHERE r.is_due = 2 AND r.tenant_id = :tenant_id)); -- @postgres
+WHERE event_id IN (SELECT event_id FROM waiting); -- @sqlite
+WHERE event_id = ANY (ARRAY(SELECT event_id FROM waiting)); -- @postgres
 
--- due_again: what was refused and has waited long enough
-UPDATE events SET is_due = 1, again_ts = NULL
-WHERE is_due = 2 AND tenant_id = :tenant_id AND again_ts <= :until;
-
--- again: when the first of what was refused is due
-UPDATE sync_state SET again_ts = (
-    SELECT MIN(e.again_ts) FROM events e WHERE e.is_due = 2 AND e.tenant_id = sync_state.tenant_id
+-- due_again: what was refused and has waited long enough, of so many events and the rest of their messages
+WITH ripe AS MATERIALIZED (
+    SELECT seq FROM events WHERE is_due = 2 AND tenant_id = :tenant_id AND again_ts <= :until
+    ORDER BY again_ts LIMIT :limit
 )
+UPDATE events SET is_due = 1, again_ts = NULL
+WHERE is_due = 2
+    AND seq IN (SELECT seq FROM ripe) -- @sqlite
+    AND seq = ANY (ARRAY(SELECT seq FROM ripe)) -- @postgres
+RETURNING event_id;
+
+-- again: when the first of what was refused is due; if somebody wanted all of it meanwhile, that stays
+UPDATE sync_state SET again_ts = CASE WHEN again_ts <> :seen_again THEN again_ts ELSE (
+    SELECT MIN(e.again_ts) FROM events e WHERE e.is_due = 2 AND e.tenant_id = sync_state.tenant_id
+) END
 WHERE tenant_id = :tenant_id
 RETURNING again_ts;
 
@@ -106,21 +119,16 @@ SELECT COALESCE(MAX(seq), 0) AS seq FROM messages;
 SELECT 1 AS found FROM (SELECT tenant_id FROM messages WHERE seq > :seen_seq ORDER BY seq DESC LIMIT :limit) AS newest
 WHERE tenant_id = :tenant_id LIMIT 1;
 
+-- lock_told: keep everybody else from the messages of these (a JSON list of events); what is asked next sees what they have done
+SELECT seq FROM messages WHERE seq IN (SELECT e.seq FROM events e WHERE e.event_id IN NUMBERS(:event_ids))
+ORDER BY seq FOR NO KEY UPDATE; -- @postgres
+
 -- told: the application has these (a JSON list of events)
 UPDATE events SET is_due = 0, reported_ts = :now, again_ts = NULL WHERE event_id IN NUMBERS(:event_ids);
 
 -- told_messages: their messages were told of, if nothing else of them is still to be told
 UPDATE messages SET reported_ts = :now
 WHERE seq IN (SELECT e.seq FROM events e WHERE e.event_id IN NUMBERS(:event_ids))
-    AND NOT EXISTS (SELECT 1 FROM events o WHERE o.seq = messages.seq AND o.is_due > 0);
-
--- told_messages @postgres: the same; locked in the order in which others lock messages
-WITH concerned AS MATERIALIZED (
-    SELECT seq FROM messages WHERE seq IN (SELECT e.seq FROM events e WHERE e.event_id IN NUMBERS(:event_ids))
-    ORDER BY seq FOR NO KEY UPDATE
-)
-UPDATE messages SET reported_ts = :now
-WHERE seq IN (SELECT seq FROM concerned)
     AND NOT EXISTS (SELECT 1 FROM events o WHERE o.seq = messages.seq AND o.is_due > 0);
 
 -- refusals: how often each message of these events (a JSON list) was refused before
