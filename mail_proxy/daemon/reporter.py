@@ -16,6 +16,7 @@ from mail_proxy.callbacks.poster import Poster
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.daemon.crew import Crew
+from mail_proxy.daemon.files import most_files
 from mail_proxy.daemon.outage import Outage
 from mail_proxy.daemon.telling import LEASE, Teller, Turn
 from mail_proxy.errors import DatabaseError
@@ -37,11 +38,17 @@ RENEW_EVERY = 8.0
 RENEW_AGAIN = 2.0
 """Seconds after which a renewal that failed is tried again, so that several tries fit into a lease."""
 
-MOST = 400
-"""Applications posted to at a time."""
+SILENT = 2.0
+"""Seconds without an answer after which an application does not keep others from being posted to."""
+
+MOST = 200
+"""Applications posted to at a time, but for the silent ones."""
+
+MOST_WITH_SILENT = 1000
+"""All posts under way; of the files that this process may have open, at most a quarter is for them."""
 
 MOST_FAILING = 100
-"""Of these, the ones that did not take the last post: others shall not wait until all of them time out."""
+"""And beside these, of those that did not take the last post: nobody else shall wait until they time out."""
 
 STOP_GRACE = 10.0
 """Seconds; what is not answered by then is posted again after the next start, or by another node."""
@@ -65,6 +72,7 @@ class Reporter:
         grace: float = STOP_GRACE,
     ) -> None:
         self._grace = grace
+        self._most = min(MOST_WITH_SILENT, most_files() // 4)
         self._contacts = store.contacts
         self._clock = clock
         self._config = config
@@ -80,6 +88,7 @@ class Reporter:
         self.wake = Wake()
         self._turns: dict[str, Turn] = {}
         self._resting: dict[str, float] = {}
+        self._last = {False: "", True: ""}
         self._is_crowded = False
         self._next_look = 0.0
         self._scheduled_at = 0.0
@@ -163,24 +172,29 @@ class Reporter:
             self._scheduled_at = now
 
     def _choose(self, due: Sequence[Candidate], now: float) -> list[str]:
-        """Take as many as there is room for, those that work first."""
+        """Take as many as there is room for: those with news first, going on after the last ones chosen."""
         self._resting = {name: until for name, until in self._resting.items() if until > now}
-        free = MOST - len(self._turns)
-        free_failing = MOST_FAILING - sum(turn.contact.failures > 0 for turn in self._turns.values())
+        free = {False: MOST, True: MOST_FAILING}
+        for turn in self._turns.values():
+            free[turn.contact.failures > 0] -= 1
         chosen: list[str] = []
         self._is_crowded = False
-        for candidate in sorted(due, key=lambda each: each.is_failing):
+        for candidate in sorted(due, key=self._place_of):
             if (turn := self._turns.get(candidate.tenant_id)) is not None:
                 turn.is_rung = True
             elif candidate.tenant_id in self._resting or (self._stopping and candidate.is_failing):
                 continue
-            elif free == 0 or (candidate.is_failing and free_failing == 0):
+            elif free[candidate.is_failing] <= 0:
                 self._is_crowded = True
             else:
                 chosen.append(candidate.tenant_id)
-                free -= 1
-                free_failing -= candidate.is_failing
+                free[candidate.is_failing] -= 1
+                self._last[candidate.is_failing] = candidate.tenant_id
         return chosen
+
+    def _place_of(self, candidate: Candidate) -> tuple[bool, bool, str]:
+        has_passed = candidate.tenant_id <= self._last[candidate.is_failing]
+        return not candidate.has_news, has_passed, candidate.tenant_id
 
     def _begin(self, contact: Contact, until: float) -> None:
         turn = self._turns[contact.tenant_id] = Turn(contact, until)
@@ -202,6 +216,8 @@ class Reporter:
         latest = now + min(self._config.send_loop_interval, self._config.sync_interval)
         if outlook.is_elsewhere:
             latest = min(latest, now + AGAIN_ELSEWHERE)
+        if self._is_crowded:
+            latest = min(latest, now + SILENT)
         known = [outlook.next_at] if outlook.next_at is not None else []
         return min([latest, *known, *self._resting.values()])
 

@@ -10,10 +10,14 @@ from mail_proxy.model.reports import Reportable
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A tenant that is due. Its application `is_failing` if it did not take the last post."""
+    """A tenant that is due. Its application `is_failing` if it did not take the last post.
+
+    Without news it is due for what was refused, or for a post of nothing.
+    """
 
     tenant_id: str
     is_failing: bool
+    has_news: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

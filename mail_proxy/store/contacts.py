@@ -125,7 +125,8 @@ class Contacts:
                 elif row["owner"] not in (None, owner) and row["lease_until"] > now:
                     is_elsewhere = is_elsewhere or name == "with_news"
                 else:
-                    due[row["tenant_id"]] = Candidate(row["tenant_id"], row["failures"] > 0)
+                    candidate = Candidate(row["tenant_id"], row["failures"] > 0, name == "with_news")
+                    due.setdefault(row["tenant_id"], candidate)
         [moments] = yield Call(SQL["moments"], {"now": now})
         known = [moments[each] for each in ("next_try", "again", "beat") if moments[each] is not None]
         return Outlook(

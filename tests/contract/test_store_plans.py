@@ -69,7 +69,8 @@ PARAMETERS: dict[str, object] = {
     "moment": 0.0, "untold_before": 1.0, "in_flight": 1e15, "later": NOW, "span": 0, "most": 1000,
     "sent_at": NOW, "amount": 1, "due": 1, "refused": 1, "given_up": 1,
     "again_ts": NOW, "beat_at": NOW, "lease_until": NOW, "next_try": NOW, "rounds": 0, "seen_beat": -1.0,
-    "seen_again": NOW, "seen_seq": 7, "tenant_ids": '["acme"]', "heads": 50, "rest": 30.0, "updated_at": NOW, "read_along": 1000,
+    "seen_again": NOW, "seen_seq": 7, "tenant_ids": '["acme"]', "heads": 50, "rest": 30.0, "updated_at": NOW,
+    "read_along": 1000,
 }  # fmt: skip
 """What plans are asked with; whatever is not here is NULL."""
 

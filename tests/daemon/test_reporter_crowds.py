@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from mail_proxy.daemon import reporter
 from mail_proxy.daemon.reporter import MOST_FAILING
 from mail_proxy.daemon.telling import TRIAL
 from tests.support.application import Answer, Application
@@ -69,3 +70,32 @@ async def test_what_many_events_carry_goes_in_several_posts(desk: Reporting) -> 
     await desk.work()
     assert [len(post.entries) for post in desk.app.posts] == [2] * 5
     assert max(len(post.body) for post in desk.app.posts) < 512 * 1024
+
+
+async def test_each_application_in_trouble_gets_its_turn(
+    desk: Reporting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one whose name comes last, while there is never room for all that are due."""
+    monkeypatch.setattr(reporter, "MOST_FAILING", 2)
+    async with Application(Answer(status=500)) as failing:
+        await hang(desk, failing, 5)
+        for _ in range(3):
+            await desk.work()
+            await desk.rig.execute("UPDATE sync_state SET next_try_ts = NULL")
+        assert len({entry["tenant_id"] for entry in failing.entries}) == 5
+
+
+async def test_applications_that_always_have_news_leave_room_for_the_others(
+    desk: Reporting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For those whose names come later, and for one in trouble, which may take its news by now."""
+    monkeypatch.setattr(reporter, "MOST", 2)
+    for name in ("b1", "b2", "b3", "b4"):
+        await desk.add_tenant(name, desk.app.url)
+    await desk.happen("m1", "sent", tenant_id="b4")
+    await desk.rig.execute("UPDATE sync_state SET failures = 1 WHERE tenant_id = 'b4'")
+    for number in range(3):
+        for name in (TENANT, "b1", "b2", "b3"):
+            await desk.happen(f"m{number}", "sent", tenant_id=name)
+        await desk.work()
+    assert {entry["tenant_id"] for entry in desk.app.entries} == {TENANT, "b1", "b2", "b3", "b4"}
