@@ -22,6 +22,7 @@ from mail_proxy.callbacks.poster import Poster
 from mail_proxy.config import Config, load_config, reload_config
 from mail_proxy.daemon.cleaner import Cleaner
 from mail_proxy.daemon.dispatcher import Dispatcher
+from mail_proxy.daemon.files import allow_many_files
 from mail_proxy.daemon.housekeeping import Housekeeping
 from mail_proxy.daemon.http import HttpServer, listening
 from mail_proxy.daemon.identity import with_own_id
@@ -71,6 +72,7 @@ async def serve(
     Raises `InstanceError` when the address cannot be listened on, and what `open_services` raises.
     """
     environ = os.environ if environ is None else environ
+    allow_many_files()
     log_file = _start_logging(config, instance)
     if instance is not None:
         _warn(config, instance)

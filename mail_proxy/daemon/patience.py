@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 from collections.abc import Iterable
 from typing import Protocol
+
+from mail_proxy.daemon.files import most_files
 
 REQUEST_TIMEOUT = 30.0
 """Seconds within which the head of a request must have come, from connecting or from the last answer."""
@@ -52,7 +53,8 @@ class Patience:
     ) -> None:
         self._timeout = timeout
         self._answer_timeout = answer_timeout
-        self._crowd = _half_of_all_files() if crowd is None else crowd
+        # The other half is for mail servers, applications and the database.
+        self._crowd = most_files() // 2 if crowd is None else crowd
         self._waiting: dict[Connection, tuple[_Wait, float]] = {}
 
     def lost_with(self, connections: Iterable[Connection], now: float) -> list[Connection]:
@@ -82,9 +84,3 @@ def _wait_for(connection: Connection) -> _Wait | None:
 def is_busy(connection: Connection) -> bool:
     """Tell whether a request is being answered; before the first one, uvicorn has no cycle."""
     return connection.cycle is not None and not connection.cycle.response_complete
-
-
-def _half_of_all_files() -> int:
-    """The other half is for mail servers, applications and the database."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1_000_000 if soft == resource.RLIM_INFINITY else soft // 2

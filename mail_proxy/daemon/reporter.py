@@ -42,7 +42,7 @@ SILENT = 2.0
 """Seconds without an answer after which an application does not keep others from being posted to."""
 
 MOST = 200
-"""Applications posted to at a time, but for the silent ones."""
+"""Applications posted to at a time, not counting the silent ones."""
 
 MOST_WITH_SILENT = 1000
 """All posts under way; of the files that this process may have open, at most a quarter is for them."""
@@ -173,10 +173,13 @@ class Reporter:
 
     def _choose(self, due: Sequence[Candidate], now: float) -> list[str]:
         """Take as many as there is room for: those with news first, going on after the last ones chosen."""
-        self._resting = {name: until for name, until in self._resting.items() if until > now}
-        free = {False: MOST, True: MOST_FAILING}
+        self._resting = {
+            name: until for name, until in self._resting.items() if now < until <= now + DATABASE_PAUSE
+        }
+        free, room = {False: MOST, True: MOST_FAILING}, self._most - len(self._turns)
         for turn in self._turns.values():
-            free[turn.contact.failures > 0] -= 1
+            is_failing = turn.contact.failures > 0
+            free[is_failing] -= is_failing or not turn.is_silent(now, SILENT)
         chosen: list[str] = []
         self._is_crowded = False
         for candidate in sorted(due, key=self._place_of):
@@ -184,11 +187,12 @@ class Reporter:
                 turn.is_rung = True
             elif candidate.tenant_id in self._resting or (self._stopping and candidate.is_failing):
                 continue
-            elif free[candidate.is_failing] <= 0:
+            elif min(room, free[candidate.is_failing]) <= 0:
                 self._is_crowded = True
             else:
                 chosen.append(candidate.tenant_id)
                 free[candidate.is_failing] -= 1
+                room -= 1
                 self._last[candidate.is_failing] = candidate.tenant_id
         return chosen
 

@@ -43,17 +43,23 @@ TRIAL = 20
 class Turn:
     """A tenant in this node's hands, until `until` (Unix seconds).
 
-    `is_rung` tells that there may be more to tell than was seen, `is_over` that no further post may begin.
+    `posted_at` is since when its application is waited for, if it is. `is_rung` tells that there may be more
+    to tell than was seen, `is_over` that no further post may begin.
     """
 
     contact: Contact
     until: float
+    posted_at: float | None = None
     is_rung: bool = False
     is_over: bool = False
 
     @property
     def tenant_id(self) -> str:
         return self.contact.tenant_id
+
+    def is_silent(self, now: float, seconds: float) -> bool:
+        """Whether its application has not answered a post for so long."""
+        return self.posted_at is not None and now - self.posted_at >= seconds
 
 
 class Teller:
@@ -121,9 +127,10 @@ class Teller:
         contact = turn.contact
         is_known = contact.rounds or contact.seen_seq  # 0 is known when nobody had submitted anything yet
         seen_seq = contact.seen_seq if is_known else await self._contacts.newest()
-        began = self._clock.now()
+        began = turn.posted_at = self._clock.now()
         entries = [entry(each, report_nulls=tenant.report_nulls) for each in news.events]
         result = await self._poster.post(target, entries, now=began)
+        turn.posted_at = None
         if not result.accepted:
             return await self._failed(contact, result.failure or "")
         said = await self._understood(contact, news, result, began, seen_seq)

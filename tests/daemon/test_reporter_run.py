@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from mail_proxy.daemon import reporter
+from mail_proxy.daemon.reporter import SILENT
 from mail_proxy.daemon.telling import BATCH
-from tests.support.application import Answer
+from tests.support.application import Answer, Application
 from tests.support.reporting import Reporting, reporting
 
 
@@ -61,18 +63,18 @@ async def test_a_stop_waits_for_the_post_under_way_and_begins_no_other_batch(des
 
 
 async def test_in_test_mode_only_run_now_tells(desk: Reporting) -> None:
-    reporter = desk.reporter = desk.anew(test_mode=True, send_loop_interval=0.01)
+    made = desk.reporter = desk.anew(test_mode=True, send_loop_interval=0.01)
     await desk.happen("m1", "sent")
-    run = asyncio.create_task(reporter.run())
-    reporter.wake.set()
+    run = asyncio.create_task(made.run())
+    made.wake.set()
     await desk.gather()
     assert desk.rig.database.done["look"] == 0
-    reporter.wake.set(run_now=True)
+    made.wake.set(run_now=True)
     await desk.gather()
     await desk.app.wait_for(lambda posts: len(posts) == 1)
-    await reporter.idle()
+    await made.idle()
     await desk.happen("m2", "sent")
-    reporter.stop()
+    made.stop()
     await desk.gather()
     await run
     assert desk.told == [("m1", "sent")]
@@ -129,10 +131,10 @@ async def test_a_stop_does_not_wait_for_an_application_that_hangs(desk: Reportin
     """What was not answered stays to be told, by whoever comes next, at once."""
     desk.app.answer = Answer(hang=True)
     await desk.happen("m1", "sent")
-    reporter = desk.node("stopping", grace=0.01)
-    run = asyncio.create_task(reporter.run())
+    made = desk.node("stopping", grace=0.01)
+    run = asyncio.create_task(made.run())
     await desk.app.wait_for(lambda posts: len(posts) == 1)
-    reporter.stop()
+    made.stop()
     await desk.gather()
     await run
     desk.app.answer = Answer()
@@ -140,3 +142,25 @@ async def test_a_stop_does_not_wait_for_an_application_that_hangs(desk: Reportin
     await desk.work()
     assert desk.told == [("m1", "sent"), ("m1", "sent")]
     assert await desk.pending() == 0
+
+
+async def test_applications_that_have_been_silent_for_a_while_keep_no_other_waiting(
+    desk: Reporting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They need not have failed yet; while there is no room, the reporter looks again when there may be."""
+    monkeypatch.setattr(reporter, "MOST", 2)
+    async with Application(Answer(hang=True)) as hanging:
+        for name in ("a1", "a2"):
+            await desk.add_tenant(name, hanging.url)
+            await desk.happen("m1", "sent", tenant_id=name)
+        await desk.reporter.step()
+        await hanging.wait_for(lambda posts: len(posts) == 2)
+        await desk.happen("m1", "sent")
+        assert await desk.reporter.step() == SILENT
+        assert desk.told == []
+
+        desk.rig.time.advance(SILENT)
+        await desk.reporter.step()
+        await desk.app.wait_for(lambda posts: len(posts) == 1)
+        await hanging.close()
+        await desk.reporter.idle()
