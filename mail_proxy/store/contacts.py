@@ -25,6 +25,9 @@ STRETCH = 2000
 SOME = 100
 """Refused events that become due again for one post: even if they carry much, others fit into it, too."""
 
+LONGEST = 600.0
+"""Seconds that nobody ever waits after a failure or a refusal."""
+
 ENTRY = 300
 """Bytes of an entry of a report besides what the event and the message carry."""
 
@@ -43,8 +46,16 @@ class Contacts:
         return await self._database.read(self._look, now, owner, has_fallback)
 
     async def schedule(self, now: float, interval: float, *, has_fallback: bool) -> None:
-        """Let each active tenant that can be told have a post after `interval` seconds at the latest."""
-        scheme: Params = {"now": now, "latest": now + interval, "has_fallback": int(has_fallback)}
+        """Let each active tenant that can be told have a post after `interval` seconds at the latest.
+
+        What a clock that was ahead has put off is mended, and what an older version did not know of.
+        """
+        scheme: Params = {
+            "now": now,
+            "latest": now + interval,
+            "longest": now + LONGEST,
+            "has_fallback": int(has_fallback),
+        }
         if await self._database.read(self._unscheduled, scheme):
             await self._database.write(self._schedule, scheme)
 
@@ -140,8 +151,8 @@ class Contacts:
         return bool((yield Call(SQL["unscheduled"], scheme)))
 
     def _schedule(self, scheme: Params) -> Work[None]:
-        yield Call(SQL["schedule"], {name: scheme[name] for name in ("latest", "has_fallback")})
-        yield Call(SQL["bring_forward"], {name: scheme[name] for name in ("latest", "now")})
+        for name in ("complete", "schedule", "bring_forward", "wait_no_longer"):
+            yield Call(SQL[name], {each: scheme[each] for each in SQL[name].order})
 
     def _take(
         self, tenant_ids: Sequence[str], retired: Sequence[str], owner: str, now: float, until: float

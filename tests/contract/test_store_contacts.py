@@ -458,3 +458,37 @@ async def test_who_has_submitted_lately_is_known(bench: Bench) -> None:
     assert await bench.store.contacts.has_submitted("acme", seen) is False
     assert await bench.store.contacts.has_submitted("beta", seen) is True
     assert await bench.store.contacts.has_submitted("acme", 0) is True
+
+
+async def test_a_tenant_that_an_older_version_has_added_is_told(bench: Bench) -> None:
+    """Its nodes make no such row, and serve beside those of this version while they are replaced."""
+    await bench.sent("m")
+    await bench.execute("DELETE FROM sync_state")
+    assert await due(bench.store) == []
+
+    await bench.store.contacts.schedule(NOW, INTERVAL, has_fallback=True)
+
+    assert await due(bench.store) == ["acme"]
+    contact = await take(bench.store)
+    assert contact
+    assert contact.beat_at == NOW + INTERVAL
+
+
+async def test_nobody_waits_for_what_a_wrong_clock_has_put_off(bench: Bench) -> None:
+    """A failure and a refusal, both a day ahead."""
+    day = 86_400.0
+    await bench.sent("m")
+    [event] = await due_of(bench.store)
+    await acknowledge(bench.store, [], NOW + day, refused=[event.event_id])
+    contact = await take(bench.store, now=NOW + day)
+    assert contact
+    await bench.store.contacts.failed(contact, A, "it answered 500", NOW + day + 10)
+    assert await due(bench.store) == []
+
+    await bench.store.contacts.schedule(NOW, INTERVAL, has_fallback=True)
+
+    assert await due(bench.store) == ["acme"]
+    contact = await take(bench.store)
+    assert contact
+    await bench.store.contacts.regroup(contact, NOW)
+    assert await told_of(bench.store) == ["m sent"]

@@ -24,12 +24,24 @@ SELECT (SELECT MIN(next_try_ts) FROM sync_state WHERE next_try_ts IS NOT NULL AN
     (SELECT MIN(again_ts) FROM sync_state WHERE again_ts IS NOT NULL AND again_ts > :now) AS again,
     (SELECT MIN(beat_at) FROM sync_state WHERE beat_at > :now) AS beat;
 
--- unscheduled: whether some tenant should get empty posts and does not, or the next one comes later than it may
+-- unscheduled: whether some tenant should get empty posts and does not, waits for longer than it may, or has no row
 SELECT s.tenant_id FROM sync_state s JOIN tenants t ON t.id = s.tenant_id
 WHERE s.beat_at IS NULL AND t.active = 1 AND (t.client_base_url IS NOT NULL OR :has_fallback = 1)
 UNION ALL
 SELECT tenant_id FROM sync_state WHERE beat_at > :latest AND (dnd_until IS NULL OR dnd_until <= :now)
+UNION ALL
+SELECT tenant_id FROM sync_state WHERE next_try_ts IS NOT NULL AND next_try_ts > :longest
+UNION ALL
+SELECT tenant_id FROM sync_state WHERE again_ts IS NOT NULL AND again_ts > :longest
+UNION ALL
+SELECT t.id FROM tenants t WHERE NOT EXISTS (SELECT 1 FROM sync_state s WHERE s.tenant_id = t.id)
 LIMIT 1;
+
+-- complete: the rows of tenants that a node of an older version has added
+INSERT INTO sync_state (tenant_id, failures)
+SELECT t.id, 0 FROM tenants t WHERE NOT EXISTS (SELECT 1 FROM sync_state s WHERE s.tenant_id = t.id)
+FOR KEY SHARE -- @postgres: none that is about to go
+ON CONFLICT (tenant_id) DO NOTHING;
 
 -- schedule: the next empty post to those that should get some and do not
 UPDATE sync_state SET beat_at = :latest
@@ -40,6 +52,11 @@ WHERE beat_at IS NULL AND EXISTS (
 
 -- bring_forward: what was scheduled when posts were rarer, or by a wrong clock; not what the application wants so
 UPDATE sync_state SET beat_at = :latest WHERE beat_at > :latest AND (dnd_until IS NULL OR dnd_until <= :now);
+
+-- wait_no_longer: what was put off by a clock that was ahead
+UPDATE sync_state SET next_try_ts = CASE WHEN next_try_ts > :longest THEN NULL ELSE next_try_ts END,
+    again_ts = CASE WHEN again_ts > :longest THEN 0 ELSE again_ts END
+WHERE (next_try_ts IS NOT NULL AND next_try_ts > :longest) OR (again_ts IS NOT NULL AND again_ts > :longest);
 
 -- retire: no empty posts to these (a JSON list of tenants) until they are scheduled
 UPDATE sync_state SET beat_at = NULL WHERE tenant_id IN TEXTS(:tenant_ids) AND beat_at <= :now;
