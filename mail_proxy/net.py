@@ -30,6 +30,15 @@ TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10.0
 MAX_RESPONSE = 1024 * 1024
 
+MAX_HEAD = 64 * 1024
+"""Bytes before the body of an answer, any number of provisional answers (1xx) included."""
+
+MAX_PIECES = 5000
+"""Chunks of an answer: each costs as much as a hundred bytes."""
+
+READ_AT_ONCE = 16 * 1024
+"""Bytes looked through before others have their turn: they may be thousands of chunks."""
+
 # Below the 5 s after which uvicorn and Node close an idle connection: a post that meets the closing is lost.
 KEEPALIVE = 4.0
 KEPT_CONNECTIONS = 100
@@ -112,7 +121,8 @@ class GuardedClient:
             **(headers or {}),
             **authorization(auth or ClientAuth()),
         }
-        where = f"{address.host}:{address.port or _DEFAULT_PORTS[address.scheme]}"
+        host = address.raw_host.decode("ascii")  # in Unicode, "xn--" would have to be what IDNA allows
+        where = f"{host}:{address.port or _DEFAULT_PORTS[address.scheme]}"
         pool = self._trusted if trusted else self._guarded
         with _one_line(where, timeout):
             async with (
@@ -233,15 +243,25 @@ class _Backend(httpcore2.AsyncNetworkBackend):
 
 
 class _Stream(httpcore2.AsyncNetworkStream):
-    """A connection that is closed also when its handshake is given up; httpcore closes it on errors alone."""
+    """A connection from which no more than `left` bytes are read, in small parts: from a request on, a head.
+
+    It is closed also when its handshake is given up; httpcore closes it on errors alone.
+    """
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
+        self.left = MAX_HEAD
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._inner.read(max_bytes, timeout)
+        await asyncio.sleep(0)  # what TLS has decrypted already comes without a pause
+        some = await self._inner.read(min(max_bytes, READ_AT_ONCE), timeout)
+        self.left -= len(some)
+        if self.left < 0:
+            raise httpcore2.RemoteProtocolError("there is no end of it")
+        return some
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.left = MAX_HEAD
         await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -251,7 +271,7 @@ class _Stream(httpcore2.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.AsyncNetworkStream:
         try:
-            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+            return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
         except asyncio.CancelledError:
             await self._inner.aclose()
             raise
@@ -278,7 +298,7 @@ def _parse(url: str) -> httpx2.URL:
         address = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError) as fault:
         raise RequestFailed(f"the URL is not valid: {_clip(str(fault))}") from None
-    if address.scheme not in _DEFAULT_PORTS or not address.host:
+    if address.scheme not in _DEFAULT_PORTS or not address.raw_host:
         raise RequestFailed("the URL is not valid: it must begin with http:// or https:// and a host")
     if address.userinfo:
         raise RequestFailed("the URL is not valid: user and password belong in client_auth")
@@ -305,12 +325,18 @@ async def _read(answer: httpcore2.Response, where: str, limit: int) -> Response:
         raise RequestFailed(
             f"{where} answered {answer.status}, compressed ({_clip(encoding)}) without being asked"
         )
-    body = bytearray()
+    stream = answer.extensions["network_stream"]
+    if isinstance(stream, _Stream):
+        stream.left = 2 * limit  # what is between the chunks included
+    body, pieces = bytearray(), 0
     async with contextlib.aclosing(answer.aiter_stream()) as chunks:
         async for chunk in chunks:
             body += chunk
+            pieces += 1
             if len(body) > limit:
                 raise RequestFailed(f"{where} answered {answer.status} with more than {limit} bytes")
+            if pieces > MAX_PIECES:
+                raise RequestFailed(f"{where} answered {answer.status} in more than {MAX_PIECES} pieces")
     return Response(answer.status, bytes(body), headers)
 
 
@@ -331,6 +357,8 @@ def _one_line(where: str, seconds: float) -> Iterator[None]:
         if "disconnected" in str(fault):
             raise RequestFailed(f"{where} closed the connection without an answer") from fault
         raise RequestFailed(f"{where} gave a broken answer: {_clip(str(fault))}") from fault
+    except ValueError as fault:  # TLS knows hosts that are none, though they resolve
+        raise RequestFailed(f"the URL is not valid: {_clip(str(fault))}") from fault
 
 
 def _network_fault(where: str, fault: BaseException) -> str:

@@ -11,6 +11,9 @@ from mail_proxy.clock import LAST_SECOND
 
 MAX_REASON = 200
 
+MAX_VALUES = 50_000
+"""In an answer: a post has 500 entries, and nothing else is done while a million values are read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostResult:
@@ -37,6 +40,8 @@ def parse_answer(status: int, body: bytes) -> PostResult:
     """Read an answer, whatever it holds: what is malformed is a failure or is ignored, never an exception."""
     if not 200 <= status < 300:
         return PostResult(failure=_describe(status))
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        return PostResult(failure=f"the application answered {status} with more than {MAX_VALUES} values")
     try:
         answer: object = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -51,7 +51,7 @@ NONSENSE = [
     pytest.param(Answer(body=b'{"ok": true'), "not JSON", id="half of a JSON"),
     pytest.param(Answer(body=b'{"ok": "\xff"}'), "not JSON", id="not UTF-8"),
     pytest.param(Answer(body=b'{"ok": NaN}'), "not JSON", id="NaN"),
-    pytest.param(Answer(body=b"[" * 100_000), "not JSON", id="nested without end"),
+    pytest.param(Answer(body=b"[" * 50_000), "not JSON", id="nested without end"),
     pytest.param(Answer(body=[{"ok": True}]), "not an object", id="a list"),
     pytest.param(Answer(body="ok"), "not an object", id="a string"),
     pytest.param(Answer(raw=b"\x00\x01\x02\r\n\r\n"), "broken answer", id="garbage"),

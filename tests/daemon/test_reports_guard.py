@@ -43,6 +43,19 @@ async def test_a_tenants_word_leads_to_no_private_address(app: Pacing, host: str
     assert NOT_PUBLIC in status["last_error"] or "does not resolve" in status["last_error"]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("host", ["my_app.xn--p1ai", "}xn--a", ".xn--a", "-xn--a", "a" * 64, "%00", "[v1.a]"])
+async def test_no_host_that_a_tenant_gives_ends_the_reporting(app: Pacing, host: str) -> None:
+    """It fails, for this tenant alone; the others are told."""
+    await app.desk.add_tenant("beta", app.desk.app.url)
+    await point(app, f"https://{host}", app.key)
+    await app.happen("m1", "sent")
+    await app.desk.happen("m2", "sent", tenant_id="beta")
+    await app.desk.work()
+    assert [entry["tenant_id"] for entry in app.desk.app.entries] == ["beta"]
+    assert (await app.status())["consecutive_failures"] == 1
+
+
 async def test_the_admins_word_leads_anywhere(app: Pacing) -> None:
     """And what waited because of the tenant's is told; until the tenant says something else."""
     url = f"{app.desk.app.url}/mine"

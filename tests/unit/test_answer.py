@@ -86,8 +86,8 @@ def test_other_statuses_fail_whatever_the_body_says(status: int, failure: str) -
         b'{"queued": Infinity}',
         b"\xff\xfe\x00",
         b'{"ok": "\xe9"}',
-        b"[" * 200_000,
-        b'{"a":' * 200_000,
+        b"[" * 50_000,
+        b'{"a":' * 50_000,
         b'{"queued": ' + b"9" * 5000 + b"}",
         b"\x00" * 100,
     ],
@@ -96,6 +96,21 @@ def test_other_statuses_fail_whatever_the_body_says(status: int, failure: str) -
 def test_what_is_not_json_fails(body: bytes) -> None:
     expected = "the application answered 200 with something that is not JSON"
     assert parse_answer(200, body).failure == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+@pytest.mark.parametrize(
+    ("piece", "times"), [("[]", 25_000), ("{}", 25_000), ("1", 50_000), ("[" * 500 + "]" * 500, 100)]
+)
+def test_what_takes_long_to_read_is_not_read(piece: str, times: int, encoding: str) -> None:
+    """Reading JSON cannot be interrupted: for a MiB of nothing but brackets everybody would wait."""
+    body = f'{{"error": [{",".join([piece] * times)}]}}'.encode(encoding)
+    assert parse_answer(200, body).failure == "the application answered 200 with more than 50000 values"
+
+
+def test_every_id_of_many_posts_is_read() -> None:
+    ids = [f"order-{n}, [{n}]" for n in range(10_000)]
+    assert len(parse_answer(200, json.dumps({"error": ids}).encode()).error_ids) == 10_000
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"true", b'"ok"', b"1"])

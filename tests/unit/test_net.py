@@ -229,6 +229,41 @@ class TestLimits:
         app.answer = Answer(raw=b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000)
         assert "gave a broken answer" in await failure(app.url)
 
+    @pytest.mark.parametrize("head", [b"HTTP/1.1 100 \r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n"])
+    async def test_endless_provisional_answers_are_not_read(self, app: Application, head: bytes) -> None:
+        """One connection could keep a processor busy until the time-out."""
+        app.answer = Answer(raw=head * (2_000_000 // len(head)))
+        assert await failure(app.url) == f"127.0.0.1:{app.port} gave a broken answer: there is no end of it"
+
+    async def test_some_are_passed_over(self, app: Application) -> None:
+        answer = Answer(body=b"x" * 1000).encode()
+        app.answer = Answer(raw=b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n" * 100 + answer)
+        async with open_client() as client:
+            assert (await client.post_json(app.url, b"{}", trusted=True)).status == 200
+
+    async def test_each_answer_of_a_connection_may_be_as_long(self, app: Application) -> None:
+        app.answer = Answer(body=b"x" * 100_000, headers={"X-Long": "y" * 40_000})
+        async with open_client() as client:
+            for _ in range(5):
+                assert len((await client.post_json(app.url, b"{}", trusted=True)).body) == 100_000
+        assert app.connections == 1
+
+    async def test_crumbs_are_not_read_without_end(self, app: Application) -> None:
+        """A chunk of one byte costs as much as one of many."""
+        app.answer = Answer(body=b"x" * 5000, chunk=1)
+        async with open_client() as client:
+            answer = await client.post_json(app.url, b"{}", trusted=True, max_response=100_000)
+        assert answer.body == b"x" * 5000
+        app.answer = Answer(body=b"x" * 5001, chunk=1)
+        reason = await failure(app.url, max_response=100_000)
+        assert reason == f"127.0.0.1:{app.port} answered 200 in more than 5000 pieces"
+
+    async def test_what_surrounds_the_crumbs_counts(self, app: Application) -> None:
+        chunk = b"1;" + b"y" * 10_000 + b"\r\nx\r\n"
+        app.answer = Answer(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 500)
+        reason = await failure(app.url, max_response=100_000)
+        assert reason == f"127.0.0.1:{app.port} gave a broken answer: there is no end of it"
+
     async def test_silence_ends_with_the_timeout(self, app: Application) -> None:
         app.answer = Answer(hang=True)
         assert await failure(app.url, within=0.05) == f"127.0.0.1:{app.port} did not answer within 0.05 s"
@@ -306,6 +341,18 @@ class TestFailures:
     async def test_a_host_that_is_no_name(self) -> None:
         assert (await failure("http://..example/")) == "..example does not resolve: not a host name"
 
+    @pytest.mark.parametrize(
+        "host", ["my_app.xn--p1ai", "a--.xn--a", "}xn--a", ".xn--a", "xn--" + "a" * 1100]
+    )
+    async def test_a_host_that_only_looks_international(self, host: str) -> None:
+        async def resolve(host: str, port: int) -> Sequence[str]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        async with open_client(resolve=resolve) as client:
+            with pytest.raises(RequestFailed) as failed:
+                await client.post_json(f"http://{host}/", b"{}", trusted=False)
+        assert str(failed.value) == f"{host} does not resolve: Name or service not known"
+
     async def test_closing_ends_what_is_under_way(self, app: Application) -> None:
         app.answer = Answer(hang=True)
         async with open_client() as client:
@@ -351,6 +398,28 @@ class TestTls:
             with pytest.raises(RequestFailed, match=r"^the certificate of other\.example:\d+ was refused: "):
                 await client.post_json(f"https://other.example:{app.port}/", b"{}", trusted=False)
         assert len(app.posts) == 1
+
+    async def test_a_host_that_tls_does_not_take(self, ca: trustme.CA) -> None:
+        resolver, _ = resolving_to("127.0.0.1")
+        async with (
+            Application(tls=self.server(ca, "app.example")) as app,
+            open_client(resolve=resolver, tls=self.trusting(ca)) as client,
+        ):
+            with pytest.raises(RequestFailed, match=r"^the URL is not valid: "):
+                await client.post_json(f"https://.app.example:{app.port}/", b"{}", trusted=True)
+
+    async def test_a_long_answer_holds_up_no_other(self, ca: trustme.CA) -> None:
+        """Others have their turn while it is looked through, though all of it is there."""
+        async with (
+            Application(Answer(body=b"x" * 1_000_000), tls=self.server(ca, "127.0.0.1")) as app,
+            open_client(tls=self.trusting(ca)) as client,
+        ):
+            reading = asyncio.ensure_future(client.post_json(app.url, b"{}", trusted=True))
+            turns = 0
+            while not reading.done():
+                await asyncio.sleep(0)
+                turns += 1
+        assert turns > 1_000_000 / 16_384
 
     async def test_an_unknown_authority_is_refused(self, ca: trustme.CA) -> None:
         async with Application(tls=self.server(ca, "127.0.0.1")) as app:
