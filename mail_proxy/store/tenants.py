@@ -20,6 +20,8 @@ SQL = load("tenants")
 CHUNK = 500
 """Messages deleted in one transaction."""
 
+_WAY_TO_TELL = ("client_base_url", "client_sync_path", "client_auth", "webhook_secret")
+
 VERSION_BITS = 62
 """Of the version that a tenant begins with; the changes of a long life fit above it."""
 
@@ -126,8 +128,11 @@ class Tenants:
     def _change(self, tenant_id: str, change: Callable[[Tenant], Tenant], now: float) -> Work[Tenant]:
         yield Call(SQL["lock"], {"id": tenant_id})
         current = yield from self._get(tenant_id)
-        params = shape.tenant_params(change(current), self._vault) | {"now": now}
+        changed = change(current)
+        params = shape.tenant_params(changed, self._vault) | {"now": now}
         yield Call(SQL["update"], params)
+        if any(getattr(current, name) != getattr(changed, name) for name in _WAY_TO_TELL):
+            yield Call(SQL["reach_anew"], {"id": tenant_id, "now": now})
         return (yield from self._get(tenant_id))
 
     def _set_key(

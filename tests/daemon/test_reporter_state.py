@@ -73,7 +73,6 @@ async def test_a_tenant_whose_secret_is_damaged_is_posted_nothing_until_it_is_gi
 
     auth = {"method": "bearer", "token": "t0ken"}
     await desk.rig.runtime.services.tenants.update(TENANT, {"client_auth": auth})
-    desk.rig.time.advance(10)
     await desk.work()
     assert desk.told == [("m1", "sent")]
     assert desk.app.posts[0].headers["authorization"] == "Bearer t0ken"
@@ -99,3 +98,20 @@ async def test_a_tenant_without_an_application_does_not_fail(desk: Reporting) ->
     await desk.work()
     found = await state(desk, "quiet")
     assert (found.failures, found.last_sync_ts, found.pending) == (0, None, 1)
+
+
+async def test_an_application_that_is_found_elsewhere_is_told_at_once(desk: Reporting) -> None:
+    """Nobody who mends its address has to wait for the next try; other changes do not shorten the pause."""
+    tenants = desk.rig.runtime.services.tenants
+    await tenants.update(TENANT, {"client_sync_path": "/nowhere"})
+    desk.app.answer = lambda post: Answer(status=404 if post.target == "/nowhere" else 200)
+    await desk.happen("m1", "sent")
+    await desk.work()
+    await tenants.update(TENANT, {"name": "Acme", "client_sync_path": "/nowhere"})
+    await desk.work()
+    assert [post.target for post in desk.app.posts] == ["/nowhere"]
+
+    await tenants.update(TENANT, {"client_sync_path": "/reports"})
+    await desk.work()
+    assert [post.target for post in desk.app.posts] == ["/nowhere", "/reports"]
+    assert await desk.pending() == 0

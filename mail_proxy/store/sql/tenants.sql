@@ -45,6 +45,10 @@ UPDATE tenants SET name = :name, client_base_url = :client_base_url, client_sync
 WHERE id = :id
 RETURNING id;
 
+-- reach_anew: its application is told in another way, so what was tried before says nothing
+UPDATE sync_state SET next_try_ts = NULL, beat_at = CASE WHEN beat_at = next_try_ts THEN :now ELSE beat_at END
+WHERE tenant_id = :id AND next_try_ts IS NOT NULL;
+
 -- set_key: a new API key, or none
 UPDATE tenants SET api_key_hash = :api_key_hash, api_key_expires_at = :expires_at, updated_at = :now,
     version = version + 1
