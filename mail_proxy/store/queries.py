@@ -41,8 +41,9 @@ _LISTS = {
         "TEXTS": "IN (SELECT value FROM json_each({}))",
     },
     "postgres": {  # as arrays: it would rather read a whole table than join a list that it knows nothing of
-        kind: f"= ANY (ARRAY(SELECT {item} FROM json_array_elements_text(CAST({{}} AS json))))"
-        for kind, item in (("NUMBERS", "CAST(value AS BIGINT)"), ("TEXTS", "value"))
+        "NUMBERS": "= ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM"
+        " json_array_elements_text(CAST({} AS json))))",
+        "TEXTS": "= ANY (ARRAY(SELECT value FROM json_array_elements_text(CAST({} AS json))))",
     },
 }
 _LIST = re.compile(r"\bIN (NUMBERS|TEXTS)\((:[a-z_]+)\)")
