@@ -21,7 +21,10 @@ def instance_run_now(scope: Scope) -> None:
 @command("run-now")
 @pass_scope
 def tenant_run_now(scope: Scope) -> None:
-    """Make the running server dispatch and report for this tenant now."""
+    """Make the running server dispatch and report for this tenant now.
+
+    Its application is posted to even if there is nothing to report, unless it has asked not to be disturbed.
+    """
     check_tenant(scope)
     post(scope, "/commands/run-now", {"tenant_id": scope.tenant})
     click.echo(f"'{scope.instance.name}' dispatches and reports for tenant '{scope.tenant}' now")
