@@ -332,7 +332,7 @@ async def test_a_hurry_is_not_forgotten_by_who_has_not_seen_it(bench: Bench) -> 
 
 
 async def test_news_of_what_was_refused_makes_nobody_look_in_vain(bench: Bench) -> None:
-    """Once it is seen to belong to what waits, it is not due: or the tenant would be taken again and again."""
+    """Once it is seen to belong to what waits, it is not due: or it would be taken again and again."""
     await bench.add("m")
     [event] = await happen(bench, "m", EventType.DEFERRED)
     await acknowledge(bench.store, [], NOW, refused=[event])

@@ -59,7 +59,8 @@ OFTEN = {
 }  # fmt: skip
 
 PARAMETERS: dict[str, object] = {
-    "ids": '["old-7"]', "event_ids": "[7]", "seqs": "[7]", "tenants": '["acme"]', "statuses": '["pending", "sent"]',
+    "ids": '["old-7"]', "event_ids": "[7]", "seqs": "[7]", "tenants": '["acme"]',
+    "statuses": '["pending", "sent"]',
     "branches": '[["acme", "sent", "main"]]', "each": 50,
     "tenant_id": "acme", "id": "old-7", "seq": 7, "lane": 1, "owner": "n",
     "below": 10_000, "place": 7, "limit": 50, "count": 1, "now": NOW, "until": NOW, "since": 0.0, "after": 0,
@@ -94,7 +95,10 @@ SENDINGS = """
 INSERT INTO send_log (seq, tenant_id, lane, sent_at) SELECT seq, 'acme', {lane}, seq FROM messages"""
 
 GROWING = "messages|payloads|events|send_log"
-WAITING = "messages_ready|messages_parked|messages_held|messages_deferred|messages_leased|events_due|events_refused|events_given_up"
+WAITING = (
+    "messages_ready|messages_parked|messages_held|messages_deferred|messages_leased"
+    "|events_due|events_refused|events_given_up"
+)
 """Indexes as small as the queue."""
 
 POSTGRES_SCAN = re.compile(rf"Seq Scan on ({GROWING})\b")
