@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 DATABASE_PAUSE = 2.0
 GATHER = 0.05
 """Seconds between looks at least, so that a burst of events is told in few posts."""
+
+LONGEST_GATHER = 0.25
+LOOKS_APART = 4
+"""Times what a look took: with very many tenants the database has other things to do."""
 
 AGAIN_ELSEWHERE = 0.25
 """Seconds until what another node has in hand, or is about to change, is looked at again: what that has not
@@ -126,6 +131,7 @@ class Reporter:
     async def step(self) -> float:
         """Begin a turn with each tenant that is due; return when to look again (seconds)."""
         now = self._clock.now()
+        self._next_look = math.inf  # what ends before that is known may want one
         has_fallback = self._config.client_sync_url is not None
         if not self._stopping:
             await self._schedule(now, has_fallback=has_fallback)
@@ -148,11 +154,13 @@ class Reporter:
         is_asked = False
         while not self._stopping:
             pause: float = self._config.send_loop_interval
+            began = self._clock.now()
             if is_asked or not self._config.test_mode:
                 pause = await self._guarded_step()
+            gather = LOOKS_APART * (self._clock.now() - began)
             is_asked = await self.wake.wait(pause)
             self._crew.check()
-            await self._clock.sleep(GATHER)
+            await self._clock.sleep(min(max(GATHER, gather), LONGEST_GATHER))
 
     async def _guarded_step(self) -> float:
         try:
@@ -174,7 +182,7 @@ class Reporter:
     def _choose(self, due: Sequence[Candidate], now: float) -> list[str]:
         """Take as many as there is room for: those with news first, going on after the last ones chosen."""
         self._resting = {
-            name: until for name, until in self._resting.items() if now < until <= now + DATABASE_PAUSE
+            name: until for name, until in self._resting.items() if now < until < now + 2 * DATABASE_PAUSE
         }
         free, room = {False: MOST, True: MOST_FAILING}, self._most - len(self._turns)
         for turn in self._turns.values():

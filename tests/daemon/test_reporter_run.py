@@ -62,6 +62,23 @@ async def test_a_stop_waits_for_the_post_under_way_and_begins_no_other_batch(des
     assert await desk.pending() == 1
 
 
+async def test_looks_that_take_long_are_rare(desk: Reporting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among very many tenants they would keep the database busy."""
+    step = desk.reporter.step
+
+    async def slow_step() -> float:
+        desk.rig.time.advance(0.03)
+        return await step()
+
+    monkeypatch.setattr(desk.reporter, "step", slow_step)
+    run = asyncio.create_task(desk.reporter.run())
+    desk.reporter.wake.set()
+    await desk.rig.time.until_asleep(0.12)
+    desk.reporter.stop()
+    desk.rig.time.advance(0.12)
+    await run
+
+
 async def test_in_test_mode_only_run_now_tells(desk: Reporting) -> None:
     made = desk.reporter = desk.anew(test_mode=True, send_loop_interval=0.01)
     await desk.happen("m1", "sent")
