@@ -182,6 +182,8 @@ class Contacts:
         whose = {"tenant_id": contact.tenant_id}
         yield Call(SQL["join_refused"], whose | {"limit": STRETCH})
         yield from self._due_again(contact.tenant_id, now, SOME)
+        if self._database.dialect == "postgres":
+            yield Call(SQL["hold"], whose)
         rows = yield Call(SQL["again"], whose | {"seen_again": contact.again_ts})
         return rows[0]["again_ts"] if rows else None
 

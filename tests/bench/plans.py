@@ -41,6 +41,7 @@ HOT = {
             "news",
             "join_refused",
             "due_again",
+            "hold",
             "again",
             "newest",
             "submitted",

@@ -14,7 +14,7 @@ from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.removal import Kept
 from mail_proxy.store.removal import Sweep
 from tests.support.reporting import reporting
-from tests.support.stores import NOW, Bench, open_bench, open_store
+from tests.support.stores import NOW, OWNER, Bench, open_bench, open_store
 from tests.support.telling import acknowledge, due_of
 
 T = TypeVar("T")
@@ -34,6 +34,9 @@ BOUNCE = f"""
 UPDATE messages SET reported_ts = NULL;
 INSERT INTO events (seq, tenant_id, event_type, event_ts, description, is_due)
     SELECT seq, tenant_id, 'bounce', {NOW}, '', 1 FROM messages"""
+REFUSE_LATE = f"""
+UPDATE events SET is_due = 2, again_ts = {NOW + 20} WHERE seq = 2 AND is_due = 1;
+UPDATE sync_state SET again_ts = again_ts"""
 HURRY = "UPDATE sync_state SET next_try_ts = NULL"
 REPLACE = "UPDATE messages SET batch_code = 'other', is_held = 0"
 
@@ -118,3 +121,16 @@ async def test_a_tenant_that_is_busy_for_a_moment_is_looked_for_again_soon(postg
         assert pause <= AGAIN_ELSEWHERE
         await desk.work()
         assert desk.told == [("m1", "sent")]
+
+
+async def test_what_is_refused_to_a_node_that_lost_its_lease_is_not_forgotten(bench: Bench) -> None:
+    """While who has the tenant now looks when the first of what was refused is due."""
+    await bench.sent("m1", "m2")
+    first, second = await due_of(bench.store)
+    assert second.event_id > first.event_id
+    await acknowledge(bench.store, [], NOW, refused=[first.event_id])
+    [contact] = await bench.store.contacts.take(["acme"], [], OWNER, NOW + 10, NOW + 40)
+
+    again_ts = await meet(bench, REFUSE_LATE, lambda: bench.store.contacts.regroup(contact, NOW + 10))
+
+    assert again_ts == NOW + 20

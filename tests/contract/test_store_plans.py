@@ -37,7 +37,7 @@ OFTEN = {
     ),
     "contacts": (
         "with_news", "with_refused", "with_beat", "moments", "take", "renew", "news", "join_refused",
-        "due_again", "again", "newest", "submitted", "lock_told", "told", "told_messages",
+        "due_again", "hold", "again", "newest", "submitted", "lock_told", "told", "told_messages",
         "refusals", "refuse", "accepted", "failed",
     ),
     "tenants": ("delete_messages", "delete_send_log", "by_key", "hold"),

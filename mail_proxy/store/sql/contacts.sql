@@ -122,6 +122,10 @@ WHERE is_due = 2
     AND seq = ANY (ARRAY(SELECT seq FROM ripe)) -- @postgres
 RETURNING event_id;
 
+-- hold: keep everybody else from a tenant; what is asked next sees what they have done
+SELECT tenant_id FROM sync_state WHERE tenant_id = :tenant_id
+FOR NO KEY UPDATE; -- @postgres
+
 -- again: when the first of what was refused is due; if somebody wanted all of it meanwhile, that stays
 UPDATE sync_state SET again_ts = CASE WHEN again_ts <> :seen_again THEN again_ts ELSE (
     SELECT MIN(e.again_ts) FROM events e WHERE e.is_due = 2 AND e.tenant_id = sync_state.tenant_id
