@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,11 @@ from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
 from mail_proxy.net import TIMEOUT, GuardedClient, RequestFailed
 from mail_proxy.signing import key_of, signed_headers
 
+log = logging.getLogger(__name__)
+
 Entries = Sequence[Mapping[str, object]]
 
+OWN_FAULT = "a fault of mail-proxy's own, which its log tells of"
 UNREADABLE = "the stored {} cannot be decrypted: give it again"
 
 
@@ -49,22 +53,28 @@ class Poster:
         """
         if target.fault is not None:
             return PostResult(failure=target.fault)
+        try:
+            return await self._exchange(target, entries, now)
+        except RequestFailed as failed:
+            return PostResult(failure=str(failed))
+        except Exception:  # whatever one tenant wrote or its application answers, others are told
+            log.exception("a post of reports met a fault")
+            return PostResult(failure=OWN_FAULT)
+
+    async def _exchange(self, target: Target, entries: Entries, now: float) -> PostResult:
         report = {"delivery_report": [dict(entry) for entry in entries]}
         payload = json.dumps(report, separators=(",", ":")).encode("ascii")
         headers = {}
         if target.webhook_secret is not None:
             headers = signed_headers(target.webhook_secret, _webhook_id(entries), now, payload)
-        try:
-            answer = await self._client.post_json(
-                target.url,
-                payload,
-                headers=headers,
-                auth=target.auth,
-                trusted=target.trusted,
-                timeout=self._timeout,
-            )
-        except RequestFailed as failed:
-            return PostResult(failure=str(failed))
+        answer = await self._client.post_json(
+            target.url,
+            payload,
+            headers=headers,
+            auth=target.auth,
+            trusted=target.trusted,
+            timeout=self._timeout,
+        )
         return parse_answer(answer.status, answer.body)
 
 

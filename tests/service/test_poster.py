@@ -96,6 +96,18 @@ async def test_a_tenants_address_is_guarded(app: Application, poster: Poster) ->
     assert len(app.posts) == 1
 
 
+async def test_a_fault_of_our_own_is_a_failure_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Of this post: whatever a tenant's address leads to, the server lives."""
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        raise LookupError(host)
+
+    async with open_client(resolve=resolve) as client:
+        result = await Poster(client).post(Target(url="http://a.example"), [], now=NOW)
+    assert result.failure == "a fault of mail-proxy's own, which its log tells of"
+    assert "LookupError: a.example" in caplog.text
+
+
 @pytest.mark.parametrize("token", ["a\r\nX-Evil: 1", "a\nb", ""])
 async def test_a_token_cannot_add_a_header(app: Application, poster: Poster, token: str) -> None:
     auth = ClientAuth(method=AuthMethod.BEARER, token=token)
