@@ -74,6 +74,8 @@ def disbelief(
     missing = [name for name in (ID, TIMESTAMP, SIGNATURE) if not given.get(name)]
     if missing:
         return f"there is no header {missing[0]}"
+    if "." in given[ID]:  # what is signed could then be split elsewhere: between parts of a body
+        return f"{ID} holds a dot"
     timestamp = _seconds(given[TIMESTAMP])
     if timestamp is None:
         return f"{TIMESTAMP} is not a whole number of seconds"

@@ -153,6 +153,16 @@ class TestBelief:
     def test_changed_headers_are_seen(self, changed: dict[str, str], reason: str) -> None:
         assert reason in str(disbelief(SECRET, HEADERS | changed, BODY, now=NOW))
 
+    def test_what_was_signed_cannot_be_split_elsewhere(self) -> None:
+        """A part of the body would pass for the time, and the rest for a body."""
+        body = b'{"reply":"no.1735689600.{}"}'
+        signature = sign(SECRET, "batch_1f2e", 1735689600, body)
+        forged = HEADERS | {
+            "webhook-id": 'batch_1f2e.1735689600.{"reply":"no',
+            "webhook-signature": signature,
+        }
+        assert disbelief(SECRET, forged, b'{}"}', now=NOW) == "webhook-id holds a dot"
+
     def test_headers_that_are_missing_are_named(self) -> None:
         assert disbelief(SECRET, {}, BODY, now=NOW) == "there is no header webhook-id"
 
