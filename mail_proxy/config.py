@@ -45,8 +45,12 @@ def _is_postgres_url(text: str) -> bool:
 
 
 def _is_http_url(text: str) -> bool:
+    parts = urlsplit(text)
     return (
-        text.startswith(("http://", "https://")) and bool(urlsplit(text).hostname) and _has_valid_host(text)
+        text.startswith(("http://", "https://"))
+        and bool(parts.hostname)
+        and "@" not in parts.netloc  # a login has settings of its own
+        and _has_valid_host(text)
     )
 
 
@@ -140,7 +144,7 @@ class Config:
     client_sync_url: str | None = setting(
         None,
         "Where the reports of tenants without a base URL go.",
-        form="http://… or https://…",
+        form="http://… or https://…, without user name",
         check=_is_http_url,
         reloadable=True,
     )
@@ -325,16 +329,17 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _checked(declared: Setting, given: _Given) -> object:
+    try:
+        value = declared.read(given.value)
+    except (ValueError, OverflowError):
+        shown = "what it holds" if declared.secret else repr(declared.shown(given.value))[:100]
+        raise _fault(given.where, f"{shown} is not allowed: use {declared.allowed}") from None
     if given.source == CONFIG_FILE and declared.holds_secret(given.value):
         name = declared.env[0]
         raise _fault(
             given.where, f"a secret does not belong in {CONFIG_FILE}: give it as {name} or {name}_FILE"
         )
-    try:
-        return declared.read(given.value)
-    except (ValueError, OverflowError):
-        shown = "what it holds" if declared.secret else repr(declared.shown(given.value))[:100]
-        raise _fault(given.where, f"{shown} is not allowed: use {declared.allowed}") from None
+    return value
 
 
 _RANKS = (OPTION, ENVIRONMENT, CONFIG_FILE)

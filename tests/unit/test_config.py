@@ -190,6 +190,7 @@ class TestValues:
             ("GMP_DB_PATH", "postgresql://db/mail", "database_url"),
             ("GMP_CLIENT_SYNC_URL", "ftp://app/", "http://"),
             ("GMP_CLIENT_SYNC_URL", "http://", "http://"),
+            ("GMP_CLIENT_SYNC_URL", "http://user@app/", "without user name"),
             ("GMP_ALLOWED_NETWORKS", "10.0.0.1/8", "networks such as 10.0.0.0/8"),
             ("GMP_CLIENT_SYNC_USER", "a\nb", "in one line"),
             ("GMP_CLIENT_SYNC_USER", "\udcff", "in one line"),
@@ -260,7 +261,6 @@ class TestFile:
             ('client_sync_password = "hunter2"', "GMP_CLIENT_SYNC_PASSWORD"),
             (f'database_url = "{WITH_PASSWORD}"', "GMP_DATABASE_URL"),
             ('database_url = "postgresql://db/mail?password=hunter2"', "GMP_DATABASE_URL"),
-            ('client_sync_url = "https://u:hunter2@app.example/"', "GMP_CLIENT_SYNC_URL"),
         ],
     )
     def test_secrets_do_not_belong_there(self, text: str, variable: str, tmp_path: Path) -> None:
@@ -268,6 +268,16 @@ class TestFile:
         refusal = refusal_of_file(tmp_path, text)
         assert f"give it as {variable} or {variable}_FILE" in refusal
         assert "hunter2" not in refusal
+
+    def test_a_login_in_the_url_of_reports_is_refused_wherever_it_is_given(self, tmp_path: Path) -> None:
+        """No post could be made with it: the login has settings of its own."""
+        url = "https://u:hunter2@app.example/"
+        for refusal in (
+            refusal_of({"GMP_CLIENT_SYNC_URL": url}),
+            refusal_of_file(tmp_path, f'client_sync_url = "{url}"'),
+        ):
+            assert "without user name" in refusal
+            assert "hunter2" not in refusal
 
     def test_database_url_without_a_password_may_be_there(self, tmp_path: Path) -> None:
         config = of_file(tmp_path, 'database_url = "postgresql://gmp@db.example:5432/mail"')
