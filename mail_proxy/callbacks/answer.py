@@ -66,7 +66,7 @@ def _describe(status: int) -> str:
     if 300 <= status < 400:
         return f"the application answered {name}; redirects are not followed, set the URL it leads to"
     if status in (401, 403):
-        return f"the application answered {name}; client_auth must be what it expects"
+        return f"the application answered {name}; check client_auth or client_sync_token"
     return f"the application answered {name}"
 
 

@@ -64,7 +64,10 @@ def test_any_2xx_accepts(status: int) -> None:
     [
         (100, "the application answered 100 Continue"),
         (302, "the application answered 302 Found; redirects are not followed, set the URL it leads to"),
-        (401, "the application answered 401 Unauthorized; client_auth must be what it expects"),
+        (
+            401,
+            "the application answered 401 Unauthorized; check client_auth or client_sync_token",
+        ),
         (404, "the application answered 404 Not Found"),
         (503, "the application answered 503 Service Unavailable"),
         (599, "the application answered 599"),
