@@ -119,7 +119,7 @@ def _command_page(name: str, levels: Sequence[Level]) -> Iterator[str]:
     for prefix, _, command in loaded:
         leaves = [leaf for _, leaf in _leaves(f"{prefix} {name}", command) if leaf is not command]
         examples += [leaf.example for leaf in leaves if isinstance(leaf, Command) and leaf.example]
-    yield from (".SH EXAMPLES", ".nf", *map(_escaped, examples), ".fi")
+    yield from (".SH EXAMPLES", ".nf", *map(_escaped, dict.fromkeys(examples)), ".fi")
     yield from (".SH SEE ALSO", _reference(None))
 
 

@@ -82,9 +82,9 @@ def list_reports(scope: Scope, *, tenant: str | None, failed: bool, limit: int, 
     callback=moment,
     help="Also what was told, of events then or later: -2d, a time.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_scope
-def replay_reports(scope: Scope, *, tenant: str | None, since: float | None, yes: bool) -> None:
+def replay_reports(scope: Scope, *, tenant: str | None, since: float | None, force: bool) -> None:
     """Tell applications again what they refused and what was given up.
 
     With --since, all that happened since then, also what they were told already: for an application that has
@@ -92,13 +92,13 @@ def replay_reports(scope: Scope, *, tenant: str | None, since: float | None, yes
     """
     scope = _narrowed(scope, tenant)
     if since is not None and scope.named_tenant is None:
-        confirm(f"Tell all tenants again what happened since {when(since)}?", force=yes, option="--yes")
+        confirm(f"Tell all tenants again what happened since {when(since)}?", force=force)
     count, served = run(scope, lambda runtime: _replay(scope, runtime, since))
     click.echo("1 event will be told again" if count == 1 else f"{count} events will be told again")
-    if not served:
+    if count and not served:
         name = scope.instance.name
         click.echo(f"but not yet, for '{name}' is not running: mail-proxy start {name}", err=True)
-    elif since is None:
+    elif served and since is None:
         click.echo("applications that failed are tried now")
 
 

@@ -152,6 +152,8 @@ def test_replay_of_what_failed(shop: QuickCli) -> None:
     assert rows(shop, "--failed") == [("beta", "order-1", "given_up")]
     assert shop.ok("myserver", "reports", "replay") == "1 event will be told again\n"
     assert rows(shop, "--failed") == []
+    done = shop("myserver", "reports", "replay")
+    assert (done.code, done.out, done.err) == (0, "0 events will be told again\n", "")
 
 
 def test_replay_since_a_time(shop: QuickCli) -> None:
@@ -167,9 +169,9 @@ def test_all_tenants_since_a_time_asks_first(shop: QuickCli) -> None:
     change(shop, f"UPDATE events SET is_due = 0, reported_ts = {LONG_AGO} WHERE is_due = 1")
     done = shop("myserver", "reports", "replay", "--since", "-1h")
     assert (done.code, done.out) == (2, "")
-    assert "There is no terminal to ask on: give --yes" in done.err
+    assert "There is no terminal to ask on: give --force" in done.err
     assert rows(shop) == []
-    assert shop.ok("myserver", "reports", "replay", "--since", "-1h", "--yes") == (
+    assert shop.ok("myserver", "reports", "replay", "--since", "-1h", "--force") == (
         "2 events will be told again\n"
     )
 
