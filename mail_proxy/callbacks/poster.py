@@ -75,7 +75,10 @@ class Poster:
             trusted=target.trusted,
             timeout=self._timeout,
         )
-        return parse_answer(answer.status, answer.body)
+        said = parse_answer(answer.status, answer.body)
+        # An answer may name a hundred thousand others, and is remembered until it is recorded.
+        ids = {str(entry.get("id")) for entry in entries}
+        return replace(said, error_ids=said.error_ids & ids, not_found_ids=said.not_found_ids & ids)
 
 
 def target_for(tenant: Tenant, config: Config) -> Target | None:

@@ -64,6 +64,14 @@ async def test_the_answer_is_read(app: Application, poster: Poster) -> None:
     )
 
 
+async def test_of_ids_only_those_that_were_posted_are_kept(app: Application, poster: Poster) -> None:
+    """An answer of a MiB of ids would else be several in memory, until it is recorded, for each tenant."""
+    others = [f"other-{number}" for number in range(10_000)]
+    app.answer = Answer(body={"error": [*others, "m2", 7], "not_found": ["città", *others]})
+    result = await poster.post(Target(url=app.url, trusted=True), ENTRIES, now=NOW)
+    assert result == PostResult(error_ids=frozenset({"m2"}), not_found_ids=frozenset({"città"}))
+
+
 @pytest.mark.parametrize(
     ("answer", "failure"),
     [
