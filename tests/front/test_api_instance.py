@@ -226,6 +226,7 @@ def test_every_metric_is_explained() -> None:
         "gmp_circuit_open",
         "gmp_smtp_connections",
         "gmp_delivery_seconds",
+        "gmp_report_failures_total",
     }
 
 
