@@ -178,5 +178,5 @@ class Teller:
         self._metrics.report_failed(contact.tenant_id)
         extra = {"tenant": contact.tenant_id}
         log.warning("reports to %s: %s; again in %.0f s", contact.tenant_id, reason, pause, extra=extra)
-        await asyncio.shield(self._contacts.failed(contact, self._owner, reason, now + pause))
+        await asyncio.shield(self._contacts.failed(contact, self._owner, reason, now, now + pause))
         return now + pause

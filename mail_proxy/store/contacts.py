@@ -109,9 +109,9 @@ class Contacts:
         """
         return await self._database.write(self._accepted, contact, owner, said, pause)
 
-    async def failed(self, contact: Contact, owner: str, reason: str, next_try: float) -> None:
+    async def failed(self, contact: Contact, owner: str, reason: str, now: float, next_try: float) -> None:
         """Record that a post was not taken, and give the tenant back; it is posted to again at `next_try`."""
-        await self._database.write(self._failed, contact, owner, reason, next_try)
+        await self._database.write(self._failed, contact, owner, reason, now, next_try)
 
     async def hurry(self, tenant_id: str | None, now: float, *, lifts_dnd: bool) -> None:
         """Let nobody wait after a failure or a refusal: one tenant, or all of them.
@@ -240,13 +240,14 @@ class Contacts:
         if alike:
             yield Call(SQL["wait_for_refused"], {"tenant_id": tenant_id, "again_ts": min(alike)})
 
-    def _failed(self, contact: Contact, owner: str, reason: str, next_try: float) -> Work[None]:
+    def _failed(self, contact: Contact, owner: str, reason: str, now: float, next_try: float) -> Work[None]:
         yield Call(
             SQL["failed"],
             {
                 "tenant_id": contact.tenant_id,
                 "owner": owner,
                 "last_error": reason,
+                "now": now,
                 "next_try": next_try,
                 "seen_beat": _seen(contact),
             },

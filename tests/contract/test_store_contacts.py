@@ -247,7 +247,7 @@ async def test_what_an_application_did_not_take_waits_until_its_time(bench: Benc
     await bench.sent("m")
     contact = await take(bench.store)
     assert contact
-    await bench.store.contacts.failed(contact, A, "it answered 500", NOW + 10)
+    await bench.store.contacts.failed(contact, A, "it answered 500", NOW, NOW + 10)
 
     assert (await look(bench.store, NOW + 9, B)).next_at == NOW + 10
     assert await due(bench.store, NOW + 9, B) == []
@@ -419,7 +419,7 @@ async def test_hurry_ends_what_was_waited_for(bench: Bench) -> None:
         await acknowledge(bench.store, [], NOW, refused=[event], owner=A)
         contact = await take(bench.store)
         assert contact
-        await bench.store.contacts.failed(contact, A, "down", NOW + 10)
+        await bench.store.contacts.failed(contact, A, "down", NOW, NOW + 10)
         assert await due(bench.store, NOW + 1) == []
 
         await bench.store.contacts.hurry(hurried, NOW + 1, lifts_dnd=False)
@@ -440,12 +440,26 @@ async def test_a_hurry_during_a_post_leads_to_another(bench: Bench) -> None:
         if outcome == "taken":
             await bench.store.contacts.accepted(contact, A, taken(NOW + 2), pause_after)
         else:
-            await bench.store.contacts.failed(contact, A, "down", NOW + 12)
+            await bench.store.contacts.failed(contact, A, "down", NOW + 2, NOW + 12)
         assert await due(bench.store, NOW + 2) == ["acme"], outcome
         contact = await take(bench.store, now=NOW + 2)
         assert contact
         await bench.store.contacts.accepted(contact, A, taken(NOW + 3), pause_after)
         assert await due(bench.store, NOW + 3) == [], outcome
+
+
+async def test_an_empty_post_planned_during_a_post_shortens_no_pause(bench: Bench) -> None:
+    """Nobody asked for it, as nobody asks for the first one of a new tenant whose application hangs."""
+    await bench.sent("m")
+    contact = await take(bench.store)
+    assert contact
+    assert contact.beat_at is None
+    await bench.store.contacts.schedule(NOW + 1, INTERVAL, has_fallback=True)
+
+    await bench.store.contacts.failed(contact, A, "down", NOW + 30, NOW + 40)
+
+    assert await due(bench.store, NOW + 39) == []
+    assert await due(bench.store, NOW + 40) == ["acme"]
 
 
 async def test_who_has_submitted_lately_is_known(bench: Bench) -> None:
@@ -482,7 +496,7 @@ async def test_nobody_waits_for_what_a_wrong_clock_has_put_off(bench: Bench) -> 
     await acknowledge(bench.store, [], NOW + day, refused=[event.event_id])
     contact = await take(bench.store, now=NOW + day)
     assert contact
-    await bench.store.contacts.failed(contact, A, "it answered 500", NOW + day + 10)
+    await bench.store.contacts.failed(contact, A, "it answered 500", NOW + day, NOW + day + 10)
     assert await due(bench.store) == []
 
     await bench.store.contacts.schedule(NOW, INTERVAL, has_fallback=True)

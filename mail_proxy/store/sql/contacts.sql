@@ -174,7 +174,8 @@ RETURNING tenant_id, failures, beat_at, dnd_until, again_ts, rounds, seen_seq;
 
 -- failed: it did not, and is asked again then; at once if somebody wanted that meanwhile
 UPDATE sync_state SET failures = failures + 1, last_error = :last_error, owner = NULL, lease_until = NULL,
-    next_try_ts = CASE WHEN COALESCE(beat_at, -1) = :seen_beat THEN CAST(:next_try AS DOUBLE PRECISION) END,
+    next_try_ts = CASE WHEN COALESCE(beat_at, -1) = :seen_beat OR beat_at > :now
+        THEN CAST(:next_try AS DOUBLE PRECISION) END,
     beat_at = CASE WHEN beat_at = :seen_beat AND beat_at < :next_try THEN :next_try ELSE beat_at END
 WHERE tenant_id = :tenant_id AND owner = :owner;
 
