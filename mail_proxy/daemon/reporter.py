@@ -185,9 +185,9 @@ class Reporter:
             name: until for name, until in self._resting.items() if now < until < now + 2 * DATABASE_PAUSE
         }
         free, room = {False: MOST, True: MOST_FAILING}, self._most - len(self._turns)
-        for turn in self._turns.values():
-            is_failing = turn.contact.failures > 0
-            free[is_failing] -= is_failing or not turn.is_silent(now, SILENT)
+        for each in self._turns.values():
+            is_failing = each.contact.failures > 0
+            free[is_failing] -= is_failing or not each.is_silent(now, SILENT)
         chosen: list[str] = []
         self._is_crowded = False
         for candidate in sorted(due, key=self._place_of):
