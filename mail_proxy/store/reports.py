@@ -207,7 +207,10 @@ class Reports:
         return (stretch[-1][0] if len(stretch) == STRETCH else None), len(replayed)
 
     def _give_up(self, event_ids: Sequence[int], before: float) -> Work[int]:
-        given_up = yield Call(SQL["give_up"], {"event_ids": json.dumps(event_ids), "before": before})
+        which = {"event_ids": json.dumps(event_ids)}
+        if self._database.dialect == "postgres":  # somebody may want them told again just now
+            yield Call(SQL["hold"], which)
+        given_up = yield Call(SQL["give_up"], which | {"before": before})
         return len(given_up)
 
 

@@ -13,6 +13,7 @@ from mail_proxy.daemon.reporter import AGAIN_ELSEWHERE
 from mail_proxy.model.messages import EventType, Status
 from mail_proxy.model.removal import Kept
 from mail_proxy.store.removal import Sweep
+from mail_proxy.store.reports import Kinds
 from tests.support.reporting import reporting
 from tests.support.stores import NOW, OWNER, Bench, open_bench, open_store
 from tests.support.telling import acknowledge, due_of
@@ -38,6 +39,9 @@ REFUSE_LATE = f"""
 UPDATE events SET is_due = 2, again_ts = {NOW + 20} WHERE seq = 2 AND is_due = 1;
 UPDATE sync_state SET again_ts = again_ts"""
 HURRY = "UPDATE sync_state SET next_try_ts = NULL"
+REPLAY_FAILED = f"""
+UPDATE events SET is_due = 1, refusals = 0, again_ts = NULL WHERE is_due = 2;
+UPDATE messages SET reported_ts = NULL, updated_at = {NOW + 100}"""
 REPLACE = "UPDATE messages SET batch_code = 'other', is_held = 0"
 
 
@@ -134,3 +138,15 @@ async def test_what_is_refused_to_a_node_that_lost_its_lease_is_not_forgotten(be
     again_ts = await meet(bench, REFUSE_LATE, lambda: bench.store.contacts.regroup(contact, NOW + 10))
 
     assert again_ts == NOW + 20
+
+
+async def test_what_somebody_wants_told_again_is_not_given_up(bench: Bench) -> None:
+    await bench.sent("m1")
+    [event] = await due_of(bench.store)
+    await acknowledge(bench.store, [], NOW, refused=[event.event_id])
+
+    async def give_up() -> int:
+        return await bench.store.reports.give_up("acme", Kinds(due=True, refused=True), NOW + 50)
+
+    assert await meet(bench, REPLAY_FAILED, give_up) == 0
+    assert [each.id for each in await due_of(bench.store)] == ["m1"]

@@ -33,7 +33,7 @@ OFTEN = {
     "outcomes": ("lock", "held", "begin_final", "settle"),
     "reports": (
         "failing", "tenants_untold", "untold", "entries", "sync_states", "pending_of_each", "refused_of_each",
-        "span", "event_from", "stretch", "replay", "replay_failed", "replay_messages", "give_up",
+        "span", "event_from", "stretch", "replay", "replay_failed", "replay_messages", "hold", "give_up",
     ),
     "contacts": (
         "with_news", "with_refused", "with_beat", "moments", "take", "renew", "news", "join_refused",

@@ -89,6 +89,10 @@ RETURNING seq;
 -- replay_messages: these (a JSON list of seq) were not all told of; they stay as long as if it had just happened
 UPDATE messages SET reported_ts = NULL, updated_at = :now WHERE seq IN NUMBERS(:seqs);
 
+-- hold: keep everybody else from these (a JSON list of events); what is asked next sees what they have done
+SELECT event_id FROM events WHERE event_id IN NUMBERS(:event_ids)
+ORDER BY event_id FOR NO KEY UPDATE; -- @postgres
+
 -- give_up: nobody tries any more to tell these (a JSON list), if nothing has happened to their messages since
 UPDATE events SET is_due = -1, again_ts = NULL
 WHERE event_id IN NUMBERS(:event_ids) AND is_due > 0
