@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 Entries = Sequence[Mapping[str, object]]
 
 OWN_FAULT = "a fault of mail-proxy's own, which its log tells of"
+
+_CLIMBING = re.compile(r"(?:^|[/\\])\.\.(?:$|[/\\;])")  # "..;" is ".." where path parameters are cut off
+
 UNREADABLE = "the stored {} cannot be decrypted: give it again"
 
 
@@ -104,7 +108,7 @@ def join_url(base: str, path: str) -> str:
         raise InvalidInput(f"the path {path[:200]!r} does not begin with '/'")
     if not path.isprintable():
         raise InvalidInput(f"the path {path[:200]!r} holds characters that it must not")
-    if ".." in unquote(below).replace("\\", "/").split("/"):
+    if _CLIMBING.search(unquote(below)):
         raise InvalidInput(f"the path {path[:200]!r} must not contain '..'")
     queries = "&".join(part for part in (parts.query, query) if part)
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + below, queries, ""))

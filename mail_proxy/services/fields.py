@@ -22,6 +22,7 @@ from mail_proxy.signing import key_of
 from mail_proxy.tls import PEM_MARK
 
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
+_CLIMBING = re.compile(r"(?:^|[/\\])\.\.(?:$|[/\\;])")  # "..;" is ".." where path parameters are cut off
 _LINE_ENDS = str.maketrans("\r\n\t", "   ")
 MAX_ADDRESSES = 1000
 MAX_ADDRESS_TEXT = 1_000_000
@@ -145,7 +146,7 @@ def _host(text: str) -> str:
 def _path(text: str) -> str:
     from urllib.parse import unquote
 
-    if not text.startswith("/") or ".." in unquote(text).replace("\\", "/").split("/"):
+    if not text.startswith("/") or _CLIMBING.search(unquote(text)):
         raise ValueError("must begin with '/' and hold no '..'")
     return _header_text(text)
 

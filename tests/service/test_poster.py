@@ -330,6 +330,8 @@ class TestJoin:
             ("https://h/a", "/b/.."),
             ("https://h/a", "/%2e%2E/b"),
             ("https://h/a", "/..\\b"),
+            ("https://h/a", "/..;/b"),
+            ("https://h/a", "/%2e.%3bx=1/b"),
             ("https://h", "/a\r\nX: 1"),
             ("https://h", "/a\x00"),
             ("https://h\r\n", "/a"),

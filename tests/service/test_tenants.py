@@ -194,6 +194,7 @@ async def test_keys_of_a_tenant_that_is_not_there(desk: Desk) -> None:
         ({"client_sync_path": "sync"}, {"client_sync_path"}),
         ({"client_sync_path": "/a/../b"}, {"client_sync_path"}),
         ({"client_sync_path": "/a/%2e%2E/b"}, {"client_sync_path"}),
+        ({"client_sync_path": "/..;/b"}, {"client_sync_path"}),
         ({"client_sync_path": "/a/..%2Fb"}, {"client_sync_path"}),
         ({"client_sync_path": "/a\\..\\b"}, {"client_sync_path"}),
         ({"client_attachment_path": ""}, {"client_attachment_path"}),
