@@ -506,3 +506,20 @@ async def test_nobody_waits_for_what_a_wrong_clock_has_put_off(bench: Bench) -> 
     assert contact
     await bench.store.contacts.regroup(contact, NOW)
     assert await told_of(bench.store) == ["m sent"]
+
+
+@pytest.mark.parametrize("beat_at", [NOW, NOW + 2 * INTERVAL])
+async def test_what_an_answer_asks_for_outweighs_what_was_planned_meanwhile(
+    bench: Bench, beat_at: float
+) -> None:
+    """The first post to a new tenant: it may have more to submit, or want to be left alone."""
+    contact = await take(bench.store)
+    assert contact
+    assert contact.beat_at is None
+    await bench.store.contacts.schedule(NOW, INTERVAL, has_fallback=True)
+
+    await bench.store.contacts.accepted(contact, A, taken(beat_at=beat_at), pause_after)
+
+    again = await take(bench.store)
+    assert again
+    assert again.beat_at == beat_at

@@ -163,9 +163,9 @@ WHERE seq IN NUMBERS(:seqs) AND is_due > 0;
 UPDATE sync_state SET again_ts = CASE WHEN again_ts < :again_ts THEN again_ts ELSE :again_ts END
 WHERE tenant_id = :tenant_id;
 
--- accepted: the application took a post; a beat that was set meanwhile stays
+-- accepted: the application took a post; if somebody wanted another one meanwhile, that stays
 UPDATE sync_state SET last_sync_ts = :now, next_try_ts = NULL, failures = 0, last_error = NULL,
-    beat_at = CASE WHEN COALESCE(beat_at, -1) = :seen_beat THEN :beat_at ELSE beat_at END,
+    beat_at = CASE WHEN COALESCE(beat_at, -1) = :seen_beat OR beat_at > :now THEN :beat_at ELSE beat_at END,
     dnd_until = COALESCE(:dnd_until, dnd_until), rounds = :rounds, seen_seq = :seen_seq,
     owner = CASE WHEN CAST(:lease_until AS DOUBLE PRECISION) IS NULL THEN NULL ELSE owner END,
     lease_until = :lease_until
