@@ -66,8 +66,7 @@ class Poster:
             return PostResult(failure=OWN_FAULT)
 
     async def _exchange(self, target: Target, entries: Entries, now: float) -> PostResult:
-        report = {"delivery_report": [dict(entry) for entry in entries]}
-        payload = json.dumps(report, separators=(",", ":")).encode("ascii")
+        payload = _encoded(entries)
         headers = {}
         if target.webhook_secret is not None:
             headers = signed_headers(target.webhook_secret, _webhook_id(entries), now, payload)
@@ -151,6 +150,12 @@ def _signed(target: Target, tenant: Tenant) -> Target:
         except ValueError as fault:
             return replace(target, fault=f"the stored webhook_secret is not valid: it {fault}")
     return replace(target, webhook_secret=tenant.webhook_secret)
+
+
+def _encoded(entries: Entries) -> bytes:
+    """A function of its own, so that the copies are gone while the application is waited for."""
+    report = {"delivery_report": [dict(entry) for entry in entries]}
+    return json.dumps(report, separators=(",", ":")).encode("ascii")
 
 
 def _webhook_id(entries: Entries) -> str:
