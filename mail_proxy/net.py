@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import os
 import socket
 import ssl
@@ -145,6 +146,8 @@ class GuardedClient:
 
 async def resolve_by_system(host: str, port: int) -> list[str]:
     """Ask the system's resolver, in a thread of its own: a name server may be silent for half a minute."""
+    with contextlib.suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
 
     def look_up() -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

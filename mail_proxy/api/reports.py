@@ -23,6 +23,7 @@ async def list_reports(request: ApiRequest) -> Response:
         states=None if query.state is None else frozenset({query.state}),
         limit=query.limit,
         cursor=query.cursor,
+        by_tenant=request.by_tenant,
     )
     return ok(reports=[untold_view(each) for each in page.events], next_cursor=page.next_cursor)
 

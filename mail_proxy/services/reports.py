@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
@@ -15,6 +15,9 @@ from mail_proxy.store import Store
 
 CURSOR = rf"^({IDENTIFIER.pattern}):(0|[1-9][0-9]{{0,17}})$"
 """A tenant, and the number of one of its events."""
+
+NOT_TAKEN = "the application that the instance's reports go to did not take it"
+"""All that a tenant is told of an application that is not its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,16 @@ class ReportsService:
         states: frozenset[ReportState] | None = None,
         limit: int = 1000,
         cursor: str | None = None,
+        by_tenant: bool = False,
     ) -> UntoldPage:
         """List events that applications were not told of, in these states or in any.
 
-        Raises `InvalidInput` for a wrong cursor.
+        `by_tenant`: the tenant itself asks. Raises `InvalidInput` for a wrong cursor.
         """
         after = None if cursor is None else _place(cursor)
         found = await self._store.reports.untold(tenant_id, states, after, limit)
+        if by_tenant and tenant_id is not None and await self._is_told_elsewhere(tenant_id):
+            found = [replace(each, last_error=each.last_error and NOT_TAKEN) for each in found]
         following = None
         if len(found) == limit:
             following = f"{found[-1].event.tenant_id}:{found[-1].event.event_id}"
@@ -95,6 +101,9 @@ class ReportsService:
             SyncStatus(each, self._next_due(each, now), in_dnd=(each.dnd_until or 0.0) > now)
             for each in await self._store.reports.sync_states()
         ]
+
+    async def _is_told_elsewhere(self, tenant_id: str) -> bool:
+        return (await self._store.tenants.get(tenant_id)).client_base_url is None
 
     def _next_due(self, state: SyncState, now: float) -> float | None:
         if not (state.client_base_url or self._config.client_sync_url):

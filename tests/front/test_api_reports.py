@@ -157,3 +157,18 @@ async def test_a_cursor_of_another_tenants_list_shows_nothing_of_it(api: Api) ->
         await happen(api, tenant_id, "m1", LONG_AGO)
     assert await listed(api, "cursor=aaaa:1", token=key) == [("acme", "m1", "unreported")]
     assert await listed(api, "cursor=beta:0", token=key) == []
+
+
+async def test_a_tenant_hears_nothing_of_the_instances_application(api: Api) -> None:
+    """What that says, and where it is, is the admin's to know; of its own application a tenant is told all."""
+    keys = {name: await api.add_tenant(name, "main") for name in ("own", "shared")}
+    await api.put("/tenant/own", {"client_base_url": "https://own.example.com"})
+    for name in keys:
+        await happen(api, name, "m1", LONG_AGO)
+        await stand(api, name, failures=1, last_error="the connection to 10.1.2.3:80 failed")
+    seen = {name: (await api.get("/reports", token=keys[name])).body["reports"] for name in keys}
+    assert seen["own"][0]["last_error"] == "the connection to 10.1.2.3:80 failed"
+    assert "10.1.2.3" not in str(seen["shared"])
+    assert "did not take it" in seen["shared"][0]["last_error"]
+    of_all = (await api.get("/reports")).body["reports"]
+    assert [each["last_error"] for each in of_all] == ["the connection to 10.1.2.3:80 failed"] * 2
