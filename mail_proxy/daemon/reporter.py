@@ -97,7 +97,7 @@ class Reporter:
         self._is_crowded = False
         self._next_look = 0.0
         self._scheduled_at = 0.0
-        self._crew = Crew(self.wake.set)
+        self._crew, self._renewing = Crew(self.wake.set), Crew(self.wake.set)
         self._stopping = False
         self._outage = Outage("reporting")
 
@@ -114,7 +114,7 @@ class Reporter:
 
     async def run(self) -> None:
         """Report until `stop`; raises what a bug raised."""
-        keeping = asyncio.create_task(self._keep(), name="leases of tenants")
+        self._renewing.spawn(self._keep(), "renew leases of tenants")
         try:
             await self._loop()
             if not self._config.test_mode:
@@ -124,7 +124,7 @@ class Reporter:
                     await self.idle()
         finally:
             await self._crew.end()
-            keeping.cancel()
+            await self._renewing.end()
             with suppress(DatabaseError):  # then the leases run out
                 await self._contacts.leave(self._owner)
 
@@ -160,6 +160,7 @@ class Reporter:
             gather = LOOKS_APART * (self._clock.now() - began)
             is_asked = await self.wake.wait(pause)
             self._crew.check()
+            self._renewing.check()
             await self._clock.sleep(min(max(GATHER, gather), LONGEST_GATHER))
 
     async def _guarded_step(self) -> float:

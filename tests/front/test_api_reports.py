@@ -160,7 +160,7 @@ async def test_a_cursor_of_another_tenants_list_shows_nothing_of_it(api: Api) ->
 
 
 async def test_a_tenant_hears_nothing_of_the_instances_application(api: Api) -> None:
-    """What that says, and where it is, is the admin's to know; of its own application a tenant is told all."""
+    """What that says, and where it is, is for the admin; of its own application a tenant is told all."""
     keys = {name: await api.add_tenant(name, "main") for name in ("own", "shared")}
     await api.put("/tenant/own", {"client_base_url": "https://own.example.com"})
     for name in keys:
