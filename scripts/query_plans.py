@@ -30,8 +30,8 @@ fails when a plan of SQLite's reads through the history.
 In SQLite's plans `SEARCH` goes straight to rows through an index or a key, and `SCAN` reads all of
 something. What is scanned here are lists given as a parameter, the recursion's own rows, the ids of the
 tenants, and the indexes `messages_ready`, `messages_held`, `messages_deferred`, `messages_leased`,
-`events_due` and `events_refused`, which hold only what waits. PostgreSQL chooses by its statistics: on a small
-table `Seq Scan` is right, on those of the history there must be none.
+`events_due` and `events_refused`, which hold only what waits. PostgreSQL chooses by its statistics: on a
+small table `Seq Scan` is right, on those of the history there must be none.
 
 A page of a list costs its own length, and a step for each account with messages in the states that the list
 may show: of one tenant these are few, of all tenants as many as the instance has accounts. Only an account's
