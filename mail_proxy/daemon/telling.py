@@ -90,9 +90,8 @@ class Teller:
         recorded is told once more, by whoever has the tenant next.
         """
         try:
-            while (
-                self._clock.now() < turn.until - MARGIN
-            ):  # else this machine slept: another node may have it
+            # The lease is over where this machine slept: then another node may have the tenant.
+            while self._clock.now() < turn.until - MARGIN:
                 tenant = await self._store.tenants.get(turn.tenant_id)  # each time: it may change meanwhile
                 target = target_for(tenant, self._config())
                 if target is None or turn.is_over:
