@@ -37,7 +37,7 @@ def answers(status: int, **headers: str) -> Answer:
 
 REFUSALS = [
     pytest.param(answers(400), "400 Bad Request", id="400"),
-    pytest.param(answers(401), "401 Unauthorized; client_auth", id="401"),
+    pytest.param(answers(401), "401 Unauthorized; check client_auth", id="401"),
     pytest.param(answers(404), "404 Not Found", id="404"),
     pytest.param(answers(429), "429 Too Many Requests", id="429"),
     pytest.param(answers(500), "500 Internal Server Error", id="500"),
