@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from mail_proxy.callbacks.answer import PostResult, parse_answer
 from mail_proxy.config import Config
 from mail_proxy.errors import InvalidInput
-from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
+from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant, climbs
 from mail_proxy.net import TIMEOUT, GuardedClient, RequestFailed
 from mail_proxy.signing import key_of, signed_headers
 
@@ -23,8 +22,6 @@ log = logging.getLogger(__name__)
 Entries = Sequence[Mapping[str, object]]
 
 OWN_FAULT = "a fault of mail-proxy's own, which its log tells of"
-
-_CLIMBING = re.compile(r"(?:^|[/\\])\.\.(?:$|[/\\;])")  # "..;" is ".." where path parameters are cut off
 
 UNREADABLE = "the stored {} cannot be decrypted: give it again"
 
@@ -107,7 +104,7 @@ def join_url(base: str, path: str) -> str:
         raise InvalidInput(f"the path {path[:200]!r} does not begin with '/'")
     if not path.isprintable():
         raise InvalidInput(f"the path {path[:200]!r} holds characters that it must not")
-    if _CLIMBING.search(unquote(below)):
+    if climbs(below):
         raise InvalidInput(f"the path {path[:200]!r} must not contain '..'")
     queries = "&".join(part for part in (parts.query, query) if part)
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + below, queries, ""))

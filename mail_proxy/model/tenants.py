@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import unquote
 
 SECRETS = ("client_auth", "webhook_secret")
 
 DEFAULT_SYNC_PATH = "/mail-proxy/sync"
 DEFAULT_ATTACHMENT_PATH = "/mail-proxy/attachments"
+
+_CLIMBING = re.compile(r"(?:^|[/\\])\.\.(?:$|[/\\;])")  # "..;" is ".." where path parameters are cut off
+
+
+def climbs(path: str) -> bool:
+    """Whether a path of a URL leads out of what it is put below."""
+    return _CLIMBING.search(unquote(path)) is not None
 
 
 class AuthMethod(StrEnum):

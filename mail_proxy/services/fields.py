@@ -17,12 +17,12 @@ from mail_proxy.clock import LAST_SECOND
 from mail_proxy.model.messages import Priority
 from mail_proxy.model.names import IDENTIFIER, MAX_BATCH_CODE, MAX_MESSAGE_ID
 from mail_proxy.model.standing import EVERYTHING
+from mail_proxy.model.tenants import climbs
 from mail_proxy.services.addresses import CONTROL, bare_address, split_addresses
 from mail_proxy.signing import key_of
 from mail_proxy.tls import PEM_MARK
 
 _HOST = re.compile(r"[^\s/@?#\\]{1,253}")
-_CLIMBING = re.compile(r"(?:^|[/\\])\.\.(?:$|[/\\;])")  # "..;" is ".." where path parameters are cut off
 _LINE_ENDS = str.maketrans("\r\n\t", "   ")
 MAX_ADDRESSES = 1000
 MAX_ADDRESS_TEXT = 1_000_000
@@ -144,9 +144,7 @@ def _host(text: str) -> str:
 
 
 def _path(text: str) -> str:
-    from urllib.parse import unquote
-
-    if not text.startswith("/") or _CLIMBING.search(unquote(text)):
+    if not text.startswith("/") or climbs(text):
         raise ValueError("must begin with '/' and hold no '..'")
     return _header_text(text)
 

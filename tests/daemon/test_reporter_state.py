@@ -115,3 +115,13 @@ async def test_an_application_that_is_found_elsewhere_is_told_at_once(desk: Repo
     await desk.work()
     assert [post.target for post in desk.app.posts] == ["/nowhere", "/reports"]
     assert await desk.pending() == 0
+
+
+async def test_an_application_that_is_no_more_does_not_fail(desk: Reporting) -> None:
+    """What its last posts came to says nothing once the tenant has no address."""
+    desk.app.answer = Answer(status=500)
+    await desk.happen("m1", "sent")
+    await desk.work()
+    await desk.rig.runtime.services.tenants.update(TENANT, {"client_base_url": None})
+    found = await state(desk)
+    assert (found.failures, found.last_error, found.next_try_ts, found.pending) == (0, None, None, 1)

@@ -46,8 +46,9 @@ WHERE id = :id
 RETURNING id;
 
 -- reach_anew: its application is told in another way, so what was tried before says nothing
-UPDATE sync_state SET next_try_ts = NULL, beat_at = CASE WHEN beat_at = next_try_ts THEN :now ELSE beat_at END
-WHERE tenant_id = :id AND next_try_ts IS NOT NULL;
+UPDATE sync_state SET next_try_ts = NULL, failures = 0, last_error = NULL,
+    beat_at = CASE WHEN beat_at = next_try_ts THEN :now ELSE beat_at END
+WHERE tenant_id = :id AND failures > 0;
 
 -- set_key: a new API key, or none
 UPDATE tenants SET api_key_hash = :api_key_hash, api_key_expires_at = :expires_at, updated_at = :now,
