@@ -1,9 +1,9 @@
-"""The leases of this node: renewed as long as a message is in hand, given back when it is not begun."""
+"""The leases of this node: renewed while what they are on is in hand, given back when it is not begun."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from mail_proxy.clock import Clock
 from mail_proxy.errors import DatabaseError
@@ -20,6 +20,19 @@ MARGIN = 1.0
 RENEW_EVERY = 8.0
 RENEW_AGAIN = 2.0
 """Seconds after which a renewal that failed is tried again, so that several tries fit into a lease."""
+
+
+async def keep_renewed(clock: Clock, renew: Callable[[], Awaitable[None]]) -> None:
+    """Call `renew`, which may raise `DatabaseError`, now and then, for ever."""
+    pause = RENEW_EVERY
+    while True:
+        await clock.sleep(pause)
+        try:
+            await renew()
+            pause = RENEW_EVERY
+        except DatabaseError as error:
+            log.warning("cannot renew leases: %s", error)
+            pause = RENEW_AGAIN
 
 
 class Leases:
@@ -52,15 +65,7 @@ class Leases:
 
     async def keep(self) -> None:
         """Renew for ever."""
-        pause = RENEW_EVERY
-        while True:
-            await self._clock.sleep(pause)
-            try:
-                await self.renew()
-                pause = RENEW_EVERY
-            except DatabaseError as error:
-                log.warning("cannot renew leases: %s", error)
-                pause = RENEW_AGAIN
+        await keep_renewed(self._clock, self.renew)
 
     async def renew(self) -> None:
         """Renew what is in hand, even what has run out, unless another node has taken it over."""

@@ -18,8 +18,9 @@ from mail_proxy.clock import Clock
 from mail_proxy.config import Config
 from mail_proxy.daemon.crew import Crew
 from mail_proxy.daemon.files import most_files
+from mail_proxy.daemon.leases import LEASE, keep_renewed
 from mail_proxy.daemon.outage import Outage
-from mail_proxy.daemon.telling import LEASE, Teller, Turn
+from mail_proxy.daemon.telling import Teller, Turn
 from mail_proxy.errors import DatabaseError
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.contacts import Candidate, Contact, Outlook
@@ -38,10 +39,6 @@ LOOKS_APART = 4
 AGAIN_ELSEWHERE = 0.25
 """Seconds until what another node has in hand, or is about to change, is looked at again: what that has not
 seen must not wait long."""
-
-RENEW_EVERY = 8.0
-RENEW_AGAIN = 2.0
-"""Seconds after which a renewal that failed is tried again, so that several tries fit into a lease."""
 
 SILENT = 2.0
 """Seconds without an answer after which an application does not keep others from being posted to."""
@@ -114,7 +111,7 @@ class Reporter:
 
     async def run(self) -> None:
         """Report until `stop`; raises what a bug raised."""
-        self._renewing.spawn(self._keep(), "renew leases of tenants")
+        self._renewing.spawn(keep_renewed(self._clock, self.renew), "renew leases of tenants")
         try:
             await self._loop()
             if not self._config.test_mode:
@@ -233,18 +230,6 @@ class Reporter:
             latest = min(latest, now + SILENT)
         known = [outlook.next_at] if outlook.next_at is not None else []
         return min([latest, *known, *self._resting.values()])
-
-    async def _keep(self) -> None:
-        """Renew the leases of turns that last, for ever."""
-        pause = RENEW_EVERY
-        while True:
-            await self._clock.sleep(pause)
-            pause = RENEW_EVERY
-            try:
-                await self.renew()
-            except DatabaseError as error:
-                log.warning("cannot renew leases of tenants: %s", error)
-                pause = RENEW_AGAIN
 
     async def renew(self) -> None:
         """Keep the tenants whose turns last; what another node took over meanwhile is over here."""

@@ -17,6 +17,7 @@ from mail_proxy.callbacks.poster import Poster, Target, target_for
 from mail_proxy.callbacks.report import entry
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
+from mail_proxy.daemon.leases import LEASE, MARGIN
 from mail_proxy.errors import KeyMismatch, NotFound
 from mail_proxy.metrics import Metrics
 from mail_proxy.model.contacts import Acceptance, Contact, News
@@ -24,12 +25,6 @@ from mail_proxy.model.tenants import Tenant
 from mail_proxy.store import Store
 
 log = logging.getLogger(__name__)
-
-LEASE = 30.0
-"""Seconds for which a node has a tenant unless it renews."""
-
-MARGIN = 1.0
-"""Seconds before its end at which a lease is no longer built upon."""
 
 BATCH = 500
 MOST_BYTES = 512 * 1024
@@ -125,7 +120,7 @@ class Teller:
         """Post, and record what came of it; return None if the turn goes on, else when the next is due."""
         contact = turn.contact
         is_known = contact.rounds or contact.seen_seq  # 0 is known when nobody had submitted anything yet
-        seen_seq = contact.seen_seq if is_known else await self._contacts.newest()
+        seen_seq = contact.seen_seq if is_known else news.newest_seq
         began = turn.posted_at = self._clock.now()
         entries = [entry(each, report_nulls=tenant.report_nulls) for each in news.events]
         result = await self._poster.post(target, entries, now=began)

@@ -55,10 +55,14 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What an application is to be told next, in order; `has_more`: it is not all there is."""
+    """What an application is to be told next, in order; `has_more`: it is not all there is.
+
+    `newest_seq` is the last message that anybody had queued when this was read.
+    """
 
     events: Sequence[Reportable]
     has_more: bool
+    newest_seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

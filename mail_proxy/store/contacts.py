@@ -128,10 +128,10 @@ class Contacts:
         for name in ("with_news", "with_refused", "with_beat"):
             rows = yield Call(SQL[name], {"now": now} if name != "with_news" else {})
             for row in rows:
-                if not (row["has_address"] or has_fallback) or (name == "with_beat" and not row["active"]):
-                    if name == "with_beat":
-                        retired.append(row["tenant_id"])
-                elif row["next_try_ts"] is not None and row["next_try_ts"] > now:
+                is_reachable = row["has_address"] or has_fallback
+                if name == "with_beat" and not (is_reachable and row["active"]):
+                    retired.append(row["tenant_id"])
+                elif not is_reachable or (row["next_try_ts"] is not None and row["next_try_ts"] > now):
                     continue
                 elif row["owner"] not in (None, owner) and row["lease_until"] > now:
                     is_elsewhere = is_elsewhere or name == "with_news"
@@ -191,7 +191,9 @@ class Contacts:
         rows = yield Call(SQL["news"], {"tenant_id": tenant_id, "limit": limit})
         some = list(_up_to(rows, most_bytes))
         return News(
-            [reportable_of(row) for row in some], has_more=len(some) < len(rows) or len(rows) == limit
+            [reportable_of(row) for row in some],
+            has_more=len(some) < len(rows) or len(rows) == limit,
+            newest_seq=(yield from self._newest()),
         )
 
     def _newest(self) -> Work[int]:

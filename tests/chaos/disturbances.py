@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mail_proxy.daemon.leases import LEASE
+from mail_proxy.daemon.leases import LEASE, RENEW_EVERY
+from tests.support.server import Server
+
+NODES = {"postgres": ("first", "second", "third"), "sqlite": ("first",)}
+"""What servers there are on a database."""
+
+SHORTEST_LEASE = LEASE - RENEW_EVERY - 2
+"""Seconds of a stop from which on another node may have what the sleeper holds."""
 
 
 class Kind(StrEnum):
@@ -67,3 +74,17 @@ def go_through(
     for at, is_end, each in sorted(begins + ends):
         time.sleep(max(0.0, began + at - time.monotonic()))
         (end if is_end else begin)(each)
+
+
+def has_to_run(server: Server) -> None:
+    """Raise AssertionError when a node that nothing has befallen is not there."""
+    if not server.is_running:
+        raise AssertionError(f"{server.name} ended by itself: {server.log[-3000:]}")
+
+
+def ends_badly(server: Server) -> list[str]:
+    """Stop a node; what is to be said against the way it ended."""
+    code = server.stop()
+    if code == 0 and "Traceback" not in server.log:
+        return []
+    return [f"{server.name} ended with {code}: {server.log[-2000:]}"]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.bench.rig import Rig, queue, wait_for
 from tests.chaos.ledger import Deliveries, read_events, read_states
+from tests.chaos.verdict import verdict
 from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import PostgresServer
 from tests.support.sink import Knobs, read_record
@@ -101,10 +102,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     given = parser.parse_args()
     outcome = run(given.database, kills=given.kills, messages=given.messages, seed=given.seed)
-    broken = outcome.broken_promises()
-    print(f"{given.database}: {outcome}")
-    print("\n".join(broken[:20]) if broken else "every promise was kept")
-    return 1 if broken else 0
+    return verdict(outcome, given.database)
 
 
 if __name__ == "__main__":

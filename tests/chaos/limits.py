@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from mail_proxy.store.limits import MARGIN
 from tests.bench.rig import Rig, queue, wait_for
+from tests.chaos.verdict import verdict
 from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import PostgresServer
 from tests.support.sink import Knobs, read_record
@@ -116,10 +117,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=140.0)
     given = parser.parse_args()
     outcome = run(limit=given.limit, seconds=given.seconds)
-    print(outcome)
-    broken = outcome.broken_promises()
-    print("\n".join(broken) if broken else "every promise was kept")
-    return 1 if broken else 0
+    return verdict(outcome)
 
 
 if __name__ == "__main__":

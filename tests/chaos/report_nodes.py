@@ -18,9 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.rig import Rig, wait_for
-from tests.chaos.disturbances import Disturbance, Kind, at_random, go_through
+from tests.chaos.disturbances import (
+    NODES,
+    SHORTEST_LEASE,
+    Disturbance,
+    Kind,
+    at_random,
+    ends_badly,
+    go_through,
+    has_to_run,
+)
 from tests.chaos.report_ledger import Absence, Reports, read_happened, read_left
-from tests.chaos.three_nodes import NODES, SHORTEST_LEASE
+from tests.chaos.verdict import verdict
 from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import PostgresServer
 from tests.support.receiver import Mood, read_requests
@@ -78,7 +87,7 @@ class _Chaos:
 
     def begin(self, disturbance: Disturbance) -> None:
         node = self._nodes[disturbance.node]
-        _has_to_run(node)
+        has_to_run(node)
         self._begun[disturbance.node] = time.time()
         if disturbance.kind is Kind.KILL:
             node.kill()
@@ -133,13 +142,13 @@ def run(
             chaos = _Chaos(nodes, outcome)
             go_through(plan, chaos.begin, chaos.end)
             for node in nodes:
-                _has_to_run(node)
+                has_to_run(node)
             receiver.calm_down()
             target: str | Path = rig.database_url or rig.sqlite_file
             client = nodes[0].client()
             wait_for(lambda: client.get("/status")["pending_messages"] == 0, poll=0.1, patience=PATIENCE)
             _wait_until_all_is_told(client)
-            outcome.complaints += [fault for node in nodes for fault in _ends_badly(node)]
+            outcome.complaints += [fault for node in nodes for fault in ends_badly(node)]
         outcome.happened, outcome.left = read_happened(target), read_left(target)
         outcome.requests = sorted(read_requests(record), key=lambda request: request.begin)
     outcome.seconds = time.monotonic() - began
@@ -187,18 +196,6 @@ def _wait_until_all_is_told(client: Client) -> None:
     )
 
 
-def _has_to_run(server: Server) -> None:
-    if not server.is_running:
-        raise AssertionError(f"{server.name} ended by itself: {server.log[-3000:]}")
-
-
-def _ends_badly(server: Server) -> list[str]:
-    code = server.stop()
-    if code == 0 and "Traceback" not in server.log:
-        return []
-    return [f"{server.name} ended with {code}: {server.log[-2000:]}"]
-
-
 def main() -> int:
     """Run from the command line; 1 if a promise was broken."""
     clean_up_when_terminated()
@@ -209,10 +206,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     given = parser.parse_args()
     outcome = run(given.database, messages=given.messages, seconds=given.seconds, seed=given.seed)
-    broken = outcome.broken_promises()
-    print(f"{given.database}: {outcome}")
-    print("\n".join(broken[:20]) if broken else "every promise was kept")
-    return 1 if broken else 0
+    return verdict(outcome, given.database)
 
 
 if __name__ == "__main__":

@@ -17,16 +17,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mail_proxy.daemon.leases import LEASE, RENEW_EVERY
 from tests.bench.rig import Rig, queue, wait_for
-from tests.chaos.disturbances import Disturbance, Kind, at_random, go_through
+from tests.chaos.disturbances import (
+    NODES,
+    SHORTEST_LEASE,
+    Disturbance,
+    Kind,
+    at_random,
+    ends_badly,
+    go_through,
+    has_to_run,
+)
 from tests.chaos.ledger import Deliveries, read_events, read_in_final
+from tests.chaos.verdict import verdict
 from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import MISSING, PostgresServer, find_postgres
 from tests.support.server import Server
 from tests.support.sink import Knobs, read_record
 
-NODES = {"postgres": ("first", "second", "third"), "sqlite": ("first",)}
 SETTINGS = {"GMP_RETRY_DELAYS": "1"}
 CONVERSATIONS = 10
 """At a time, of each node."""
@@ -36,9 +44,6 @@ PACE = {"postgres": 0.8, "sqlite": 1.2}
 
 PATIENCE = 240.0
 """Seconds after the last disturbance in which all has to be sent."""
-
-SHORTEST_LEASE = LEASE - RENEW_EVERY - 2
-"""Seconds of a stop from which on another node may have what the sleeper holds."""
 
 SETTLED = 0.1
 """Seconds that a server of the database may need for what the dead has asked of it."""
@@ -106,7 +111,7 @@ class _Chaos:
             self._restart(disturbance)
             return
         node = self._nodes[disturbance.node]
-        _has_to_run(node.server)
+        has_to_run(node.server)
         if disturbance.kind is Kind.KILL:
             node.server.kill()
             self._out.kills += 1
@@ -159,26 +164,14 @@ def run(
         chaos = _Chaos(rig, nodes, postgres, outcome)
         chaos.go_through(plan)
         for node in nodes:
-            _has_to_run(node.server)
+            has_to_run(node.server)
         wait_for(lambda: rig.sink.tally().distinct >= messages, poll=0.1, patience=PATIENCE)
         rig.wait_until_sent(first.client(), poll=0.1)
-        for node in nodes:
-            _end_well(node.server, outcome)
+        outcome.complaints += [fault for node in nodes for fault in ends_badly(node.server)]
         outcome.arrivals = read_record(rig.record)
         outcome.events = read_events(rig.database_url or rig.sqlite_file)
     outcome.seconds = time.monotonic() - began
     return outcome
-
-
-def _has_to_run(server: Server) -> None:
-    if not server.is_running:
-        raise AssertionError(f"{server.name} ended by itself: {server.log[-3000:]}")
-
-
-def _end_well(server: Server, outcome: Outcome) -> None:
-    code = server.stop()
-    if code != 0 or "Traceback" in server.log:
-        outcome.complaints.append(f"{server.name} ended with {code}: {server.log[-2000:]}")
 
 
 def main() -> int:
@@ -203,10 +196,7 @@ def main() -> int:
     finally:
         if postgres is not None:
             postgres.stop()
-    broken = outcome.broken_promises()
-    print(f"{given.database}: {outcome}")
-    print("\n".join(broken[:20]) if broken else "every promise was kept")
-    return 1 if broken else 0
+    return verdict(outcome, given.database)
 
 
 if __name__ == "__main__":

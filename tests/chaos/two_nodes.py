@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.bench.rig import Rig, queue, wait_for
+from tests.chaos.verdict import verdict
 from tests.support.children import clean_up_when_terminated
 from tests.support.postgres import PostgresServer
 from tests.support.server import Server
@@ -72,10 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.two_nodes", description=__doc__)
     parser.add_argument("--messages", type=int, default=2000)
     outcome = run(messages=parser.parse_args().messages)
-    broken = outcome.broken_promises()
-    print(outcome)
-    print("\n".join(broken[:20]) if broken else "every promise was kept")
-    return 1 if broken else 0
+    return verdict(outcome)
 
 
 if __name__ == "__main__":

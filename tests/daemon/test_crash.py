@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos import intake_kill, kill9, three_nodes
-from tests.chaos.disturbances import Disturbance, Kind
-from tests.chaos.three_nodes import NODES
+from tests.chaos.disturbances import NODES, Disturbance, Kind
 from tests.support.postgres import PostgresServer
 
 KILLS, MESSAGES = 3, 200

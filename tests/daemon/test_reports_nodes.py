@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mail_proxy.daemon.telling import BATCH, LEASE
+from mail_proxy.daemon.leases import LEASE
+from mail_proxy.daemon.telling import BATCH
 from mail_proxy.encryption import generate_key
 from tests.chaos import report_nodes
-from tests.chaos.disturbances import Disturbance, Kind
-from tests.chaos.three_nodes import NODES
+from tests.chaos.disturbances import NODES, Disturbance, Kind
 from tests.support.application import Answer, Application
 from tests.support.dispatching import TENANT
 from tests.support.nodes import settle_in, submit

@@ -8,88 +8,46 @@ moods.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import importlib.util
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from tests.support.asked_process import AskedProcess, run_fast, standard_input
 from tests.support.children import tethered
 from tests.support.receiver import Mood, Receiver, Seen
-from tests.support.server import REPOSITORY
 
-STOP_TIMEOUT = 10.0
 CALM = "calm"
 
 
-class ReceiverProcess:
-    """``with ReceiverProcess() as receiver: receiver.url, receiver.seen()``."""
+class ReceiverProcess(AskedProcess):
+    """A receiver to ask what it has seen; what is under way at its end is written down as unanswered."""
 
     def __init__(
         self, *, moods: Mapping[Mood, float] | None = None, seed: int = 0, record: Path | None = None
     ) -> None:
-        self._options = ["--moods", json.dumps(moods or {}), "--seed", str(seed)]
-        self._options += ["--record", str(record)] if record else []
-        self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        command = [sys.executable, "-m", "tests.support.receiver_process"]
+        command += ["--moods", json.dumps(moods or {}), "--seed", str(seed)]
+        command += ["--record", str(record)] if record else []
+        super().__init__(tethered(command))
 
     @property
     def url(self) -> str:
         """Its base URL: it answers on every path."""
         return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        command = tethered([sys.executable, "-m", "tests.support.receiver_process", *self._options])
-        self._process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.port = int(self._read_line())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End it; what it still has under way is written down as unanswered."""
-        assert self._process is not None
-        try:
-            self._process.communicate(timeout=STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-
     def seen(self) -> Seen:
         """Ask what it has seen so far."""
-        return self._ask("")
+        return Seen(**self.ask())
 
     def calm_down(self) -> Seen:
         """Let it take everything at once from here on."""
-        return self._ask(CALM)
-
-    def _ask(self, line: str) -> Seen:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-        return Seen(**json.loads(self._read_line()))
-
-    def _read_line(self) -> str:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the receiver ended with {self._process.wait(STOP_TIMEOUT)}")
-        return line
+        return Seen(**self.ask(CALM))
 
 
 async def _serve(moods: Mapping[str, float], seed: int, record: Path | None) -> None:
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await standard_input()
     receiver = Receiver(moods=moods, seed=seed, record=record)
     await receiver.start()
     print(receiver.port, flush=True)
@@ -107,13 +65,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", type=Path, metavar="FILE")
     given = parser.parse_args()
-    serving = _serve(given.moods, given.seed, given.record)
-    if importlib.util.find_spec("uvloop"):
-        import uvloop
-
-        uvloop.run(serving)
-    else:
-        asyncio.run(serving)
+    run_fast(_serve(given.moods, given.seed, given.record))
 
 
 if __name__ == "__main__":
