@@ -24,6 +24,7 @@ __all__ = [
     "CONFIG_FILE",
     "SETTINGS",
     "Config",
+    "change_settings",
     "describe_settings",
     "load_config",
     "masked_url",
@@ -245,6 +246,15 @@ def load_config(
     Raises InvalidConfig with a fault for each unknown key and value that is not allowed.
     """
     file = read_toml(directory / CONFIG_FILE) if directory else {}
+    return _loaded(file, directory, environ, overrides)
+
+
+def _loaded(
+    file: Mapping[str, object],
+    directory: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object],
+) -> Config:
     faults = [_unknown(key, _in_file(key, directory)) for key in file if key not in SETTINGS]
     faults += [_unknown(key, _as_option(key)) for key in overrides if key not in SETTINGS]
     values: dict[str, Any] = {}  # checked against each field's type by Setting.read
@@ -284,15 +294,33 @@ def save_settings(path: Path, changes: Mapping[str, object]) -> None:
 
     Raises InvalidConfig for what `load_config` would refuse there, and InstanceError if it cannot be written.
     """
-    values = read_toml(path)
+    write_toml(path, _changed(read_toml(path), changes))
+
+
+def change_settings(directory: Path, environ: Mapping[str, str], changes: Mapping[str, object]) -> Config:
+    """Do as `save_settings`, unless the configuration as a whole could not be loaded then; return that.
+
+    Raises InvalidConfig and writes nothing for what cannot be, InstanceError if it cannot be written. A key
+    that is no setting may be taken out where the file has it.
+    """
+    path = directory / CONFIG_FILE
+    values = _changed(read_toml(path), changes)
+    config = _loaded(values, directory, environ, {})
+    write_toml(path, values)
+    return config
+
+
+def _changed(file: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    """Return what the file holds after the changes; None takes a key out."""
+    values = dict(file)
     for key, value in changes.items():
-        if key not in SETTINGS:
+        if key not in SETTINGS and not (value is None and key in values):
             raise InvalidConfig.of([_unknown(key, key)])
         if value is None:
             values.pop(key, None)
         else:
             values[key] = _checked(SETTINGS[key], _Given(value, CONFIG_FILE, key))
-    write_toml(path, values)
+    return values
 
 
 def _given(

@@ -31,6 +31,7 @@ TENANTS = "Tenants"
 ACCESS = "Access"
 WORK = "Mail"
 ACCOUNTS = "Accounts"
+SETTINGS = "Settings"
 
 GLOBAL = (
     Entry(
@@ -164,6 +165,13 @@ INSTANCE = (
         "Print the instance's admin token, or make a new one.",
         "mail-proxy myserver token",
     ),
+    Entry(
+        "config",
+        "configuration:config",
+        SETTINGS,
+        "Show the settings and where they come from; change them.",
+        "mail-proxy myserver config show",
+    ),
 )
 
 TENANT = (
@@ -210,7 +218,6 @@ PLANNED = (
     "connect",
     "logs",
     "top",
-    "config",
     "suspend",
     "activate",
     "db",
