@@ -1,12 +1,13 @@
-"""Opening the services for one command, and closing them whatever happens."""
+"""Opening the services for one command, and closing them whatever happens.
+
+What is imported late here keeps help and completion quick: every module of commands imports this one.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from mail_proxy.daemon.process import SignalBell, is_locked
 from mail_proxy.errors import NotFound
 from mail_proxy_cli import registry
 from mail_proxy_cli.nodes import UnknownName, near
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 def run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
     """Open the instance's services, check that the tenant exists, do the work, close."""
+    import asyncio
+
     return asyncio.run(_run(scope, work))
 
 
@@ -35,6 +38,8 @@ def check_database(scope: Scope) -> None:
 
 async def is_served(scope: Scope, runtime: Runtime) -> bool:
     """Tell whether a server is there to send: the instance's, or another on the same PostgreSQL."""
+    from mail_proxy.daemon.process import is_locked
+
     if is_locked(scope.instance):
         return True
     return runtime.config.uses_postgres and bool(await runtime.services.instance.nodes())
@@ -45,6 +50,7 @@ async def _nothing(_runtime: Runtime) -> None:
 
 
 async def _run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
+    from mail_proxy.daemon.process import SignalBell
     from mail_proxy.runtime import open_services
 
     instance = scope.instance

@@ -23,6 +23,7 @@ MEASURES = (
     "history",
     "listing",
     "startup",
+    "completion",
     "plans",
 )
 

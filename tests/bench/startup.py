@@ -23,7 +23,7 @@ def measure(_database: str, count: int = RUNS) -> Report:
     report = Report("startup")
     home = Path(tempfile.mkdtemp(prefix="mail-proxy-bench-"))
     try:
-        program = _program()
+        program = program()
         _time(report, "python -c pass", [sys.executable, "-c", "pass"], home=home, count=count)
         _time(
             report, "python -c 'import click'", [sys.executable, "-c", "import click"], home=home, count=count
@@ -42,7 +42,7 @@ def measure(_database: str, count: int = RUNS) -> Report:
     return report
 
 
-def _program() -> list[str]:
+def program() -> list[str]:
     """The installed command if there is one beside this interpreter, else the module."""
     installed = Path(sys.executable).with_name("mail-proxy")
     return [str(installed)] if installed.exists() else [sys.executable, "-m", "mail_proxy_cli"]
