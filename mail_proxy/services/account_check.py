@@ -89,6 +89,10 @@ class AccountCheckService:
             return None
         if "imap_password" in account.unreadable:
             return LoginTrial(error=UNREADABLE, tls=mailbox.tls_at_first, seconds=0.0)
+        return await self.check_mailbox(mailbox, wait)
+
+    async def check_mailbox(self, mailbox: Mailbox, wait: float = WAIT) -> LoginTrial:
+        """Try the login at a mailbox, within `wait` seconds, and look into its folder."""
         from mail_proxy.imap.trial import try_login
 
         found = await try_login(mailbox, policy=self._policy(), step_wait=STEP_WAIT, wait=wait)

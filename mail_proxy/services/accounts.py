@@ -74,12 +74,16 @@ class AccountsService:
 
     async def create(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Account:
         """Add an account; raise `Conflict` when the tenant has one of this id, or `NotFound` (tenant)."""
+        account = self.draft(tenant_id, raw, by_tenant=by_tenant)
+        return await self._store.accounts.add(account, self._clock.now())
+
+    def draft(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Account:
+        """Return what `create` would add: to try its login before anything is written."""
         given = checked(AccountInput, raw, ["id", "host"])
         if by_tenant:
             _refuse_files(given)
         blank = Account(tenant_id=tenant_id, id=given.id or "", host=given.host or "", by_tenant=by_tenant)
-        account = _changed(blank, given, given.model_fields_set, by_tenant=by_tenant)
-        return await self._store.accounts.add(account, self._clock.now())
+        return _changed(blank, given, given.model_fields_set, by_tenant=by_tenant)
 
     async def replace(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Account:
         """Create, or replace the whole configuration: what is left out takes its default."""

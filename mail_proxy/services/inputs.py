@@ -69,6 +69,12 @@ def examined(model: type[Model], raw: object) -> tuple[Model | None, list[Fault]
         return None, faults_of(error)
 
 
+def fault_in(model: type[BaseModel], name: str, value: object) -> str | None:
+    """Say what is wrong with one field by itself, for who asks for one after the other; None for nothing."""
+    _, faults = examined(model, {name: value})
+    return next((fault.msg for fault in faults if fault.loc[:1] == (name,)), None)
+
+
 def missing(raw: object, required: Sequence[str], known: Sequence[Fault] = ()) -> list[Fault]:
     """Name those of the `required` fields that are absent or null, and have no fault yet."""
     if not isinstance(raw, Mapping):

@@ -45,6 +45,10 @@ class InstanceSettingsService:
         """Change what `raw` names of the collecting of bounces, nothing else."""
         return await self._change(checked(BounceInput, raw))
 
+    async def draft_bounce(self, raw: Mapping[str, object]) -> InstanceSettings:
+        """Return what `change_bounce` would make of it: to try the login before anything is written."""
+        return _changed(await self._store.instance_settings.get(), checked(BounceInput, raw))
+
     async def reload(self) -> None:
         """Have every node read the settings again."""
         await self._bell.ring()
