@@ -61,7 +61,7 @@ async def open_services(
     Raises `DatabaseUnavailable`, `DatabaseUnusable`, `KeyMismatch` or `InvalidConfig`.
     """
     environ = os.environ if environ is None else environ
-    target, where = _target(config, instance)
+    target, where = database_of(config, instance)
     async with open_database(target, where) as database:
         await database.migrate()
         clock = clock or await clock_of(database)
@@ -105,7 +105,8 @@ def _admin_token(config: Config, instance: Instance | None) -> str | None:
     return config.admin_token(instance)
 
 
-def _target(config: Config, instance: Instance | None) -> tuple[str | Path, str]:
+def database_of(config: Config, instance: Instance | None) -> tuple[str | Path, str]:
+    """Return what `open_database` takes, and how messages name it; raise `InvalidConfig`."""
     if config.database_url is not None:
         return config.database_url, masked_url(config.database_url)
     path = config.db_path or (instance.database if instance else None)

@@ -75,11 +75,8 @@ class PostgresDatabase:
                 await pool
                 async with pool.acquire(timeout=ACQUIRE_TIMEOUT):
                     return cls(pool, where)
-        except ValueError:  # whose text may repeat a piece of the password
-            raise DatabaseUnusable(
-                f"database URL {where} is not valid: give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
-                "special characters as %XX"
-            ) from None
+        except ValueError:
+            raise _invalid_url(where) from None
         except BaseException:
             pool.terminate()
             raise
@@ -151,6 +148,38 @@ class PostgresDatabase:
             await _bounded_close(self._pool)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self._pool.terminate()
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, where: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """Give a connection of one's own, as the server makes it, for what is no unit of work.
+
+    Raises as `PostgresDatabase.open` does.
+    """
+    async with _translated(where):
+        try:
+            connection = await asyncpg.connect(
+                url,
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=COMMAND_TIMEOUT,
+                server_settings={"application_name": "mail-proxy"},
+            )
+        except ValueError:
+            raise _invalid_url(where) from None
+        try:
+            yield connection
+        except BaseException:
+            connection.terminate()
+            raise
+        await connection.close(timeout=RELEASE_TIMEOUT)
+
+
+def _invalid_url(where: str) -> DatabaseUnusable:
+    """Say what is wrong without the driver's words, which may repeat a piece of the password."""
+    return DatabaseUnusable(
+        f"database URL {where} is not valid: give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+        "special characters as %XX"
+    )
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -1,0 +1,20 @@
+"""Looking after an instance's database: what must work on one that is not, or not yet, as it should be."""
+
+from __future__ import annotations
+
+from mail_proxy.config import Config
+from mail_proxy.instance import Instance
+from mail_proxy.runtime import database_of
+from mail_proxy.store.integrity import DatabaseState, look
+
+__all__ = ["DatabaseState", "examine"]
+
+
+async def examine(config: Config, instance: Instance | None, *, thorough: bool = True) -> DatabaseState:
+    """Tell the state of an instance's database without making, migrating or changing anything.
+
+    `thorough`: read all of a SQLite file for damages, which takes its time. Raises `DatabaseUnavailable`,
+    `DatabaseUnusable` (no database, or another program's) or `InvalidConfig`.
+    """
+    target, where = database_of(config, instance)
+    return await look(target, where, thorough=thorough)
