@@ -19,7 +19,7 @@ from imapclient.exceptions import LoginError
 from mail_proxy.imap.failure import ImapFailed
 from mail_proxy.logging import one_line
 from mail_proxy.model.accounts import TlsMode
-from mail_proxy.model.logins import Mailbox
+from mail_proxy.model.logins import Mailbox, Step
 from mail_proxy.tls import client_context
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,10 @@ class _Client(IMAPClient):  # type: ignore[misc]  # the library is typed, but do
 
 
 class Session:
-    """A login at a mailbox, by one of these addresses of its host; each step may take `wait` seconds."""
+    """A login at a mailbox, by one of these addresses of its host; each step may take `wait` seconds.
+
+    `reached` is the step that was begun last, None before the first.
+    """
 
     def __init__(self, mailbox: Mailbox, addresses: Sequence[str], wait: float) -> None:
         self._mailbox = mailbox
@@ -83,6 +86,7 @@ class Session:
         self._client: _Client | None = None
         self._is_given_up = False
         self.tls = mailbox.tls_at_first
+        self.reached: Step | None = None
 
     def try_login(self) -> None:
         """Connect, log in, look into the folder without changing it, and take leave. Raises `ImapFailed`."""
@@ -93,7 +97,7 @@ class Session:
             try:
                 client = self._open()
                 self._log_in(client, mailbox.user, mailbox.password)
-                self._step = f"opening the folder {mailbox.folder}"
+                self._begin(Step.FOLDER, f"opening the folder {mailbox.folder}")
                 client.select_folder(mailbox.folder, readonly=True)
                 self._step = "taking leave"
                 client.logout()
@@ -107,17 +111,21 @@ class Session:
             with suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
+    def _begin(self, step: Step, where: str) -> None:
+        self.reached, self._step = step, where
+
     def _open(self) -> _Client:
         mailbox = self._mailbox
         tls = self._context()
+        self._begin(Step.CONNECT, "connecting")
         self._keep(self._connect())
         if mailbox.ssl:
-            self._step = "TLS"
+            self._begin(Step.TLS, "TLS")
             self._keep(self._wrapped(tls))
-        self._step = "the greeting"
+        self._begin(Step.GREETING, "the greeting")
         client = self._client = _Client(self._held(), mailbox, self._wait)
         if not mailbox.ssl and client.has_capability("STARTTLS"):
-            self._step = "STARTTLS"
+            self._begin(Step.TLS, "STARTTLS")
             client.starttls(tls)
             self._keep(client.socket())
             self.tls = TlsMode.STARTTLS
@@ -150,7 +158,7 @@ class Session:
         return wrapped
 
     def _log_in(self, client: _Client, user: str, password: str) -> None:
-        self._step = "the login"
+        self._begin(Step.LOGIN, "the login")
         if client.has_capability(_PLAIN):  # any characters, which LOGIN does not take
             client.plain_login(user, password)
         elif client.has_capability("LOGINDISABLED"):
@@ -194,6 +202,7 @@ class Session:
             case TimeoutError():
                 told = f"timed out{where}"
             case ssl.SSLCertVerificationError():
+                self.reached = Step.CERTIFICATE
                 told = f"certificate not accepted: {error.verify_message}"
             case ssl.SSLError():
                 told = f"TLS failed{where}: {error.reason or error}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.imap.failure import ImapFailed
 from mail_proxy.logging import one_line
-from mail_proxy.model.logins import LoginTrial, Mailbox
+from mail_proxy.model.logins import LoginTrial, Mailbox, Step
 from mail_proxy.net import NotPublic, Resolver, addresses_of, resolve_by_system
 from mail_proxy.threads import in_own_thread
 
@@ -32,6 +32,7 @@ async def try_login(
     loop = asyncio.get_running_loop()
     begun = loop.time()
     error, tls = None, mailbox.tls_at_first
+    reached: Step | None = Step.CONNECT
     try:
         async with asyncio.timeout(wait):
             addresses = await _addresses(mailbox, policy, resolve)
@@ -39,12 +40,13 @@ async def try_login(
             try:
                 await _log_in(session)
             finally:
-                tls = session.tls
+                tls, reached = session.tls, session.reached
     except TimeoutError:
         error = f"timed out: it took more than {wait:g} s in all"
     except ImapFailed as failed:
         error = str(failed)
-    return LoginTrial(error=error, tls=tls, seconds=loop.time() - begun)
+    failed_at = None if error is None else reached
+    return LoginTrial(error=error, tls=tls, seconds=loop.time() - begun, failed_at=failed_at)
 
 
 def _session(mailbox: Mailbox, addresses: Sequence[str], wait: float) -> Session:

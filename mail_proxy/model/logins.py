@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from mail_proxy.model.accounts import TlsMode
 
@@ -31,10 +32,31 @@ class Mailbox:
         return TlsMode.SSL if self.ssl else TlsMode.NONE
 
 
+class Step(StrEnum):
+    """What a login is made of; the value names it for people."""
+
+    CONNECT = "connect"
+    GREETING = "greeting"
+    TLS = "TLS"
+    CERTIFICATE = "certificate"
+    LOGIN = "login"
+    NOOP = "NOOP"
+    FOLDER = "folder"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginTrial:
-    """How a login went: `error` is None when it worked, `tls` the protection that there was, or was to be."""
+    """How a login went: `error` is None when it worked, `tls` the protection that there was, or was to be.
+
+    `failed_at` is the step that did not work, None where that is not known, or nothing was tried.
+    """
 
     error: str | None
     tls: TlsMode
     seconds: float
+    failed_at: Step | None = None
+
+    @property
+    def is_untrusted(self) -> bool:
+        """Whether it is the server's certificate that was not accepted."""
+        return self.failed_at is Step.CERTIFICATE
