@@ -34,3 +34,16 @@ def progress(label: str, total: int | None = None) -> Iterator[Advance]:
     with bar:
         task = bar.add_task(label, total=total)
         yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def busy(label: str) -> Iterator[None]:
+    """Show that something is under way, of which nobody knows how far it has come."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(label)):
+        yield

@@ -207,7 +207,7 @@ TENANT = (
         "accounts",
         "accounts:accounts",
         ACCOUNTS,
-        "List, show, add, change and delete SMTP accounts.",
+        "List, show, add, change, delete and test SMTP accounts.",
         "mail-proxy myserver acme accounts add main --host smtp.acme.com --user bot --password-stdin",
     ),
 )
