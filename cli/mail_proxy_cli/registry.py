@@ -31,6 +31,7 @@ TENANTS = "Tenants"
 ACCESS = "Access"
 WORK = "Mail"
 ACCOUNTS = "Accounts"
+DATABASE = "Database"
 SETTINGS = "Settings"
 
 GLOBAL = (
@@ -137,6 +138,20 @@ INSTANCE = (
         "mail-proxy myserver stats --json",
     ),
     Entry(
+        "suspend",
+        "suspension:suspend_instance",
+        WORK,
+        "Stop sending for all tenants, until 'activate'.",
+        "mail-proxy myserver suspend",
+    ),
+    Entry(
+        "activate",
+        "suspension:activate_instance",
+        WORK,
+        "Send again for all tenants.",
+        "mail-proxy myserver activate",
+    ),
+    Entry(
         "run-now",
         "run_now:instance_run_now",
         WORK,
@@ -157,6 +172,13 @@ INSTANCE = (
         TENANTS,
         "List, show, add, change and delete tenants, and their API keys.",
         "mail-proxy myserver tenants add acme --name 'Acme Ltd'",
+    ),
+    Entry(
+        "db",
+        "databases:db",
+        DATABASE,
+        "Show the database's version, upgrade it, back it up, move it to another.",
+        "mail-proxy myserver db version",
     ),
     Entry(
         "token",
@@ -197,6 +219,20 @@ TENANT = (
         "mail-proxy myserver acme messages list --status error",
     ),
     Entry(
+        "suspend",
+        "suspension:suspend_tenant",
+        WORK,
+        "Hold back what the tenant, or one batch of it, has not sent yet, until 'activate'.",
+        "mail-proxy myserver acme suspend --batch spring",
+    ),
+    Entry(
+        "activate",
+        "suspension:activate_tenant",
+        WORK,
+        "Let the tenant's messages go on, those of suspended batches too, or only one batch.",
+        "mail-proxy myserver acme activate --batch spring",
+    ),
+    Entry(
         "run-now",
         "run_now:tenant_run_now",
         WORK,
@@ -218,9 +254,6 @@ PLANNED = (
     "connect",
     "logs",
     "top",
-    "suspend",
-    "activate",
-    "db",
     "rotate-key",
     "command-log",
     "storages",

@@ -7,8 +7,11 @@ from weakref import WeakValueDictionary
 
 from mail_proxy.bell import Bell
 from mail_proxy.clock import Clock
+from mail_proxy.errors import Fault, InvalidInput
 from mail_proxy.model.standing import EVERYTHING
 from mail_proxy.model.suspensions import Suspension
+from mail_proxy.services.inputs import fault_in
+from mail_proxy.services.message_inputs import MessageInput
 from mail_proxy.store import Store
 from mail_proxy.store.suspensions import Marking, MarkingKey
 
@@ -17,7 +20,10 @@ PATIENCE = 5.0
 
 
 class SuspensionsService:
-    """Both are idempotent, and tell what is suspended then; a batch that is None stands for everything."""
+    """Both are idempotent, and tell what is suspended then; a batch that is None stands for everything.
+
+    Both raise `NotFound`, and `InvalidInput` for what no batch can be called.
+    """
 
     def __init__(self, store: Store, clock: Clock, bell: Bell) -> None:
         self._store = store
@@ -27,17 +33,17 @@ class SuspensionsService:
         self._begun: dict[MarkingKey, Marking] = {}  # how far what is marked in several looks has come
 
     async def suspend(self, tenant_id: str, batch_code: str | None = None) -> Suspension:
-        """Hold back what has not been sent, on every node, until it is activated; raise `NotFound`."""
-        await self._store.suspensions.suspend(tenant_id, batch_code or EVERYTHING, self._clock.now())
+        """Hold back what has not been sent, on every node, until it is activated."""
+        await self._store.suspensions.suspend(tenant_id, _batch(batch_code), self._clock.now())
         await self._follow(tenant_id)
         return await self._seen(tenant_id, batch_code)
 
     async def activate(self, tenant_id: str, batch_code: str | None = None) -> Suspension:
         """Let one batch go on, or everything.
 
-        Raises `NotFound`, and `Conflict` for a single batch while everything is suspended.
+        Raises `Conflict` for a single batch while everything is suspended.
         """
-        await self._store.suspensions.activate(tenant_id, batch_code or EVERYTHING)
+        await self._store.suspensions.activate(tenant_id, _batch(batch_code))
         await self._follow(tenant_id)
         await self._bell.ring()
         return await self._seen(tenant_id, batch_code)
@@ -76,3 +82,12 @@ class SuspensionsService:
             suspended_batches=found.batches,
             pending_messages=found.waiting,
         )
+
+
+def _batch(code: str | None) -> str:
+    """What is stored of it: a batch that nothing can be in must not come to mean everything."""
+    if code is None:
+        return EVERYTHING
+    if (fault := fault_in(MessageInput, "batch_code", code)) is not None:
+        raise InvalidInput.of([Fault(("batch_code",), fault)])
+    return code
