@@ -11,6 +11,7 @@ from mail_proxy.encryption import Tracking
 from mail_proxy.metrics import Metrics
 from mail_proxy.services.account_check import AccountCheckService
 from mail_proxy.services.accounts import AccountsService
+from mail_proxy.services.activity import ActivityService
 from mail_proxy.services.authentication import AuthenticationService
 from mail_proxy.services.command_log import CommandLog
 from mail_proxy.services.explanation import ExplanationService
@@ -42,6 +43,7 @@ class Services:
     rescheduling: ReschedulingService
     reports: ReportsService
     instance: InstanceService
+    activity: ActivityService
     instance_settings: InstanceSettingsService
     authentication: AuthenticationService
     command_log: CommandLog
@@ -85,6 +87,7 @@ class Services:
             rescheduling=ReschedulingService(store, clock, bell),
             reports=ReportsService(store, clock, bell, config),
             instance=instance,
+            activity=ActivityService(store, clock, instance),
             instance_settings=InstanceSettingsService(store, bell, name),
             authentication=authentication,
             command_log=CommandLog(store),

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from mail_proxy.clock import iso
-from mail_proxy.model.accounts import Account
+from mail_proxy.model.accounts import Account, Circuit
+from mail_proxy.model.activity import SPAN, AccountActivity, Activity, Failure, Outcome
 from mail_proxy.model.commands import Command
 from mail_proxy.model.explanations import Cause, Condition, Explanation, Sender
 from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.model.logins import LoginTrial
-from mail_proxy.model.messages import Event, Message, Payload
+from mail_proxy.model.messages import Event, Message, Payload, Status
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy.model.removal import Removal
 from mail_proxy.model.reports import Untold
@@ -256,6 +257,24 @@ def node_view(node: NodeInfo) -> View:
     }
 
 
+def activity_view(activity: Activity) -> View:
+    """``rates`` count by minutes up to now, the oldest first; those before ``since`` are not known."""
+    return {
+        "ts": seconds(activity.ts),
+        "active": activity.is_active,
+        "nodes": [node_view(node) for node in activity.nodes],
+        "queue": dict(activity.queue),
+        "since": seconds(activity.since),
+        "rates": {
+            outcome: [sum(counts[at : at + 60]) for at in range(0, SPAN, 60)]
+            for outcome, counts in activity.seconds.items()
+        },
+        "accounts_total": activity.accounts_total,
+        "accounts": [_account_activity_view(account, activity.ts) for account in activity.accounts],
+        "errors": [_failure_view(failure) for failure in activity.failures],
+    }
+
+
 def command_view(command: Command) -> View:
     return {
         "command_id": command.command_id,
@@ -272,6 +291,41 @@ def command_view(command: Command) -> View:
 def seconds(moment: float | None) -> int | None:
     """Whole Unix seconds, as the API gives them."""
     return None if moment is None else int(moment)
+
+
+def _account_activity_view(account: AccountActivity, now: float) -> View:
+    """What a deleted account has left behind has no circuit."""
+    state = account.state
+    view: View = {"tenant_id": account.tenant_id, "account_id": account.account_id}
+    view |= {status: account.waiting.get(status, 0) for status in Status if status.is_waiting}
+    view |= {outcome: account.done.get(outcome, 0) for outcome in Outcome}
+    if state is None:
+        return {
+            **view,
+            "circuit": None,
+            "resting_until": None,
+            "last_error": None,
+            "limits": [],
+            "oldest_seconds": None,
+        }
+    return {
+        **view,
+        "circuit": Circuit.CLOSED if state.resting_until is None else Circuit.OPEN,
+        "resting_until": seconds(state.resting_until),
+        "last_error": state.last_error,
+        "limits": [{"seconds": use.seconds, "limit": use.limit, "used": use.used} for use in state.limits],
+        "oldest_seconds": None if state.waits_since is None else max(0, int(now - state.waits_since)),
+    }
+
+
+def _failure_view(failure: Failure) -> View:
+    return {
+        "event_ts": seconds(failure.ts),
+        "tenant_id": failure.tenant_id,
+        "account_id": failure.account_id,
+        "id": failure.id,
+        "error": failure.text,
+    }
 
 
 def _cause_view(cause: Cause) -> View:

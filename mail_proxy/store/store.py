@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mail_proxy.encryption import Vault
 from mail_proxy.store.accounts import Accounts
+from mail_proxy.store.activity import Activities
 from mail_proxy.store.circuit import Circuits
 from mail_proxy.store.commands import Commands
 from mail_proxy.store.contacts import Contacts
@@ -42,6 +43,7 @@ class Store:
     intake: Intake
     messages: Messages
     explanations: Explanations
+    activities: Activities
     queue: Queue
     outcomes: Outcomes
     suspensions: Suspensions
@@ -67,6 +69,7 @@ class Store:
             intake=Intake(database),
             messages=Messages(database),
             explanations=Explanations(database),
+            activities=Activities(database),
             queue=Queue(database),
             outcomes=Outcomes(database),
             suspensions=Suspensions(database),

@@ -18,6 +18,7 @@ COUNTS_ALL = "messages.totals"
 """The one statement that may read everything: it proves that a scan is recognised."""
 
 OFTEN = {
+    "activity": ("bounds", "tallies", "failures", "accounts", "names", "states"),
     "accounts": ("get", "of_lane", "of_tenant", "named", "left", "departed"),
     "failures": ("fail",),
     "intake": ("allocate", "existing", "insert", "insert_payload", "replace", "replace_payload"),
@@ -71,7 +72,8 @@ PARAMETERS: dict[str, object] = {
     "sent_at": NOW, "amount": 1, "due": 1, "refused": 1, "given_up": 1,
     "again_ts": NOW, "beat_at": NOW, "lease_until": NOW, "next_try": NOW, "rounds": 0, "seen_beat": -1.0,
     "seen_again": NOW, "seen_seq": 7, "tenant_ids": '["acme"]', "heads": 50, "rest": 30.0, "updated_at": NOW,
-    "read_along": 1000,
+    "read_along": 1000, "settled": NOW, "first": 1, "accounts": '[["acme", "main"]]',
+    "minute": NOW, "hour": NOW, "day": NOW,
 }  # fmt: skip
 """What plans are asked with; whatever is not here is NULL."""
 
