@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mail_proxy.config import Config
 from mail_proxy.instance import Instance
 from mail_proxy.runtime import database_of
+from mail_proxy.store import open_database
 from mail_proxy.store.integrity import DatabaseState, look
 
-__all__ = ["DatabaseState", "examine"]
+__all__ = ["DatabaseState", "examine", "upgrade"]
 
 
 async def examine(config: Config, instance: Instance | None, *, thorough: bool = True) -> DatabaseState:
@@ -18,3 +21,14 @@ async def examine(config: Config, instance: Instance | None, *, thorough: bool =
     """
     target, where = database_of(config, instance)
     return await look(target, where, thorough=thorough)
+
+
+async def upgrade(config: Config, instance: Instance | None, took: Callable[[str], None]) -> DatabaseState:
+    """Take the missing steps of the schema, telling each to `took`; return what state that leaves.
+
+    Raises `DatabaseUnavailable`, or `DatabaseUnusable` for a database that is newer than this program.
+    """
+    target, where = database_of(config, instance)
+    async with open_database(target, where) as database:
+        await database.migrate(took)
+    return await look(target, where, thorough=False)

@@ -69,8 +69,11 @@ class Database(Protocol):
         """
         ...
 
-    async def migrate(self) -> int:
-        """Bring the schema up to date; return how many steps were taken."""
+    async def migrate(self, took: Callable[[str], None] | None = None) -> int:
+        """Bring the schema up to date; return how many steps were taken.
+
+        `took` is told the name of each, from whatever thread.
+        """
         ...
 
     async def notify(self, text: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mail_proxy.errors import DatabaseUnavailable, DatabaseUnusable
@@ -22,6 +22,7 @@ from mail_proxy.store.migration import (
     tables,
 )
 from mail_proxy.store.queries import load
+from mail_proxy.threads import in_own_thread
 
 SQL = load("integrity")
 
@@ -57,7 +58,8 @@ async def look(target: str | Path, where: str, *, thorough: bool) -> DatabaseSta
     database, or another program's.
     """
     if isinstance(target, Path):
-        return await asyncio.to_thread(_look_sqlite, target, where, thorough=thorough)
+        look_at = partial(_look_sqlite, target, where, thorough=thorough)
+        return await in_own_thread(look_at, "look at the database")
     return await _look_postgres(target, where)
 
 
@@ -152,8 +154,6 @@ def _state(
         server=server,
         version=max(applied, default=None),
         newest=current_version(),
-        missing=tuple(
-            f"{step.version:04}_{step.name}" for step in migrations() if step.version not in applied
-        ),
+        missing=tuple(step.title for step in migrations() if step.version not in applied),
         problems=(*others, *problems),
     )

@@ -108,9 +108,9 @@ class PostgresDatabase:
             async with connection.transaction():
                 return await _drive(connection, work(*args, **kwargs))
 
-    async def migrate(self) -> int:
+    async def migrate(self, took: Callable[[str], None] | None = None) -> int:
         async with _translated(self._where), self._connection() as connection:
-            return await migration.migrate_postgres(connection, self._where)
+            return await migration.migrate_postgres(connection, self._where, took=took)
 
     async def notify(self, text: str) -> None:
         """Tell the nodes on this database something; see `listen`."""

@@ -116,9 +116,11 @@ class SqliteDatabase:
         with self._translated():
             return await future  # type: ignore[return-value]  # the job's result is work's own T
 
-    async def migrate(self) -> int:
+    async def migrate(self, took: Callable[[str], None] | None = None) -> int:
         with self._translated():
-            return await self._writer.run(lambda raw: migration.migrate_sqlite(raw, str(self._path)))
+            return await self._writer.run(
+                lambda raw: migration.migrate_sqlite(raw, str(self._path), took=took)
+            )
 
     async def notify(self, text: str) -> None:
         """There is one server to a file: nobody else listens."""

@@ -69,8 +69,8 @@ class FlakyDatabase:
         """Wait until this work was refused so often (a minute at most)."""
         await self._until(self.refused, work, count)
 
-    async def migrate(self) -> int:
-        return await self._inner.migrate()
+    async def migrate(self, took: Callable[[str], None] | None = None) -> int:
+        return await self._inner.migrate(took)
 
     async def notify(self, text: str) -> None:
         await self._inner.notify(text)
