@@ -30,3 +30,28 @@ class Storage:
     is_unreadable: bool = False
     created_at: float = 0.0
     updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialStep:
+    """One step of trying a storage: `error` is None when it worked."""
+
+    name: str
+    error: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageTrial:
+    """How a storage was tried, step by step: what cannot be written is not read.
+
+    `left` names the object that was written for it and may still be there.
+    """
+
+    steps: tuple[TrialStep, ...]
+    left: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed; None when everything worked."""
+        return next((step.error for step in self.steps if step.error is not None), None)

@@ -23,6 +23,7 @@ from mail_proxy.services.removal import RemovalService
 from mail_proxy.services.reports import ReportsService
 from mail_proxy.services.rescheduling import ReschedulingService
 from mail_proxy.services.standings import Standings
+from mail_proxy.services.storage_check import StorageCheckService
 from mail_proxy.services.storages import StoragesService
 from mail_proxy.services.suspensions import SuspensionsService
 from mail_proxy.services.tenants import TenantsService
@@ -35,6 +36,7 @@ class Services:
     accounts: AccountsService
     account_check: AccountCheckService
     storages: StoragesService
+    storage_check: StorageCheckService
     intake: IntakeService
     messages: MessagesService
     explanation: ExplanationService
@@ -71,6 +73,7 @@ class Services:
             accounts=AccountsService(store, clock, bell, metrics),
             account_check=AccountCheckService(config),
             storages=StoragesService(store, clock),
+            storage_check=StorageCheckService(config),
             intake=IntakeService(
                 store,
                 clock,

@@ -1,4 +1,4 @@
-"""Storages: places for files that tenants name. Nothing is read from them or written to them yet."""
+"""Storages: places for files that tenants name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mail_proxy.clock import Clock
-from mail_proxy.errors import Fault, Forbidden, InvalidInput
+from mail_proxy.errors import Conflict, Fault, Forbidden, InvalidInput
 from mail_proxy.model.storages import Storage, StorageProtocol
 from mail_proxy.services.inputs import MASK, checked, refuse_unreadable, replaced_mask
 from mail_proxy.services.storage_inputs import StorageInput
@@ -41,11 +41,24 @@ class StoragesService:
             return await self._store.storages.all()
         return await self._store.storages.of_tenant(tenant_id)
 
+    async def create(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Storage:
+        """Add a storage; raise `Conflict` when the tenant has one of this name, else as `replace`."""
+        return await self._put(tenant_id, raw, by_tenant=by_tenant, only_new=True)
+
     async def replace(self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool = False) -> Storage:
         """Create a storage, or replace its whole configuration.
 
         Raises `NotFound` when there is no such tenant, `Forbidden` for what is the admin's alone.
         """
+        return await self._put(tenant_id, raw, by_tenant=by_tenant, only_new=False)
+
+    async def delete(self, tenant_id: str, name: str) -> None:
+        """Raise `NotFound` when the tenant has no such storage."""
+        await self._store.storages.delete(tenant_id, name)
+
+    async def _put(
+        self, tenant_id: str, raw: Mapping[str, object], *, by_tenant: bool, only_new: bool
+    ) -> Storage:
         given = checked(StorageInput, raw)
         if by_tenant and given.protocol is StorageProtocol.LOCAL:
             raise Forbidden("only the admin token may give storages of the protocol local")
@@ -53,6 +66,8 @@ class StoragesService:
         _refuse_incomplete(given.protocol, config, by_tenant=by_tenant)
 
         def make(current: Storage | None) -> Storage:
+            if current is not None and only_new:
+                raise Conflict(f"tenant '{tenant_id}' has a storage '{given.name}' already")
             if current is not None and current.is_unreadable:
                 refuse_unreadable(set(_TRUST[given.protocol].secrets) & config.keys(), config, ("config",))
             stored = current.config if current is not None and current.protocol is given.protocol else {}
@@ -66,9 +81,10 @@ class StoragesService:
 
         return await self._store.storages.put(tenant_id, given.name, make, self._clock.now())
 
-    async def delete(self, tenant_id: str, name: str) -> None:
-        """Raise `NotFound` when the tenant has no such storage."""
-        await self._store.storages.delete(tenant_id, name)
+
+def secrets_of(storage: Storage) -> list[str]:
+    """What must never be shown."""
+    return [storage.config[name] for name in _TRUST[storage.protocol].secrets if name in storage.config]
 
 
 def masked_config(storage: Storage) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Where the files of attachments lie: a tenant's storages."""
