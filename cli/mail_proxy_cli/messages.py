@@ -14,9 +14,11 @@ from mail_proxy_cli.complete import batches as complete_batches
 from mail_proxy_cli.complete import messages as complete_messages
 from mail_proxy_cli.errors import FAILED, OK, describe
 from mail_proxy_cli.explaining import told
-from mail_proxy_cli.moments import moment
+from mail_proxy_cli.moments import duration, moment
 from mail_proxy_cli.nodes import Group, example
-from mail_proxy_cli.output import Column, confirm, echo_csv, echo_json, echo_record, echo_table, when
+from mail_proxy_cli.output import Column, age, confirm, echo_csv, echo_json, echo_record, echo_table, when
+from mail_proxy_cli.paging import tell_more, up_to
+from mail_proxy_cli.progress import progress
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.session import is_served, run
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 View = dict[str, object]
 
 LIMIT = 100
-PAGE = 1000
 
 TIMES = ("created_at", "updated_at", "deferred_ts", "sent_ts", "error_ts", "reported_ts", "bounce_ts")
 
@@ -117,13 +118,15 @@ def list_messages(
         since=since or 0.0,
         until=END_OF_TIME if until is None else until,
     )
-    rows = run(scope, lambda runtime: _list(runtime, which, limit))
+    rows, is_cut = run(scope, lambda runtime: _list(runtime, which, limit))
     if as_json:
         echo_json(rows)
     elif as_csv:
         echo_csv(({**row, "recipients": _addresses(row)} for row in rows), CSV_FIELDS)
     else:
         echo_table(rows, COLUMNS, color=scope.invocation.color, empty="no messages")
+    if is_cut:
+        tell_more(limit, "newest")
 
 
 @messages.command("show")
@@ -215,6 +218,46 @@ def delete_messages(scope: Scope, message_ids: tuple[str, ...], *, yes: bool, fo
     return _tell_each(message_ids, failures, "was deleted")
 
 
+@example("mail-proxy myserver acme messages cleanup --older-than 30d --force")
+@messages.command("cleanup")
+@click.option(
+    "--older-than",
+    metavar="TIME",
+    callback=duration,
+    help="How long ago the application was told: 30d, 12h, seconds.  [default: the retention]",
+)
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@pass_scope
+def clean_up_messages(scope: Scope, *, older_than: float | None, force: bool) -> None:
+    """Delete now what has left, and was told of, long enough ago.
+
+    Never what has still to leave, nor what the application is still to be told of.
+    """
+    seconds = older_than
+    if seconds is None:
+        seconds = scope.load_config().delivery_report_retention_seconds
+    confirm(f"Delete what tenant '{scope.tenant}' was told of more than {age(seconds)} ago?", force=force)
+    with progress("deleting") as advance:
+        count = run(
+            scope, lambda runtime: runtime.services.removal.cleanup(scope.tenant, seconds, told=advance)
+        )
+    click.echo("1 message was deleted" if count == 1 else f"{count} messages were deleted")
+
+
+@example("mail-proxy myserver acme messages receipts order-1")
+@messages.command("receipts")
+@click.argument("message_id", metavar="ID", shell_complete=complete_messages)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_scope
+def message_receipts(scope: Scope, message_id: str, *, as_json: bool) -> None:
+    """Show the PEC receipts of a message, as they came. None are collected yet."""
+    found = run(scope, lambda runtime: _receipts(runtime, scope.tenant, message_id))
+    if as_json:
+        echo_json(found)
+    elif not found:
+        click.echo("no receipt has arrived: PEC receipts are not collected yet", err=True)
+
+
 def _tell_each(message_ids: Sequence[str], failures: Mapping[str, MailProxyError], done: str) -> int:
     """Say what became of each; the exit code of a single one is its own, of several that of a failure."""
     for message_id in dict.fromkeys(message_ids):
@@ -227,22 +270,21 @@ def _tell_each(message_ids: Sequence[str], failures: Mapping[str, MailProxyError
     return FAILED if len(message_ids) > 1 else describe(failures[message_ids[0]])[1]
 
 
-async def _list(runtime: Runtime, which: MessageFilter, limit: int) -> list[View]:
+async def _list(runtime: Runtime, which: MessageFilter, limit: int) -> tuple[list[View], bool]:
+    """Return as many as are wanted, and whether there are more."""
     from dataclasses import replace
 
     from mail_proxy.services.views import message_view
 
     service = runtime.services.messages
     name = (await runtime.services.tenants.get(which.tenant_id or "")).name
-    found: list[Message] = []
-    cursor: str | None = None
-    while len(found) < limit:
-        page = await service.list(replace(which, limit=min(PAGE, limit - len(found))), cursor)
-        found += page.messages
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return [message_view(message, tenant_name=name) for message in found]
+
+    async def pages(size: int, cursor: str | None) -> tuple[Sequence[Message], str | None]:
+        page = await service.list(replace(which, limit=size), cursor)
+        return page.messages, page.next_cursor
+
+    found, is_cut = await up_to(limit, pages)
+    return [message_view(message, tenant_name=name) for message in found], is_cut
 
 
 async def _show(runtime: Runtime, tenant_id: str, message_id: str) -> View:
@@ -258,6 +300,11 @@ async def _events(runtime: Runtime, tenant_id: str, message_id: str) -> list[Vie
 
     message = await runtime.services.messages.get(tenant_id, message_id)
     return [event_view(event) for event in await runtime.services.messages.events(message)]
+
+
+async def _receipts(runtime: Runtime, tenant_id: str, message_id: str) -> Sequence[str]:
+    service = runtime.services.messages
+    return await service.receipts(await service.get(tenant_id, message_id))
 
 
 async def _explain(runtime: Runtime, tenant_id: str, message_id: str) -> tuple[Explanation, float]:

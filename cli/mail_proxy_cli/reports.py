@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -12,6 +12,7 @@ from mail_proxy_cli.complete import tenants as complete_tenants
 from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import Group, example
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_table, when
+from mail_proxy_cli.paging import tell_more, up_to
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.session import is_served, run
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., object])
 
 LIMIT = 100
-PAGE = 1000
 
 FAILED = frozenset({ReportState.FAILING, ReportState.GIVEN_UP})
 
@@ -64,13 +64,15 @@ def list_reports(scope: Scope, *, tenant: str | None, failed: bool, limit: int, 
 
     scope = _narrowed(scope, tenant)
     states = FAILED if failed else None
-    found = run(scope, lambda runtime: _list(runtime, scope.named_tenant, states, limit))
+    found, is_cut = run(scope, lambda runtime: _list(runtime, scope.named_tenant, states, limit))
     rows = [untold_view(each) for each in found]
     if as_json:
         echo_json(rows)
     else:
         empty = "nothing has failed" if failed else "nothing is left to tell"
         echo_table(rows, COLUMNS, color=scope.invocation.color, empty=empty)
+    if is_cut:
+        tell_more(limit)
 
 
 @example("mail-proxy myserver reports replay --tenant acme --since -2d")
@@ -109,18 +111,14 @@ def _narrowed(scope: Scope, tenant: str | None) -> Scope:
 
 async def _list(
     runtime: Runtime, tenant_id: str | None, states: frozenset[ReportState] | None, limit: int
-) -> list[Untold]:
-    found: list[Untold] = []
-    cursor: str | None = None
-    while len(found) < limit:
-        page = await runtime.services.reports.untold(
-            tenant_id, states=states, limit=min(PAGE, limit - len(found)), cursor=cursor
-        )
-        found += page.events
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return found
+) -> tuple[list[Untold], bool]:
+    """Return as many as are wanted, and whether there are more."""
+
+    async def pages(size: int, cursor: str | None) -> tuple[Sequence[Untold], str | None]:
+        page = await runtime.services.reports.untold(tenant_id, states=states, limit=size, cursor=cursor)
+        return page.events, page.next_cursor
+
+    return await up_to(limit, pages)
 
 
 async def _replay(scope: Scope, runtime: Runtime, since: float | None) -> tuple[int, bool]:

@@ -53,8 +53,8 @@ async def list_events(request: ApiRequest) -> Response:
 
 async def list_receipts(request: ApiRequest) -> Response:
     """List the PEC receipts of a message, raw. None are collected yet."""
-    await _found(request)
-    return ok(receipts=[])
+    message = await _found(request)
+    return ok(receipts=await request.services.messages.receipts(message))
 
 
 async def _found(request: ApiRequest) -> Message:

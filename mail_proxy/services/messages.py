@@ -98,6 +98,10 @@ class MessagesService:
         """What happened to it, in order."""
         return await self._store.messages.events(message.seq)
 
+    async def receipts(self, message: Message) -> Sequence[str]:  # noqa: ARG002 - there is nothing to look for yet
+        """Its PEC receipts, raw, in the order in which they arrived. None are collected yet."""
+        return []
+
     async def histories(self, messages: Sequence[Message]) -> Mapping[int, Sequence[Event]]:
         """What happened to several messages, by `seq`."""
         return await self._store.messages.histories(message.seq for message in messages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config
@@ -15,6 +15,14 @@ log = logging.getLogger(__name__)
 
 UNREPORTABLE = 30 * 86_400.0
 """Seconds after which an event that could not be reported is given up, and counts as reported."""
+
+
+Told = Callable[[int], None]
+"""Is told how many more are gone, for who wants to watch."""
+
+
+def _nobody(_count: int) -> None:
+    """Who does not want to be told."""
 
 
 class RemovalService:
@@ -56,7 +64,9 @@ class RemovalService:
             )
         return result
 
-    async def cleanup(self, tenant_id: str | None = None, older_than: float | None = None) -> int:
+    async def cleanup(
+        self, tenant_id: str | None = None, older_than: float | None = None, *, told: Told = _nobody
+    ) -> int:
         """Delete what left, and was told of, so many seconds ago (None: as configured); return how many.
 
         Never what has still to leave, nor what somebody is still to be told of.
@@ -65,7 +75,7 @@ class RemovalService:
         before = self._clock.now() - age
         owners = await self._store.removals.owners()
         concerned = [each for each in owners if tenant_id in (None, each.tenant_id)]
-        removed = sum([await self._sweep(each, before) for each in concerned])
+        removed = sum([await self._sweep(each, before, told) for each in concerned])
         if removed:
             log.info("removed %d messages that were told of more than %.0f seconds ago", removed, age)
         return removed
@@ -88,18 +98,20 @@ class RemovalService:
                 total += count
         return total
 
-    async def forget_commands(self) -> int:
-        """Delete what is too old from the log of commands; return how much."""
-        before = self._clock.now() - self._config.command_log_retention_seconds
+    async def forget_commands(self, before: float | None = None, *, told: Told = _nobody) -> int:
+        """Delete from the log of commands what is from before a time, or too old; return how much."""
+        if before is None:
+            before = self._clock.now() - self._config.command_log_retention_seconds
         forgotten = 0
         while count := await self._store.commands.forget(before, CHUNK):
             forgotten += count
+            told(count)
         return forgotten
 
     def _is_told(self, owner: Owner) -> bool:
         return owner.has_address or self._config.client_sync_url is not None
 
-    async def _sweep(self, owner: Owner, before: float) -> int:
+    async def _sweep(self, owner: Owner, before: float, told: Told) -> int:
         untold_before = before - UNREPORTABLE if self._is_told(owner) else before
         removed = 0
         for is_untold in (False, True):
@@ -107,6 +119,8 @@ class RemovalService:
                 tenant_id=owner.tenant_id, before=before, untold_before=untold_before, is_untold=is_untold
             )
             while not sweep.is_over:
+                gone = sweep.removed
                 sweep = await self._store.removals.sweep(sweep)
+                told(sweep.removed - gone)
             removed += sweep.removed
         return removed
