@@ -11,6 +11,7 @@ import click
 
 from mail_proxy.errors import NotFound
 from mail_proxy.model.accounts import SANDBOX_HOST, Account, Rest
+from mail_proxy_cli import next_steps
 from mail_proxy_cli.checking import STEP_COLUMNS, failures, steps
 from mail_proxy_cli.complete import accounts as complete_accounts
 from mail_proxy_cli.errors import FAILED, OK
@@ -124,6 +125,7 @@ def accounts() -> None:
     """List, show, add, change, delete and test SMTP accounts."""
 
 
+@example("mail-proxy myserver acme accounts list --json")
 @accounts.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_scope
@@ -140,6 +142,7 @@ def list_accounts(scope: Scope, *, as_json: bool) -> None:
         echo_table(rows, COLUMNS, color=scope.invocation.color, empty=empty)
 
 
+@example("mail-proxy myserver acme accounts show main")
 @accounts.command("show")
 @click.argument("account_id", metavar="ID", shell_complete=complete_accounts)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -171,6 +174,7 @@ def _shown(view: Mapping[str, object], rest: Rest | None) -> dict[str, object]:
     return shown
 
 
+@example("mail-proxy myserver acme accounts add backup --host smtp.acme.com --port 465 --tls ssl")
 @accounts.command("add")
 @click.argument("account_id", metavar="[ID]", required=False)
 @click.option("--id", "id_option", metavar="ID", help="The id, in place of the argument.")
@@ -179,20 +183,32 @@ def _shown(view: Mapping[str, object], rest: Rest | None) -> dict[str, object]:
 def add_account(scope: Scope, /, account_id: str | None, id_option: str | None, **options: object) -> None:
     """Add an SMTP account.
 
-    Without any option, on a terminal, the fields are asked for.
+    Without any option, on a terminal, a dialogue asks for what is needed: it knows the usual providers, and
+    tries the login.
     """
     name = one_id(account_id, id_option)
     values = fields_of(options)
-    if not values and id_option is None and may_prompt():
-        name, values = _ask(name)
+    with faults_as_options(OPTION_OF_FIELD):
+        fields = _fields_of_new(scope, name, values, may_ask=id_option is None)
+        account = run(scope, lambda runtime: runtime.services.accounts.create(scope.tenant, fields))
+    click.echo(f"added account '{account.id}'")
+    next_steps.after_account(scope, account)
+
+
+def _fields_of_new(
+    scope: Scope, name: str | None, values: dict[str, object], *, may_ask: bool
+) -> dict[str, object]:
+    """The fields of a new account: from the options, or asked for."""
+    if not values and may_ask and may_prompt():
+        from mail_proxy_cli.wizards.accounts import ask
+
+        return ask(scope, name)
     if name is None:
         raise click.UsageError("which id? mail-proxy … accounts add ID --host HOST")
-    fields = {"id": name, **values}
-    with faults_as_options(OPTION_OF_FIELD):
-        run(scope, lambda runtime: runtime.services.accounts.create(scope.tenant, fields))
-    click.echo(f"added account '{name}'")
+    return {"id": name, **values}
 
 
+@example("mail-proxy myserver acme accounts update main --limit-minute 30")
 @accounts.command("update")
 @click.argument("account_id", metavar="ID", shell_complete=complete_accounts)
 @configuration
@@ -208,6 +224,7 @@ def update_account(scope: Scope, /, account_id: str, **options: object) -> None:
     click.echo(f"changed account '{account_id}'")
 
 
+@example("mail-proxy myserver acme accounts delete main --force")
 @accounts.command("delete")
 @click.argument("account_id", metavar="ID", shell_complete=complete_accounts)
 @click.option("-f", "--force", is_flag=True, help="Do not ask, and let its queued messages fail.")
@@ -275,18 +292,3 @@ def fields_of(options: dict[str, object]) -> dict[str, object]:
     if "tls_ca" in values:
         values["tls_ca"] = Path(str(values["tls_ca"])).read_text("ascii", errors="replace")
     return {FIELD_OF_OPTION[name]: value for name, value in values.items()}
-
-
-def _ask(name: str | None) -> tuple[str, dict[str, object]]:
-    """Ask for the fields that most accounts need; an empty answer leaves one out."""
-    account_id = name or click.prompt("id", default="main")
-    values: dict[str, object] = {"host": click.prompt("SMTP server")}
-    if values["host"] == SANDBOX_HOST:
-        return account_id, values
-    values["port"] = click.prompt("port", type=click.IntRange(1, 65535), default=587)
-    if user := click.prompt("user (empty: no login)", default="", show_default=False):
-        values["user"] = user
-        values["password"] = click.prompt("password", hide_input=True)
-    if sender := click.prompt("from address (empty: none)", default="", show_default=False):
-        values["from_address"] = sender
-    return account_id, values

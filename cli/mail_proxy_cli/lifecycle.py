@@ -9,7 +9,7 @@ import click
 
 from mail_proxy.errors import MailProxyError
 from mail_proxy.instance import Instance, list_instances
-from mail_proxy_cli import serving
+from mail_proxy_cli import next_steps, serving
 from mail_proxy_cli.complete import instances as complete_instances
 from mail_proxy_cli.errors import OK, report
 from mail_proxy_cli.instances import chosen_instance
@@ -90,6 +90,7 @@ def start(scope: Scope, /, name: str | None, *, foreground: bool, timeout: float
     else:
         info = serving.start_background(scope, instance, place, timeout)
         click.echo(f"'{instance.name}' is running: {info.url} (pid {info.pid})")
+        next_steps.after_start(scope.at(instance))
 
 
 @command("serve")

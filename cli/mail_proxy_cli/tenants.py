@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from mail_proxy_cli import next_steps
 from mail_proxy_cli.complete import tenants as complete_tenants
 from mail_proxy_cli.fields import (
     faults_as_options,
@@ -17,7 +18,7 @@ from mail_proxy_cli.fields import (
     refuse_reserved,
 )
 from mail_proxy_cli.moments import moment
-from mail_proxy_cli.nodes import Group
+from mail_proxy_cli.nodes import Group, example
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.session import check_tenant, run
@@ -81,6 +82,7 @@ def tenants() -> None:
     """List, show, add, change and delete tenants, and their API keys."""
 
 
+@example("mail-proxy myserver tenants list --active-only")
 @tenants.command("list")
 @click.option("--active-only", is_flag=True, help="Leave out those that are not active.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -97,6 +99,7 @@ def list_tenants(scope: Scope, *, active_only: bool, as_json: bool) -> None:
         echo_table(rows, COLUMNS, color=scope.invocation.color, empty="no tenants")
 
 
+@example("mail-proxy myserver tenants show acme --json")
 @tenants.command("show")
 @click.argument("tenant_id", metavar="ID", shell_complete=complete_tenants)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -113,6 +116,7 @@ def show_tenant(scope: Scope, tenant_id: str, *, as_json: bool) -> None:
         echo_record(shown, color=scope.invocation.color)
 
 
+@example("mail-proxy myserver tenants add beta --name 'Beta Ltd' --base-url https://beta.example")
 @tenants.command("add")
 @click.argument("tenant_id", metavar="[ID]", required=False)
 @click.option("--id", "id_option", metavar="ID", help="The id, in place of the argument.")
@@ -121,22 +125,33 @@ def show_tenant(scope: Scope, tenant_id: str, *, as_json: bool) -> None:
 def add_tenant(scope: Scope, /, tenant_id: str | None, id_option: str | None, **options: object) -> None:
     """Add a tenant, and print its API key.
 
-    The key is shown this once. Without any option, on a terminal, the fields are asked for.
+    The key is shown this once. Without any option, on a terminal, a dialogue asks for what is needed.
     """
     name = one_id(tenant_id, id_option)
     values = settings_of(options)
-    if not values and id_option is None and may_prompt():
-        name, values = _ask(name)
+    with faults_as_options(OPTION_OF_FIELD):
+        fields = _fields_of_new(scope, name, values, may_ask=id_option is None)
+        tenant, key = run(scope, lambda runtime: runtime.services.tenants.create(fields))
+    click.echo(f"added tenant '{tenant.id}'; its API key, shown this once:", err=True)
+    click.echo(key)
+    next_steps.after_tenant(scope, tenant.id)
+
+
+def _fields_of_new(
+    scope: Scope, name: str | None, values: Mapping[str, object], *, may_ask: bool
+) -> dict[str, object]:
+    """The fields of a new tenant: from the options, or asked for."""
+    if not values and may_ask and may_prompt():
+        from mail_proxy_cli.wizards.tenants import ask
+
+        return ask(scope, name)
     if name is None:
         raise click.UsageError("which id? mail-proxy … tenants add ID")
     refuse_reserved("tenant", name)
-    with faults_as_options(OPTION_OF_FIELD):
-        fields = {"id": name, **new_fields(values)}
-        _tenant, key = run(scope, lambda runtime: runtime.services.tenants.create(fields))
-    click.echo(f"added tenant '{name}'; its API key, shown this once:", err=True)
-    click.echo(key)
+    return {"id": name, **new_fields(values)}
 
 
+@example("mail-proxy myserver tenants update acme --rate-limit-hourly 500")
 @tenants.command("update")
 @click.argument("tenant_id", metavar="ID", shell_complete=complete_tenants)
 @configuration
@@ -151,6 +166,7 @@ def update_tenant(scope: Scope, /, tenant_id: str, **options: object) -> None:
     click.echo(f"changed tenant '{tenant_id}'")
 
 
+@example("mail-proxy myserver tenants delete acme --force")
 @tenants.command("delete")
 @click.argument("tenant_id", metavar="ID", shell_complete=complete_tenants)
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
@@ -164,6 +180,7 @@ def delete_tenant(scope: Scope, tenant_id: str, *, force: bool) -> None:
     click.echo(f"deleted tenant '{tenant_id}'")
 
 
+@example("mail-proxy myserver tenants api-key acme --expires-at +90d")
 @tenants.command("api-key")
 @click.argument("tenant_id", metavar="TENANT", shell_complete=complete_tenants)
 @click.option("--revoke", is_flag=True, help="Make no new one.")
@@ -207,23 +224,3 @@ def settings_of(options: Mapping[str, object]) -> dict[str, object]:
 
 async def _update(service: TenantsService, tenant_id: str, values: Mapping[str, object]) -> None:
     await service.update(tenant_id, changed_fields(values, await service.get(tenant_id)))
-
-
-def _ask(name: str | None) -> tuple[str, dict[str, object]]:
-    """Ask for the fields that most tenants need; an empty answer leaves one out."""
-    tenant_id = name or click.prompt("id")
-    values: dict[str, object] = {"name": click.prompt("name", default=tenant_id)}
-    if base := click.prompt(
-        "base URL of its application (empty: no reports)", default="", show_default=False
-    ):
-        values["base_url"] = base
-        method = click.prompt(
-            "how to log in there", type=click.Choice(["none", "bearer", "basic"]), default="none"
-        )
-        values["auth_method"] = method
-        if method == "bearer":
-            values["auth_token"] = click.prompt("token", hide_input=True)
-        elif method == "basic":
-            values["auth_user"] = click.prompt("user")
-            values["auth_password"] = click.prompt("password", hide_input=True)
-    return tenant_id, values

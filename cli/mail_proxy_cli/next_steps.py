@@ -1,0 +1,62 @@
+"""What comes next, told to a person on a terminal: from a new instance to a message that is sent."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from mail_proxy.model.names import DEFAULT_TENANT
+from mail_proxy_cli.scope import Scope
+from mail_proxy_cli.session import is_served, run
+
+if TYPE_CHECKING:
+    from mail_proxy.model.accounts import Account
+    from mail_proxy.runtime import Runtime
+
+
+def after_start(scope: Scope) -> None:
+    """Lead to the first tenant and the first account, while there are none."""
+    if _is_somebody_there():
+        words = run(scope, _missing)
+        if words is not None:
+            _say(scope, words)
+
+
+def after_tenant(scope: Scope, tenant_id: str) -> None:
+    """Lead to the account that a new tenant sends through."""
+    if _is_somebody_there():
+        _say(scope, f"{tenant_id} accounts add")
+
+
+def after_account(scope: Scope, account: Account) -> None:
+    """Lead to a message through a new account."""
+    if not _is_somebody_there():
+        return
+    name = scope.instance.name
+    if not run(scope, lambda runtime: is_served(scope, runtime)):
+        click.echo(f"next: mail-proxy start {name}", err=True)
+    sender = "" if account.from_address else "From: me@example.com\\n"
+    click.echo("next: put a message into a file, and send that:", err=True)
+    click.echo(
+        f"  printf '{sender}To: you@example.com\\nSubject: Hello\\n\\nIt works.\\n' > hello.eml", err=True
+    )
+    click.echo(f"  mail-proxy {name} {scope.tenant} send hello.eml --wait", err=True)
+
+
+async def _missing(runtime: Runtime) -> str | None:
+    """The words of the command that makes what is missing for the first message."""
+    if await runtime.services.accounts.list():
+        return None
+    tenants = [tenant.id for tenant in await runtime.services.tenants.list()]
+    named = [tenant for tenant in tenants if tenant != DEFAULT_TENANT]
+    return f"{named[0]} accounts add" if named else "tenants add"
+
+
+def _say(scope: Scope, words: str) -> None:
+    click.echo(f"next: mail-proxy {scope.instance.name} {words}", err=True)
+
+
+def _is_somebody_there() -> bool:
+    return sys.stdout.isatty() and sys.stderr.isatty()

@@ -1,0 +1,83 @@
+"""Trying a login before anything is written, and what can be done when it is refused."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mail_proxy.tls import client_context
+from mail_proxy_cli.wizards.asking import Dialogue
+
+if TYPE_CHECKING:
+    from mail_proxy.model.logins import LoginTrial
+
+Fields = dict[str, object]
+Attempt = Callable[[], Mapping[str, "LoginTrial"]]
+"""Tries logins, each of which has a name for people."""
+
+CHANGE, AGAIN, KEEP, LEAVE, TRUST, UNVERIFIED = "change", "again", "keep", "leave", "trust", "unverified"
+
+WAYS_ON = {
+    CHANGE: "change the answers",
+    AGAIN: "try again",
+    KEEP: "go on, although it does not work now",
+    LEAVE: "leave, nothing is written",
+}
+WAYS_TO_TRUST = {
+    TRUST: "trust the authority whose certificate is in a file",
+    UNVERIFIED: "take any certificate: who sits in between can read all",
+}
+
+
+def try_logins(dialogue: Dialogue, attempt: Attempt, trust: Fields | None = None) -> bool:
+    """Offer to log in: True to go on, False to change answers before. Raises Abort to leave.
+
+    What is decided about a certificate that is not accepted goes into `trust`, where there is a choice.
+    """
+    if not dialogue.agree("try the login now?", default=True):
+        return True
+    while True:
+        trials = attempt()
+        for name, trial in trials.items():
+            _tell(dialogue, name, trial)
+        if all(trial.error is None for trial in trials.values()):
+            return True
+        is_untrusted = any(trial.is_untrusted for trial in trials.values())
+        ways = WAYS_TO_TRUST | WAYS_ON if is_untrusted and trust is not None else WAYS_ON
+        answer = dialogue.decide("what now", ways, CHANGE)
+        if answer == LEAVE:
+            raise click.Abort
+        if answer in (KEEP, CHANGE):
+            return answer == KEEP
+        if trust is not None and answer in WAYS_TO_TRUST:
+            trust |= _trusting(dialogue, answer)
+
+
+def _tell(dialogue: Dialogue, name: str, trial: LoginTrial) -> None:
+    if trial.error is None:
+        dialogue.say(f"{name}: works ({trial.tls.value}, {trial.seconds:.1f} s)")
+    else:
+        dialogue.complain(f"{name}: {trial.error}")
+
+
+def _trusting(dialogue: Dialogue, answer: str) -> Fields:
+    if answer == UNVERIFIED:
+        return {"tls_verify": False}
+    path = dialogue.ask_file("file with certificates (PEM)", check=_holds_certificates)
+    return {"tls_verify": True, "tls_ca": _content(path)}
+
+
+def _holds_certificates(path: str) -> str | None:
+    try:
+        client_context(True, _content(path))
+    except (ssl.SSLError, OSError, ValueError) as error:
+        return f"{path}: {error.strerror if isinstance(error, OSError) and error.strerror else error}"
+    return None
+
+
+def _content(path: str) -> str:
+    return Path(path).expanduser().read_text("ascii", errors="replace")
