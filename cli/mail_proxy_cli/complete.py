@@ -69,6 +69,11 @@ def accounts(ctx: click.Context, _param: click.Parameter, incomplete: str) -> li
     return _names(ctx.obj, "accounts", incomplete)
 
 
+def storages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of the tenant's storages."""
+    return _names(ctx.obj, "storages", incomplete)
+
+
 def messages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of the tenant's newest messages."""
     return _names(ctx.obj, "messages", incomplete)

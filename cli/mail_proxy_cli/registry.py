@@ -31,6 +31,7 @@ TENANTS = "Tenants"
 ACCESS = "Access"
 WORK = "Mail"
 ACCOUNTS = "Accounts"
+STORAGES = "Storages"
 DATABASE = "Database"
 SETTINGS = "Settings"
 
@@ -152,6 +153,14 @@ INSTANCE = (
         "mail-proxy myserver activate",
     ),
     Entry(
+        "top",
+        "top:top",
+        OVERVIEW,
+        "Watch the queue, the rates, the accounts and the newest errors.",
+        "mail-proxy myserver top",
+        may_be_of_tenant=True,
+    ),
+    Entry(
         "run-now",
         "run_now:instance_run_now",
         WORK,
@@ -186,6 +195,12 @@ INSTANCE = (
         ACCESS,
         "Print the instance's admin token, or make a new one.",
         "mail-proxy myserver token",
+    ),
+    Entry(
+        "command_log:command_log",
+        ACCESS,
+        "List, export and purge the log of what was asked of the API.",
+        "mail-proxy myserver command-log list --since -2h",
     ),
     Entry(
         "config",
@@ -246,6 +261,13 @@ TENANT = (
         "List, show, add, change, delete and test SMTP accounts.",
         "mail-proxy myserver acme accounts add main --host smtp.acme.com --user bot --password-stdin",
     ),
+    Entry(
+        "storages",
+        "storages:storages",
+        STORAGES,
+        "List, show, add, delete and test storages of files.",
+        "mail-proxy myserver acme storages add files --protocol local --base-path /srv/files",
+    ),
 )
 
 # Words of the contract (cli.md) whose commands are still to come: no instance or tenant may take them now.
@@ -255,8 +277,6 @@ PLANNED = (
     "logs",
     "top",
     "rotate-key",
-    "command-log",
-    "storages",
 )
 
 

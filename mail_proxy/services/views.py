@@ -20,7 +20,7 @@ from mail_proxy.model.messages import Event, Message, Payload, Status
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy.model.removal import Removal
 from mail_proxy.model.reports import Untold
-from mail_proxy.model.storages import Storage
+from mail_proxy.model.storages import Storage, StorageTrial
 from mail_proxy.model.suspensions import Suspension
 from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
 from mail_proxy.services.account_check import AccountCheck
@@ -100,6 +100,22 @@ def storage_view(storage: Storage) -> View:
         "config": None if storage.is_unreadable else masked_config(storage),
         "created_at": iso(storage.created_at),
         "updated_at": iso(storage.updated_at),
+    }
+
+
+def storage_check_view(trial: StorageTrial) -> View:
+    return {
+        "ok": trial.error is None,
+        "steps": [
+            {
+                "step": step.name,
+                "ok": step.error is None,
+                "error": step.error,
+                "seconds": round(step.seconds, 3),
+            }
+            for step in trial.steps
+        ],
+        "left": trial.left,
     }
 
 

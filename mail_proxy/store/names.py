@@ -13,7 +13,7 @@ SQL = load("names")
 PATIENCE = 0.1
 """Seconds for the database to answer."""
 
-Kind = Literal["tenants", "accounts", "messages", "batches"]
+Kind = Literal["tenants", "accounts", "messages", "batches", "storages"]
 
 
 def names_like(begun: str, kind: Kind, target: str | Path, tenant_id: str = "") -> list[str]:

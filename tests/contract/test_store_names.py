@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mail_proxy.model.storages import Storage, StorageProtocol
 from mail_proxy.store import names
 from mail_proxy.store.names import Kind
-from tests.support.stores import Bench, open_bench, target_of
+from tests.support.stores import NOW, Bench, open_bench, target_of
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,8 @@ async def offered(bench: Bench, begun: str, kind: Kind, tenant_id: str = "acme")
         ("ORDER", "messages", []),
         ("", "batches", ["spring"]),
         ("x", "batches", []),
+        ("", "storages", ["archive", "files"]),
+        ("f", "storages", ["files"]),
     ],
 )
 async def test_names_that_begin_so(database_url: str, begun: str, kind: Kind, found: list[str]) -> None:
@@ -44,6 +47,9 @@ async def test_names_that_begin_so(database_url: str, begun: str, kind: Kind, fo
     async with open_bench(database_url) as bench:
         await bench.account("second")
         await bench.account("foreign", tenant_id="acorn")
+        for name, owner in (("files", "acme"), ("archive", "acme"), ("foreign", "acorn")):
+            storage = Storage(tenant_id=owner, name=name, protocol=StorageProtocol.LOCAL, config={})
+            await bench.store.storages.put(owner, name, lambda _current, storage=storage: storage, NOW)
         await bench.add("a%b")
         await bench.add("order-1", "order-2", batch_code="spring")
 

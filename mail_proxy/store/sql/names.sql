@@ -15,3 +15,7 @@ WHERE substr(id, 1, length(CAST(:begun AS TEXT))) = :begun ORDER BY seq DESC LIM
 SELECT DISTINCT batch_code AS name
 FROM (SELECT batch_code FROM messages WHERE tenant_id = :tenant_id ORDER BY seq DESC LIMIT 2000) AS newest
 WHERE substr(batch_code, 1, length(CAST(:begun AS TEXT))) = :begun ORDER BY batch_code LIMIT 100;
+
+-- storages: the names of a tenant's storages that begin so
+SELECT name FROM storages
+WHERE tenant_id = :tenant_id AND substr(name, 1, length(CAST(:begun AS TEXT))) = :begun ORDER BY name LIMIT 100;
