@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from mail_proxy.errors import InstanceError
 
@@ -14,6 +15,27 @@ def write_private(path: Path, text: str) -> None:
     """Write a file (mode 0600), or replace it at once by the new text; raise InstanceError."""
     with reporting(f"cannot write {path}"), _complete_file(path, text) as complete:
         complete.replace(path)
+
+
+@contextlib.contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file (mode 0600) to be written piece by piece; it is there, whole, once the block has ended.
+
+    What is no file on the disk, as a pipe, is written as it is. Raises InstanceError.
+    """
+    with reporting(f"cannot write {path}"):
+        path = path.resolve()  # a link goes on to lead there
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                yield file
+            return
+        with _temporary(path) as (descriptor, temporary):
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_directory(path.parent)
 
 
 def create_private(path: Path, text: str) -> bool:
@@ -55,12 +77,19 @@ def reporting(failure: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _complete_file(beside: Path, text: str) -> Iterator[Path]:
     """Yield a temporary file that holds all of `text` on the disk, to be put in its place."""
+    with _temporary(beside) as (descriptor, temporary):
+        write_through(descriptor, text.encode())
+        yield temporary
+        sync_directory(beside.parent)
+
+
+@contextlib.contextmanager
+def _temporary(beside: Path) -> Iterator[tuple[int, Path]]:
+    """Make a temporary file in the same directory; if it is there still in the end, it is removed."""
     import tempfile
 
     descriptor, name = tempfile.mkstemp(prefix=f".{beside.name}.", dir=beside.parent)
     try:
-        write_through(descriptor, text.encode())
-        yield Path(name)
-        sync_directory(beside.parent)
+        yield descriptor, Path(name)
     finally:
         Path(name).unlink(missing_ok=True)

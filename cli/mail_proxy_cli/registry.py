@@ -197,6 +197,7 @@ INSTANCE = (
         "mail-proxy myserver token",
     ),
     Entry(
+        "command-log",
         "command_log:command_log",
         ACCESS,
         "List, export and purge the log of what was asked of the API.",

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 
-from pydantic_core import PydanticSerializationError, to_json
 from starlette.responses import Response
+
+from mail_proxy.services.encoding import encoded
 
 JSON = "application/json"
 
 _LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def encoded(value: object) -> bytes:
-    """Encode as JSON; a lone surrogate, which UTF-8 cannot hold, is escaped instead of failing."""
-    try:
-        return to_json(value)
-    except PydanticSerializationError:
-        return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
 
 
 def ok(fields: Mapping[str, object] | None = None, /, **more: object) -> Response:

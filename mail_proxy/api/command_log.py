@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
-from mail_proxy.api.answers import JSON, encoded
+from mail_proxy.api.answers import JSON
 from mail_proxy.api.requests import ApiRequest
 from mail_proxy.api.schemas import CommandsExportQuery, CommandsQuery
 from mail_proxy.errors import DatabaseError
 from mail_proxy.model.commands import Command, CommandFilter
-from mail_proxy.services.command_log import endpoints_named
+from mail_proxy.services.command_log import as_lines, endpoints_named
+from mail_proxy.services.encoding import encoded
 from mail_proxy.services.views import command_view
 
 logger = logging.getLogger(__name__)
@@ -57,14 +58,10 @@ async def _pieces(
 
 
 async def _lines(first: Sequence[Command], others: AsyncIterator[Sequence[Command]]) -> AsyncIterator[bytes]:
-    yield _as_lines(first)
+    yield as_lines(first)
     try:
         async for some in others:
-            yield _as_lines(some)
+            yield as_lines(some)
     except DatabaseError as error:
         logger.warning("an export of the command log broke off: %s", error)
         yield encoded({"ok": False, "error": BROKEN_OFF}) + b"\n"
-
-
-def _as_lines(commands: Sequence[Command]) -> bytes:
-    return b"".join(encoded(command_view(each)) + b"\n" for each in commands)

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
-from mail_proxy.api.answers import JSON, encoded, ok
+from mail_proxy.api.answers import JSON, ok
 from mail_proxy.api.requests import ApiRequest
 from mail_proxy.api.schemas import MessagesQuery, TenantQuery
 from mail_proxy.model.messages import Message, MessageFilter
+from mail_proxy.services.encoding import encoded
 from mail_proxy.services.views import View, event_view, message_view
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from mail_proxy.api.answers import JSON, encoded
+from mail_proxy.api.answers import JSON
 from mail_proxy.api.requests import ApiRequest
+from mail_proxy.services.encoding import encoded
 
 if TYPE_CHECKING:
     from mail_proxy.api.openapi_page import Page

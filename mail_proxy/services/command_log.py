@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 
 from mail_proxy.model.commands import Command, CommandFilter
+from mail_proxy.services.encoding import encoded
 from mail_proxy.services.redaction import submission_payload
+from mail_proxy.services.views import command_view
 from mail_proxy.store import Store
 
 CHUNK = 50
@@ -103,3 +105,8 @@ class CommandLog:
 def endpoints_named(text: str) -> tuple[str, ...]:
     """Return the endpoints that are meant by a name such as ``PUT /account/{id}``, or by its path alone."""
     return (text,) if " " in text else tuple(f"{method} {text}" for method in METHODS)
+
+
+def as_lines(commands: Sequence[Command]) -> bytes:
+    """Encode commands as lines of JSON, each a `command_view`."""
+    return b"".join(encoded(command_view(each)) + b"\n" for each in commands)

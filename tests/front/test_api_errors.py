@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from mail_proxy.api.answers import encoded
 from mail_proxy.api.app import ENDPOINTS
 from mail_proxy.api.auth import Level
 from mail_proxy.api.errors import TRANSLATIONS
 from mail_proxy.api.routing import Endpoint
 from mail_proxy.errors import DatabaseUnavailable, MailProxyError
+from mail_proxy.services.encoding import encoded
 from tests.support.api import Api, message, open_api
 
 SECRET = "what-only-the-log-may-know"
