@@ -276,7 +276,6 @@ PLANNED = (
     "doctor",
     "connect",
     "logs",
-    "top",
     "rotate-key",
 )
 
