@@ -25,6 +25,10 @@ async def offered(bench: Bench, begun: str, kind: Kind, tenant_id: str = "acme")
     return await asyncio.to_thread(names.names_like, begun, kind, target_of(bench.url), tenant_id)
 
 
+async def store(bench: Bench, storage: Storage) -> None:
+    await bench.store.storages.put(storage.tenant_id, storage.name, lambda _current: storage, NOW)
+
+
 @pytest.mark.parametrize(
     ("begun", "kind", "found"),
     [
@@ -48,8 +52,7 @@ async def test_names_that_begin_so(database_url: str, begun: str, kind: Kind, fo
         await bench.account("second")
         await bench.account("foreign", tenant_id="acorn")
         for name, owner in (("files", "acme"), ("archive", "acme"), ("foreign", "acorn")):
-            storage = Storage(tenant_id=owner, name=name, protocol=StorageProtocol.LOCAL, config={})
-            await bench.store.storages.put(owner, name, lambda _current, storage=storage: storage, NOW)
+            await store(bench, Storage(tenant_id=owner, name=name, protocol=StorageProtocol.LOCAL, config={}))
         await bench.add("a%b")
         await bench.add("order-1", "order-2", batch_code="spring")
 
