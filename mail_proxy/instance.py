@@ -133,6 +133,15 @@ class Instance:
         found = [_restrict(path, allowed) for path, allowed in self._guarded()]
         return [warning for warning in (_foreign(self.directory), *found) if warning is not None]
 
+    def loose_permissions(self) -> list[str]:
+        """Say what `repair_permissions` would warn of; nothing is changed."""
+        found = [_foreign(self.directory)]
+        for path, allowed in self._guarded():
+            mode = _excess(path, allowed)
+            if mode is not None:
+                found.append(f"{path} is open to others (mode {mode:04o})")
+        return [warning for warning in found if warning is not None]
+
     def _guarded(self) -> Iterator[tuple[Path, int]]:
         yield self.directory, PRIVATE_DIRECTORY
         with reporting(f"cannot read the instance '{self.name}'"):
@@ -255,15 +264,24 @@ def _foreign(directory: Path) -> str | None:
     return f"{directory} belongs to another user (uid {owner}), who may read and change all that is in it"
 
 
+def _excess(path: Path, allowed: int) -> int | None:
+    """Return the mode of a file that allows more than this; None for one that does not, or is gone."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:  # a temporary file that has just been put in its place
+        return None
+    mode = stat.S_IMODE(status.st_mode)
+    return mode if mode & ~allowed and not stat.S_ISLNK(status.st_mode) else None
+
+
 def _restrict(path: Path, allowed: int) -> str | None:
     """Narrow the mode of one file; what belongs to another user (a mounted volume) is only warned of."""
     try:
-        status = path.lstat()
-        mode = stat.S_IMODE(status.st_mode)
-        if stat.S_ISLNK(status.st_mode) or mode & ~allowed == 0:
+        mode = _excess(path, allowed)
+        if mode is None:
             return None
         path.chmod(mode & allowed)
-    except FileNotFoundError:  # a temporary file that has just been put in its place
+    except FileNotFoundError:
         return None
     except OSError as error:
         return (

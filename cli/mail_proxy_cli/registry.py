@@ -87,6 +87,13 @@ GLOBAL = (
         "mail-proxy delete myserver",
     ),
     Entry(
+        "doctor",
+        "doctor.command:doctor",
+        SERVERS,
+        "Check installation, permissions, ports, database, accounts, DNS.",
+        "mail-proxy doctor myserver",
+    ),
+    Entry(
         "demo",
         "demo:demo",
         SERVERS,
@@ -273,7 +280,6 @@ TENANT = (
 
 # Words of the contract (cli.md) whose commands are still to come: no instance or tenant may take them now.
 PLANNED = (
-    "doctor",
     "connect",
     "logs",
     "rotate-key",
