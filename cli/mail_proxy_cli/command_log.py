@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -165,7 +166,7 @@ async def _export(runtime: Runtime, which: CommandFilter, path: Path | None) -> 
     count = 0
     with ExitStack() as stack:
         if path is None:
-            file = click.get_binary_stream("stdout")
+            file = sys.stdout.buffer
             advance: Advance = _unseen
         else:
             file = stack.enter_context(private_file(path))
