@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from mail_proxy_cli.moments import parse_moment
 from mail_proxy_cli.output import Column, age, echo_record, echo_table, one_line, text
-from tests.support.cli import PROGRAM, TIMEOUT, Cli, QuickCli
+from tests.support.cli import Cli, QuickCli
+from tests.support.terminal import Terminal
 
 ESCAPE = "\x1b"
 
@@ -94,32 +94,6 @@ def test_a_record_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "id          a\nlast error  x y\n"
 
 
-class Terminal:
-    """The program on a terminal."""
-
-    def __init__(self, cli: Cli, *words: str, **environ: str) -> None:
-        command, *rest = PROGRAM
-        self.child: pexpect.spawn[str] = pexpect.spawn(
-            command,
-            [*rest, *words],
-            env={**cli.environ, "TERM": "xterm-256color", **environ},
-            encoding="utf-8",
-            timeout=TIMEOUT,
-            dimensions=(40, 120),
-        )
-
-    def answer(self, question: str, answer: str) -> None:
-        """Wait for the question, then type."""
-        self.child.expect_exact(question)
-        self.child.sendline(answer)
-
-    def end(self) -> tuple[int, str]:
-        """The exit code, and what came since the last question."""
-        self.child.expect(pexpect.EOF)
-        self.child.close()
-        return self.child.exitstatus or 0, str(self.child.before)
-
-
 @pytest.fixture
 def a(cli: Cli) -> Cli:
     """An instance 'a' with a tenant 'acme'."""
@@ -131,10 +105,10 @@ def a(cli: Cli) -> Cli:
 
 def test_a_table_on_a_terminal(a: Cli) -> None:
     """Lines and bold headings."""
-    code, shown = Terminal(a, "a", "tenants", "list").end()
-    assert code == 0
-    assert "─" in shown
-    assert f"{ESCAPE}[1m" in shown
+    with Terminal(a, "a", "tenants", "list") as terminal:
+        assert terminal.end() == 0
+        assert "─" in terminal.screen
+        assert f"{ESCAPE}[1m" in terminal.output
 
 
 def test_ids_stay_in_one_piece_on_a_terminal(a: Cli, tmp_path: Path) -> None:
@@ -144,14 +118,14 @@ def test_ids_stay_in_one_piece_on_a_terminal(a: Cli, tmp_path: Path) -> None:
     letter.write_text(f"From: a@b.test\nTo: {'x' * 60}@c.test\nSubject: s\n\nhi\n")
     a.ok("a", "acme", "accounts", "add", "main", "--host", "sandbox")
     a.ok("a", "acme", "send", letter, "--id", name)
-    code, shown = Terminal(a, "a", "acme", "messages", "list").end()
-    assert code == 0
-    assert name in shown
-    assert "priority" in shown
-    code, shown = Terminal(a, "a", "acme", "messages", "list", COLUMNS="80").end()
-    assert code == 0
-    assert name in shown
-    assert "(the terminal is too narrow for: account, priority, created)" in shown
+    with Terminal(a, "a", "acme", "messages", "list", columns=120) as wide:
+        assert wide.end() == 0
+        assert name in wide.screen
+        assert "priority" in wide.screen
+    with Terminal(a, "a", "acme", "messages", "list", columns=80) as narrow:
+        assert narrow.end() == 0
+        assert name in narrow.screen
+        assert "(the terminal is too narrow for: account, priority, created)" in narrow.screen
 
 
 @pytest.mark.parametrize(
@@ -160,73 +134,28 @@ def test_ids_stay_in_one_piece_on_a_terminal(a: Cli, tmp_path: Path) -> None:
 )
 def test_no_colours(a: Cli, words: tuple[str, ...], environ: dict[str, str]) -> None:
     """The option and the variable are honoured: no colour codes."""
-    code, shown = Terminal(a, *words, **environ).end()
-    assert code == 0
-    assert re.search(rf"{ESCAPE}\[[0-9;]*3\dm", shown) is None
+    with Terminal(a, *words, **environ) as terminal:
+        assert terminal.end() == 0
+        assert re.search(rf"{ESCAPE}\[[0-9;]*3\dm", terminal.output) is None
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1), ("", 1)])
 def test_a_question_before_something_is_lost(a: Cli, answer: str, code: int) -> None:
     """Only a yes deletes."""
-    terminal = Terminal(a, "a", "tenants", "delete", "acme")
-    terminal.answer("Delete tenant 'acme' with its accounts and messages? [y/N]:", answer)
-    assert terminal.end()[0] == code
+    with Terminal(a, "a", "tenants", "delete", "acme") as terminal:
+        terminal.answer("Delete tenant 'acme' with its accounts and messages? [y/N]:", answer)
+        assert terminal.end() == code
     assert (a("a", "acme", "info").code == 0) == (code == 1)
-
-
-def test_prompts_for_a_tenant(a: Cli) -> None:
-    """Without options, on a terminal, the fields are asked for."""
-    terminal = Terminal(a, "a", "tenants", "add")
-    terminal.answer("id:", "beta")
-    terminal.answer("name [beta]:", "Beta Ltd")
-    terminal.answer("base URL", "https://beta.test")
-    terminal.answer("how to log in there", "bearer")
-    terminal.answer("token:", "sesame")
-    code, shown = terminal.end()
-    assert code == 0
-    assert "sesame" not in shown
-    tenant = a("a", "tenants", "show", "beta", "--json").json()
-    assert (tenant["name"], tenant["client_base_url"]) == ("Beta Ltd", "https://beta.test")
-    assert tenant["client_auth"] == {"method": "bearer", "token": "***"}
 
 
 def test_a_password_for_standard_input_is_typed_unseen(a: Cli) -> None:
     """Nobody pipes anything: then a person is asked, and the screen keeps the secret."""
     words = ("a", "acme", "accounts", "add", "main", "--host", "smtp.acme.test", "--user", "bot")
-    terminal = Terminal(a, *words, "--password-stdin")
-    terminal.answer("password:", "hunter2")
-    code, shown = terminal.end()
-    assert code == 0
-    assert "hunter2" not in shown
+    with Terminal(a, *words, "--password-stdin") as terminal:
+        terminal.answer("password:", "hunter2")
+        assert terminal.end() == 0
+        assert "hunter2" not in terminal.output
     assert a("a", "acme", "accounts", "show", "main", "--json").json()["user"] == "bot"
-
-
-def test_prompts_for_an_account(a: Cli) -> None:
-    """The password is typed unseen."""
-    terminal = Terminal(a, "a", "acme", "accounts", "add", "main")
-    terminal.answer("SMTP server:", "smtp.acme.test")
-    terminal.answer("port [587]:", "")
-    terminal.answer("user", "bot")
-    terminal.answer("password:", "hunter2")
-    terminal.answer("from address", "bot@acme.test")
-    code, shown = terminal.end()
-    assert code == 0
-    assert "hunter2" not in shown
-    account = a("a", "acme", "accounts", "show", "main", "--json").json()
-    assert (account["host"], account["port"], account["user"]) == ("smtp.acme.test", 587, "bot")
-
-
-def test_interrupting_a_prompt_leaves_no_trace(a: Cli) -> None:
-    """Ctrl+C in the middle: nothing is made."""
-    terminal = Terminal(a, "a", "tenants", "add", "beta")
-    terminal.child.expect_exact("name [beta]:")
-    # Python misses a signal that comes in the moment before it blocks; a person presses the keys again.
-    while True:
-        terminal.child.sendintr()
-        if terminal.child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=1) == 0:
-            break
-    assert terminal.end()[0] == 130
-    assert a("a", "beta", "info").code == 2
 
 
 def test_a_progress_bar_for_several_files(a: Cli) -> None:
@@ -236,8 +165,8 @@ def test_a_progress_bar_for_several_files(a: Cli) -> None:
     for number in range(60):
         names.append(str(a.root / f"{number}.eml"))
         (a.root / f"{number}.eml").write_text("From: a@b.test\nTo: c@d.test\nSubject: s\n\nx\n")
-    code, shown = Terminal(a, "a", "acme", "send", *names).end()
-    assert code == 0
-    assert "queueing" in shown
-    assert "60 queued, 0 failed" in shown
-    assert len(set(re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}", shown))) == 60
+    with Terminal(a, "a", "acme", "send", *names) as terminal:
+        assert terminal.end() == 0
+        assert "queueing" in terminal.output
+        assert "60 queued, 0 failed" in terminal.screen
+        assert len(set(re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}", terminal.output))) == 60

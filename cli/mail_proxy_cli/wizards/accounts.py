@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mail_proxy.services.account_check import AccountCheck
 
 TLS = {
-    TlsMode.STARTTLS.value: "begins in clear and goes over to TLS, usual at port 587",
-    TlsMode.SSL.value: "TLS from the beginning, usual at port 465",
+    TlsMode.STARTTLS.value: "goes over to TLS after the greeting (port 587)",
+    TlsMode.SSL.value: "TLS from the beginning (port 465)",
     TlsMode.NONE.value: "not at all",
 }
 USUAL_TLS = {SMTPS_PORT: TlsMode.SSL, SUBMISSION_PORT: TlsMode.STARTTLS}
@@ -110,7 +110,7 @@ def _ask_login(dialogue: Dialogue, provider: Provider, host: str) -> Fields:
 def _ask_sender(dialogue: Dialogue, user: str) -> Fields:
     is_address = of_field(AccountInput, "from_address")
     usual = user if "@" in user and is_address(user) is None else ""
-    sender = dialogue.ask("address that mail without a From is from", usual, check=is_address, empty="none")
+    sender = dialogue.ask("from address", usual, check=is_address, empty="none")
     return {"from_address": sender} if sender else {}
 
 

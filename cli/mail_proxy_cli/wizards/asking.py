@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,9 @@ class Dialogue:
         self._color = color and not self._is_dumb
         self._answers: dict[tuple[str, str], str] = {}
 
-    def say(self, text: str = "") -> None:
-        click.echo(text)
+    def say(self, text: str) -> None:
+        """Say something that is no question, in lines that fit."""
+        click.echo(click.wrap_text(text, shutil.get_terminal_size().columns))
 
     def complain(self, text: str) -> None:
         """Say what is wrong."""
@@ -112,9 +114,9 @@ class Dialogue:
 
     def settle(self, question: str, shown: Mapping[str, object]) -> bool:
         """Show what is to be written: True for yes, False to ask again before; raises Abort for no."""
-        self.say()
+        click.echo()
         echo_record(shown, color=self._color)
-        self.say()
+        click.echo()
         answer = self.decide(question, dict.fromkeys((YES, NO, CHANGE), ""), YES)
         if answer == NO:
             raise click.Abort
@@ -137,7 +139,7 @@ class Dialogue:
     def _show(self, choices: Mapping[str, str]) -> None:
         width = max(map(len, choices))
         for word, meaning in choices.items():
-            self.say(f"  {word:<{width}}  {meaning}")
+            click.echo(f"  {word:<{width}}  {meaning}")
 
     def _read(
         self,

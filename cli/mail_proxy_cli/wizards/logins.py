@@ -28,8 +28,8 @@ WAYS_ON = {
     LEAVE: "leave, nothing is written",
 }
 WAYS_TO_TRUST = {
-    TRUST: "trust the authority whose certificate is in a file",
-    UNVERIFIED: "take any certificate: who sits in between can read all",
+    TRUST: "trust the certificates in a file",
+    UNVERIFIED: "take any certificate (unsafe)",
 }
 
 
@@ -66,6 +66,7 @@ def _tell(dialogue: Dialogue, name: str, trial: LoginTrial) -> None:
 
 def _trusting(dialogue: Dialogue, answer: str) -> Fields:
     if answer == UNVERIFIED:
+        dialogue.complain("Anybody in between can now pass for the server, and read password and mail.")
         return {"tls_verify": False}
     path = dialogue.ask_file("file with certificates (PEM)", check=_holds_certificates)
     return {"tls_verify": True, "tls_ca": _content(path)}

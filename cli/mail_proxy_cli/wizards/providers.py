@@ -153,5 +153,5 @@ PROVIDERS: dict[str, Provider] = {
         imap_host="imap.pec-email.com",
     ),
     "pec": Provider(label="another provider of PEC", port=465, tls=SSL, user_is="PEC address", is_pec=True),
-    SANDBOX: Provider(label="none: keeps the mail in a directory, sends nothing", host=SANDBOX_HOST),
+    SANDBOX: Provider(label="keeps the mail and sends none", host=SANDBOX_HOST),
 }

@@ -17,7 +17,7 @@ Fields = dict[str, object]
 
 PROTOCOLS = {
     StorageProtocol.LOCAL.value: "a directory of the server's machine",
-    StorageProtocol.S3.value: "a bucket of S3, or of a server that speaks its protocol",
+    StorageProtocol.S3.value: "a bucket of S3, or of what speaks its protocol",
     StorageProtocol.GCS.value: "a bucket of Google Cloud Storage",
     StorageProtocol.AZURE.value: "a container of Azure Blob Storage",
 }
