@@ -24,11 +24,11 @@ def private_file(path: Path) -> Iterator[BinaryIO]:
     What is no file on the disk, as a pipe, is written as it is. Raises InstanceError.
     """
     with reporting(f"cannot write {path}"):
-        path = path.resolve()  # a link goes on to lead there
         if path.exists() and not path.is_file():
             with path.open("wb") as file:
                 yield file
             return
+        path = path.resolve()  # a link goes on to lead there
         with _temporary(path) as (descriptor, temporary):
             with os.fdopen(descriptor, "wb") as file:
                 yield file

@@ -171,14 +171,9 @@ def _tell_server(scope: Scope, changed: Sequence[Setting]) -> None:
     if at_once:
         click.echo(f"the running server takes it from now on: {', '.join(at_once)}", err=True)
     if later:
-        click.echo(
-            f"for {', '.join(later)} the server has to start anew: mail-proxy restart {name}", err=True
-        )
+        click.echo(f"after a restart only: {', '.join(later)} (mail-proxy restart {name})", err=True)
     if where:
-        click.echo(
-            f"for {', '.join(where)} the server has to be stopped and started: "
-            f"mail-proxy stop {name}, then mail-proxy start {name}",
-            err=True,
-        )
+        again = f"mail-proxy stop {name} && mail-proxy start {name}"
+        click.echo(f"after a stop and a start only: {', '.join(where)} ({again})", err=True)
     if any(declared.key in DATABASES for declared in changed):
         click.echo("until then it works on its former database, while commands use the new one", err=True)
