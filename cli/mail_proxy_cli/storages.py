@@ -11,7 +11,7 @@ from mail_proxy.errors import NotFound
 from mail_proxy.model.storages import Storage, StorageProtocol, StorageTrial
 from mail_proxy_cli.complete import storages as complete_storages
 from mail_proxy_cli.errors import FAILED, OK
-from mail_proxy_cli.fields import faults_as_options, given, one_id, read_secret_line
+from mail_proxy_cli.fields import faults_as_options, given, may_prompt, one_id, read_secret_line
 from mail_proxy_cli.nodes import Group, example, near
 from mail_proxy_cli.output import Column, Row, confirm, echo_json, echo_record, echo_table, one_line
 from mail_proxy_cli.progress import busy
@@ -161,16 +161,15 @@ def add_storage(
 ) -> None:
     """Add a storage.
 
-    'storages test' tells whether it works.
+    Without any option, on a terminal, the fields are asked for. 'storages test' tells whether it works.
     """
     name = one_id(name, id_option)
-    fields = {"name": name, **fields_of(options)}
-    if name is None:
-        raise click.UsageError("which name? mail-proxy … storages add NAME --protocol PROTOCOL")
+    values = fields_of(options)
+    fields = _whole(scope, name, values, may_ask=not (values["config"] or id_option or replace))
     with faults_as_options(OPTION_OF_FIELD):
         stored = put(scope, fields, replace=replace)
     done = "added" if stored.created_at == stored.updated_at else "replaced"
-    click.echo(f"{done} storage '{name}'")
+    click.echo(f"{done} storage '{stored.name}'")
 
 
 @example("mail-proxy myserver acme storages delete files --force")
@@ -229,6 +228,17 @@ def put(scope: Scope, fields: Mapping[str, object], *, replace: bool) -> Storage
         return (service.replace if replace else service.create)(scope.tenant, fields)
 
     return run(scope, work)
+
+
+def _whole(scope: Scope, name: str | None, values: dict[str, object], *, may_ask: bool) -> dict[str, object]:
+    """The fields of a new storage: from the options, or asked for."""
+    if may_ask and "protocol" not in values and may_prompt():
+        from mail_proxy_cli.wizards.storages import ask
+
+        return ask(scope, name)
+    if name is None:
+        raise click.UsageError("which name? mail-proxy … storages add NAME --protocol PROTOCOL")
+    return {"name": name, **values}
 
 
 def place(storage: Storage) -> str | None:
