@@ -13,6 +13,7 @@ from mail_proxy.daemon.process import is_locked, notify
 from mail_proxy.errors import MailProxyError
 from mail_proxy.instance import read_toml
 from mail_proxy.settings import Setting
+from mail_proxy_cli.bounces import bounce
 from mail_proxy_cli.nodes import Group, UnknownName, example, near
 from mail_proxy_cli.output import Column, echo_json, echo_table
 from mail_proxy_cli.scope import Scope, pass_scope
@@ -64,6 +65,9 @@ def _values(ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
 @click.group(cls=Group)
 def config() -> None:
     """Show the settings and where they come from; change them."""
+
+
+config.add_command(bounce)
 
 
 @example("mail-proxy myserver config show max_retries retry_delays")

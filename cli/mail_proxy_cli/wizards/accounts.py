@@ -39,15 +39,16 @@ def ask(scope: Scope, name: str | None) -> Fields:
     dialogue.say("A new account: a login at the server that sends the mail. Ctrl+C leaves without a trace.")
     trusted: dict[object, Fields] = {}
     while True:
-        fields = _ask_fields(dialogue, name, taken)
+        provider = _ask_provider(dialogue)
+        fields = _ask_fields(dialogue, provider, name, taken)
         trust = trusted.setdefault(fields["host"], {})
-        is_tried = fields["host"] == SANDBOX_HOST or _try(dialogue, scope, fields, trust)
+        is_tried = fields["host"] == SANDBOX_HOST or _try(dialogue, scope, provider, fields, trust)
         fields |= trust
         if is_tried and dialogue.settle("add this account?", _shown(fields)):
             return fields
 
 
-def _try(dialogue: Dialogue, scope: Scope, fields: Fields, trust: Fields) -> bool:
+def _try(dialogue: Dialogue, scope: Scope, provider: Provider, fields: Fields, trust: Fields) -> bool:
     async def check(runtime: Runtime) -> AccountCheck:
         account = runtime.services.accounts.draft(scope.tenant, fields | trust)
         return await runtime.services.account_check.check(account)
@@ -57,14 +58,23 @@ def _try(dialogue: Dialogue, scope: Scope, fields: Fields, trust: Fields) -> boo
             found = run(scope, check)
         return {"SMTP login": found.smtp} | ({"IMAP login": found.imap} if found.imap else {})
 
-    return try_logins(dialogue, attempt, trust)
+    def ask_login() -> None:
+        fields.update(_ask_login(dialogue, provider, str(fields["host"])))
+        if provider.is_pec:
+            fields.update(_ask_mailbox(dialogue, provider, fields))
+
+    return try_logins(dialogue, attempt, ask_login, trust)
 
 
-def _ask_fields(dialogue: Dialogue, name: str | None, taken: Collection[str]) -> Fields:
+def _ask_provider(dialogue: Dialogue) -> Provider:
     labels = {word: provider.label for word, provider in PROVIDERS.items()}
     provider = PROVIDERS[dialogue.choose("provider", labels, OWN)]
     if provider.hint:
         dialogue.say(provider.hint)
+    return provider
+
+
+def _ask_fields(dialogue: Dialogue, provider: Provider, name: str | None, taken: Collection[str]) -> Fields:
     is_free = new_id(of_field(AccountInput, "id"), "an account", taken)
     fields: Fields = {"id": name or dialogue.ask("id", "" if "main" in taken else "main", check=is_free)}
     if provider.host != SANDBOX_HOST:

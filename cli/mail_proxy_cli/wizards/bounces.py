@@ -29,51 +29,57 @@ def ask(scope: Scope) -> Fields:
         is_tried = True
         if fields["bounce_enabled"]:
             fields |= _ask_mailbox(dialogue, current)
-            is_tried = _try(dialogue, scope, fields)
+            is_tried = _try(dialogue, scope, current, fields)
         if is_tried and dialogue.settle("keep these settings?", _shown(fields)):
             return fields
 
 
 def _ask_mailbox(dialogue: Dialogue, current: InstanceSettings) -> Fields:
     fields: Fields = {
-        "bounce_imap_host": dialogue.ask(
-            "IMAP server", current.bounce_imap_host or "", check=of_field(BounceInput, "bounce_imap_host")
-        ),
+        "bounce_imap_host": _ask(dialogue, "IMAP server", "bounce_imap_host", current.bounce_imap_host),
         "bounce_imap_port": _ask_number(dialogue, "port", "bounce_imap_port", current.bounce_imap_port),
         "bounce_imap_ssl": dialogue.agree("TLS from the beginning?", default=current.bounce_imap_ssl),
-        "bounce_imap_user": dialogue.ask(
-            "user", current.bounce_imap_user or "", check=of_field(BounceInput, "bounce_imap_user")
-        ),
     }
-    is_same = all(fields[name] == getattr(current, name) for name in ADDRESS)
-    password = dialogue.ask_secret(
-        "password",
-        str(fields["bounce_imap_host"]),
-        check=of_field(BounceInput, "bounce_imap_password"),
-        empty="unchanged" if is_same and current.bounce_imap_password else None,
-    )
-    if password:
-        fields["bounce_imap_password"] = password
-    fields["bounce_imap_folder"] = dialogue.ask(
-        "folder", current.bounce_imap_folder, check=of_field(BounceInput, "bounce_imap_folder")
-    )
-    fields["bounce_poll_interval"] = _ask_number(
-        dialogue, "seconds between two looks", "bounce_poll_interval", current.bounce_poll_interval
-    )
+    fields |= _ask_login(dialogue, current, fields)
+    folder = _ask(dialogue, "folder", "bounce_imap_folder", current.bounce_imap_folder)
+    question = "seconds between two looks"
+    interval = _ask_number(dialogue, question, "bounce_poll_interval", current.bounce_poll_interval)
     return_path = dialogue.ask(
         "address that bounces come to",
         current.bounce_return_path or "",
         check=of_field(BounceInput, "bounce_return_path"),
-        empty="each message's own",
+        empty="the sender of each message",
     )
-    return fields | {"bounce_return_path": return_path or None}
+    return fields | {
+        "bounce_imap_folder": folder,
+        "bounce_poll_interval": interval,
+        "bounce_return_path": return_path or None,
+    }
+
+
+def _ask_login(dialogue: Dialogue, current: InstanceSettings, address: Fields) -> Fields:
+    """Ask for user and password; the stored one stays where it is, and goes nowhere else."""
+    user = _ask(dialogue, "user", "bounce_imap_user", current.bounce_imap_user)
+    is_same = all(address[name] == getattr(current, name) for name in ADDRESS)
+    password = dialogue.ask_secret(
+        "password",
+        str(address["bounce_imap_host"]),
+        check=of_field(BounceInput, "bounce_imap_password"),
+        empty="as it is" if is_same and current.bounce_imap_password else None,
+    )
+    fields: Fields = {"bounce_imap_user": user}
+    return fields | {"bounce_imap_password": password} if password else fields
+
+
+def _ask(dialogue: Dialogue, question: str, name: str, current: str | None) -> str:
+    return dialogue.ask(question, current or "", check=of_field(BounceInput, name))
 
 
 def _ask_number(dialogue: Dialogue, question: str, name: str, current: int) -> int:
     return dialogue.ask_number(question, current, check=of_field(BounceInput, name, whole_number))
 
 
-def _try(dialogue: Dialogue, scope: Scope, fields: Fields) -> bool:
+def _try(dialogue: Dialogue, scope: Scope, current: InstanceSettings, fields: Fields) -> bool:
     async def check(runtime: Runtime) -> LoginTrial:
         drafted = await runtime.services.instance_settings.draft_bounce(fields)
         return await runtime.services.account_check.check_mailbox(_mailbox_of(drafted))
@@ -82,7 +88,7 @@ def _try(dialogue: Dialogue, scope: Scope, fields: Fields) -> bool:
         with busy(f"trying {fields['bounce_imap_host']}"):
             return {"IMAP login": run(scope, check)}
 
-    return try_logins(dialogue, attempt)
+    return try_logins(dialogue, attempt, lambda: fields.update(_ask_login(dialogue, current, fields)))
 
 
 def _mailbox_of(settings: InstanceSettings) -> Mailbox:

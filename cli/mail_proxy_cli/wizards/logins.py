@@ -19,10 +19,12 @@ Fields = dict[str, object]
 Attempt = Callable[[], Mapping[str, "LoginTrial"]]
 """Tries logins, each of which has a name for people."""
 
-CHANGE, AGAIN, KEEP, LEAVE, TRUST, UNVERIFIED = "change", "again", "keep", "leave", "trust", "unverified"
+TRUST, UNVERIFIED, LOGIN = "trust", "unverified", "login"
+CHANGE, AGAIN, KEEP, LEAVE = "change", "again", "keep", "leave"
 
 WAYS_ON = {
-    CHANGE: "change the answers",
+    LOGIN: "give user and password again",
+    CHANGE: "change any of the answers",
     AGAIN: "try again",
     KEEP: "go on, although it does not work now",
     LEAVE: "leave, nothing is written",
@@ -33,10 +35,13 @@ WAYS_TO_TRUST = {
 }
 
 
-def try_logins(dialogue: Dialogue, attempt: Attempt, trust: Fields | None = None) -> bool:
+def try_logins(
+    dialogue: Dialogue, attempt: Attempt, ask_login: Callable[[], None], trust: Fields | None = None
+) -> bool:
     """Offer to log in: True to go on, False to change answers before. Raises Abort to leave.
 
-    What is decided about a certificate that is not accepted goes into `trust`, where there is a choice.
+    `ask_login` asks for user and password again. What is decided about a certificate that is not accepted
+    goes into `trust`, where there is a choice.
     """
     if not dialogue.agree("try the login now?", default=True):
         return True
@@ -48,11 +53,13 @@ def try_logins(dialogue: Dialogue, attempt: Attempt, trust: Fields | None = None
             return True
         is_untrusted = any(trial.is_untrusted for trial in trials.values())
         ways = WAYS_TO_TRUST | WAYS_ON if is_untrusted and trust is not None else WAYS_ON
-        answer = dialogue.decide("what now", ways, CHANGE)
+        answer = dialogue.decide("what now", ways, CHANGE if is_untrusted else LOGIN)
         if answer == LEAVE:
             raise click.Abort
         if answer in (KEEP, CHANGE):
             return answer == KEEP
+        if answer == LOGIN:
+            ask_login()
         if trust is not None and answer in WAYS_TO_TRUST:
             trust |= _trusting(dialogue, answer)
 
