@@ -13,6 +13,7 @@ class Entry(NamedTuple):
     """One command: where it is, under which heading help shows it, in one line, and an example.
 
     `may_be_of_tenant`: a command of an instance that is about one tenant when ``--tenant`` names one.
+    `may_be_elsewhere`: it may be about a server elsewhere, and then needs no instance here.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Entry(NamedTuple):
     example: str
     aliases: tuple[str, ...] = ()
     may_be_of_tenant: bool = False
+    may_be_elsewhere: bool = False
 
 
 SERVERS = "Servers"
@@ -139,6 +141,13 @@ INSTANCE = (
         "mail-proxy myserver info",
     ),
     Entry(
+        "logs",
+        "logs:logs",
+        OVERVIEW,
+        "Show the last lines of the server's log.",
+        "mail-proxy myserver logs -n 20",
+    ),
+    Entry(
         "stats",
         "overview:stats",
         OVERVIEW,
@@ -173,6 +182,14 @@ INSTANCE = (
         WORK,
         "Make the running server dispatch and report now.",
         "mail-proxy myserver run-now",
+    ),
+    Entry(
+        "connect",
+        "connect:connect",
+        OVERVIEW,
+        "Work with an instance: commands and Python at one prompt, or a script.",
+        "mail-proxy myserver connect",
+        may_be_elsewhere=True,
     ),
     Entry(
         "reports",
@@ -279,11 +296,7 @@ TENANT = (
 )
 
 # Words of the contract (cli.md) whose commands are still to come: no instance or tenant may take them now.
-PLANNED = (
-    "connect",
-    "logs",
-    "rotate-key",
-)
+PLANNED = ("rotate-key",)
 
 
 def by_name(entries: tuple[Entry, ...]) -> dict[str, Entry]:

@@ -15,6 +15,7 @@ from mail_proxy.instance import Instance, home
 
 if TYPE_CHECKING:
     from mail_proxy.config import Config
+    from mail_proxy_cli.held import Held
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,13 +28,15 @@ class Invocation:
     environ: Mapping[str, str]
     debug: bool = False
     color: bool = True
+    held: Held | None = None
+    """In an interactive session: the services that are open."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Invocation:
         return cls(
             environ,
             debug=environ.get("GMP_DEBUG", "").lower() in ("1", "true", "yes", "on"),
-            color=not environ.get("NO_COLOR"),
+            color=not environ.get("NO_COLOR") and environ.get("TERM") != "dumb",
         )
 
 
