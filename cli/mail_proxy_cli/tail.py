@@ -61,7 +61,7 @@ def follow(
 
 
 def _whole_lines(file: BinaryIO, begun: bytes) -> Generator[bytes, None, bytes]:
-    """Give the lines there are, the first of which was begun so; return what there is of an unfinished one."""
+    """Give the lines there are, the first of which was begun so; return how an unfinished one begins."""
     for line in iter(file.readline, b""):
         begun += line
         if begun.endswith(b"\n"):
