@@ -31,6 +31,9 @@ from mail_proxy.services.storages import masked_config
 
 View = dict[str, object]
 
+DONE = {"sent": Outcome.SENT, "failed": Outcome.FAILED, "deferrals": Outcome.DEFERRED}
+"""What became of an account's messages; ``deferred`` are those that wait."""
+
 
 def tenant_view(tenant: Tenant) -> View:
     return {
@@ -314,7 +317,7 @@ def _account_activity_view(account: AccountActivity, now: float) -> View:
     state = account.state
     view: View = {"tenant_id": account.tenant_id, "account_id": account.account_id}
     view |= {status: account.waiting.get(status, 0) for status in Status if status.is_waiting}
-    view |= {outcome: account.done.get(outcome, 0) for outcome in Outcome}
+    view |= {name: account.done.get(outcome, 0) for name, outcome in DONE.items()}
     if state is None:
         return {
             **view,
