@@ -59,7 +59,7 @@ EXIT_CODES: dict[type[MailProxyError], int] = {
 def report(error: BaseException, *, debug: bool) -> int:
     """Tell the user what went wrong and return the exit code; with `debug`, where it went wrong too."""
     if isinstance(error, BaseExceptionGroup):
-        error = _first(error)
+        error = first(error)
     if debug and not isinstance(error, click.ClickException | click.Abort):
         traceback.print_exception(error)
     line, code = describe(error)
@@ -111,11 +111,11 @@ def _describe_os_error(error: OSError) -> str:
     return one_line(f"{error.filename}: {reason}" if error.filename else reason)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The exception of a group that says most: one of ours if there is one."""
     leaves: list[BaseException] = []
     for inner in group.exceptions:
-        leaves.append(_first(inner) if isinstance(inner, BaseExceptionGroup) else inner)
+        leaves.append(first(inner) if isinstance(inner, BaseExceptionGroup) else inner)
     return next((leaf for leaf in leaves if isinstance(leaf, MailProxyError)), leaves[0])
 
 

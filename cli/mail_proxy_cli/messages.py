@@ -138,17 +138,22 @@ def show_message(scope: Scope, message_id: str, *, as_json: bool) -> None:
     view = run(scope, lambda runtime: _show(runtime, scope.tenant, message_id))
     if as_json:
         echo_json(view)
-        return
+    else:
+        echo_message(view, color=scope.invocation.color)
+
+
+def echo_message(view: View, *, color: bool) -> None:
+    """Print one message for people."""
     content = view.pop("message", None)
     recipients = view.pop("recipients")
     record = {name: when(value) if name in TIMES else value for name, value in view.items()}
     if isinstance(content, Mapping):
         record |= {f"message.{name}": value for name, value in content.items()}
-    echo_record(record, color=scope.invocation.color)
+    echo_record(record, color=color)
     click.echo()
     columns = [Column(name) for name in ("address", "status", "code", "reply")]
     rows = recipients if isinstance(recipients, list) else []
-    echo_table(rows, columns, color=scope.invocation.color, empty="no recipients")
+    echo_table(rows, columns, color=color, empty="no recipients")
 
 
 @messages.command("events")

@@ -72,7 +72,11 @@ def stats(scope: Scope, *, as_json: bool) -> None:
     if as_json:
         echo_json(counts)
         return
-    color = scope.invocation.color
+    echo_stats(counts, color=scope.invocation.color)
+
+
+def echo_stats(counts: Mapping[str, object], *, color: bool) -> None:
+    """Print how many messages there are, by state, and how many wait for which account."""
     totals, waiting = counts["messages"], counts["waiting"]
     echo_record(totals if isinstance(totals, Mapping) else {}, color=color)
     if isinstance(waiting, list) and waiting:

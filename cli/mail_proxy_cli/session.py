@@ -20,7 +20,12 @@ T = TypeVar("T")
 
 
 def run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
-    """Open the instance's services, check that the tenant exists, do the work, close."""
+    """Open the instance's services, check that the tenant exists, do the work, close.
+
+    In an interactive session they are open, and stay so.
+    """
+    if (held := scope.invocation.held) is not None:
+        return held.run(lambda runtime: _work(scope, runtime, work))
     import asyncio
 
     return asyncio.run(_run(scope, work))
@@ -56,9 +61,13 @@ async def _run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
     instance = scope.instance
     config = scope.load_config()
     async with open_services(config, instance, bell=SignalBell(instance), environ=scope.environ) as runtime:
-        if scope.named_tenant is not None:
-            await _check_tenant(scope, runtime)
-        return await work(runtime)
+        return await _work(scope, runtime, work)
+
+
+async def _work(scope: Scope, runtime: Runtime, work: Callable[[Runtime], Awaitable[T]]) -> T:
+    if scope.named_tenant is not None:
+        await _check_tenant(scope, runtime)
+    return await work(runtime)
 
 
 async def _check_tenant(scope: Scope, runtime: Runtime) -> None:

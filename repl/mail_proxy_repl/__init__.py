@@ -1,1 +1,1 @@
-"""The interactive session, a layer between the command line and the library: nothing in it yet."""
+"""The interactive session, a layer between the command line and the library."""

@@ -1,0 +1,50 @@
+"""What calls give back: the API's objects as they are, which also know what they are, to be shown well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from mail_proxy.errors import Fault
+
+What = Literal[
+    "accounts",
+    "batches",
+    "checks",
+    "commands",
+    "events",
+    "instance",
+    "messages",
+    "removals",
+    "stats",
+    "status",
+    "storages",
+    "submissions",
+    "suspensions",
+    "tenants",
+]
+
+
+class Record(dict[str, Any]):
+    """One object of the API, a dict with its names. `what` says of which kind."""
+
+    def __init__(self, what: What, view: Mapping[str, object]) -> None:
+        super().__init__(view)
+        self.what: What = what
+
+
+class Rows(list[Record]):
+    """Several of one kind. `cut` says that there are more than were asked for."""
+
+    def __init__(self, what: What, views: Iterable[Mapping[str, object]], *, cut: bool = False) -> None:
+        super().__init__(Record(what, view) for view in views)
+        self.what: What = what
+        self.cut = cut
+
+
+def rejection_view(message_id: str | None, reason: str, faults: Sequence[Fault]) -> dict[str, object]:
+    """A message that was not queued, as the API tells of it."""
+    view: dict[str, object] = {"id": message_id, "reason": reason}
+    if faults:
+        view["errors"] = [{"loc": list(fault.loc), "msg": fault.msg, "type": fault.type} for fault in faults]
+    return view
