@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mail_proxy.errors import InstanceError, KeyMismatch
-from mail_proxy.files import create_private
+from mail_proxy.files import create_private, reporting, sync_directory, write_private
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -34,6 +35,7 @@ _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _TOKEN_BYTES = 32
 _MAX_KEY_FILE = 4096
+_NAME_DIGITS = 12
 
 _CHECK_PLACE = "key-check"
 _CHECK_TEXT = "mail-proxy"
@@ -72,6 +74,10 @@ class Vault:
 
     def __repr__(self) -> str:
         return f"Vault({self.origin})"
+
+    @property
+    def has_key(self) -> bool:
+        return self._key is not None
 
     def encrypt(self, text: str, place: str) -> str:
         """Return `text` encrypted for `place`; KeyMismatch without a key."""
@@ -209,6 +215,46 @@ def create_key_file(path: Path) -> FoundKey:
     if found is None:
         raise InstanceError(f"cannot create {path}: it was removed by another program")
     return found
+
+
+def decode_key(text: str, origin: str) -> FoundKey:
+    """Read a key as people give it; raise `KeyMismatch`, naming `origin`, for what is none."""
+    return FoundKey(_decode_key(text, origin), origin)
+
+
+def encode_key(found: FoundKey) -> str:
+    """Write a key as base64, the form in which the environment and the files hold it."""
+    return base64.b64encode(found.key).decode()
+
+
+def write_next_key(path: Path, key: FoundKey) -> None:
+    """Lay a key safely beside the instance's key file `path`, to follow it; raise InstanceError."""
+    # Under a name of its own: whoever puts it into its place cannot take another for it.
+    name = hashlib.sha256(key.key).hexdigest()[:_NAME_DIGITS]
+    write_private(path.with_name(f"{path.name}.{name}.new"), encode_key(key) + "\n")
+
+
+def finish_next_key(path: Path, check: str) -> None:
+    """Put the key beside the key file `path` into its place that `check` was made with, if there is one.
+
+    Several processes may do this at once. Raises InstanceError.
+    """
+    for following in _next_keys(path):
+        found = _key_of_file(following, str(following))
+        if found is not None and Vault.of(found).matches(check):
+            with reporting(f"cannot write {path}"), contextlib.suppress(FileNotFoundError):
+                following.replace(path)  # unless another process was faster
+                sync_directory(path.parent)
+
+
+def forget_next_keys(path: Path) -> None:
+    """Remove keys beside the key file `path` that did not come to be used."""
+    for following in _next_keys(path):
+        following.unlink(missing_ok=True)
+
+
+def _next_keys(path: Path) -> list[Path]:
+    return list(path.parent.glob(f"{path.name}.{'[0-9a-f]' * _NAME_DIGITS}.new"))
 
 
 def new_token() -> str:

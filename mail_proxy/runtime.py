@@ -12,7 +12,7 @@ from pathlib import Path
 from mail_proxy.bell import Bell, Chime, DatabaseBell, SilentBell
 from mail_proxy.clock import Clock
 from mail_proxy.config import Config, masked_url
-from mail_proxy.encryption import FoundKey, Tracking, Vault, create_key_file, find_key
+from mail_proxy.encryption import FoundKey, Tracking, Vault, create_key_file, find_key, finish_next_key
 from mail_proxy.errors import Conflict, InvalidConfig, KeyMismatch, NotFound
 from mail_proxy.instance import Instance
 from mail_proxy.metrics import Metrics
@@ -21,10 +21,10 @@ from mail_proxy.model.tenants import Tenant
 from mail_proxy.services.services import Services
 from mail_proxy.store import Store, open_database
 from mail_proxy.store.database import Database
+from mail_proxy.store.key_check import KEY_CHECK
 from mail_proxy.store.settings import Settings
 from mail_proxy.store.shared_clock import clock_of
 
-KEY_CHECK = "key_check"
 TRACKING_SECRET = "tracking_secret"  # noqa: S105 - the name of a setting
 
 
@@ -69,8 +69,8 @@ async def open_services(
         bell = bell or SilentBell()
         if database.dialect == "postgres":  # there is one server to a SQLite file
             bell = Chime(bell, neighbours)
+        vault = await vault_of(database, instance, environ, where)
         settings = Settings(database)
-        vault = await _vault(settings, database, instance, environ, where)
         store = Store.over(database, vault)
         tracking = Tracking(await _tracking_secret(settings))
         await _ensure_default_tenant(store, clock)
@@ -115,21 +115,22 @@ def database_of(config: Config, instance: Instance | None) -> tuple[str | Path, 
     return path, str(path)
 
 
-async def _vault(
-    settings: Settings,
-    database: Database,
-    instance: Instance | None,
-    environ: Mapping[str, str],
-    where: str,
+async def vault_of(
+    database: Database, instance: Instance | None, environ: Mapping[str, str], where: str
 ) -> Vault:
     """Find the key and make sure that it is the one this database was written with.
 
     A key in the instance's directory is for its own SQLite file: nodes that share a PostgreSQL database are
-    given theirs, or each would bring one of its own.
+    given theirs, or each would bring one of its own. Raises `KeyMismatch`.
     """
-    key_file = instance.key_file if instance and database.dialect == "sqlite" else None
+    settings = Settings(database)
+    key_file = own_key_file(database.dialect, instance)
     found = find_key(environ, key_file)
     check = await settings.get(KEY_CHECK)
+    if key_file and check is not None and not (found and Vault.of(found).matches(str(check))):
+        # A change of the key is under way, or its process has died before the last step.
+        finish_next_key(key_file, str(check))
+        check, found = await settings.get(KEY_CHECK), find_key(environ, key_file)
     if found is None and check is None and key_file is not None:
         found = create_key_file(key_file)
     if found is None:
@@ -141,6 +142,11 @@ async def _vault(
             )
         return Vault.without_key()
     return await _checked(settings, found, where)
+
+
+def own_key_file(dialect: str, instance: Instance | None) -> Path | None:
+    """Return where an instance may have a key of its own."""
+    return instance.key_file if instance and dialect == "sqlite" else None
 
 
 async def _checked(settings: Settings, found: FoundKey, where: str) -> Vault:

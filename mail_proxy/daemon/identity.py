@@ -13,6 +13,7 @@ import socket
 from dataclasses import replace
 
 from mail_proxy import __version__
+from mail_proxy.instance import Instance
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy.runtime import Runtime
 from mail_proxy.services.instance import NODE_TIMEOUT
@@ -22,16 +23,25 @@ log = logging.getLogger(__name__)
 
 def node_of(runtime: Runtime) -> NodeInfo:
     """Describe this process, as others on its database see it."""
-    name = runtime.instance.name if runtime.instance else "mail-proxy"
     now = runtime.clock.now()
     return NodeInfo(
         node_id=runtime.node_id,
-        name=f"{name}@{socket.gethostname()}",
+        name=_name_of(runtime.instance),
         pid=os.getpid(),
         version=__version__,
         started_at=now,
         seen_at=now,
     )
+
+
+def was_served_by(instance: Instance, node: NodeInfo) -> bool:
+    """Tell of a server seen on a database whether it was the instance's, on this machine, and has ended."""
+    return node.name == _name_of(instance) and not _is_process(node.pid)
+
+
+def _name_of(instance: Instance | None) -> str:
+    name = instance.name if instance else "mail-proxy"
+    return f"{name}@{socket.gethostname()}"
 
 
 async def with_own_id(runtime: Runtime) -> Runtime:

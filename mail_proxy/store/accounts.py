@@ -11,6 +11,7 @@ from mail_proxy.model.queue import Departure, Failures
 from mail_proxy.store import rows as shape
 from mail_proxy.store.database import Call, Database, Work
 from mail_proxy.store.failures import fail
+from mail_proxy.store.key_check import check_key
 from mail_proxy.store.queries import load
 
 SQL = load("accounts")
@@ -93,6 +94,7 @@ class Accounts:
         return [row["tenant_id"] for row in rows]
 
     def _add(self, account: Account, now: float) -> Work[Account]:
+        yield from check_key(self._vault)
         if not (yield Call(TENANTS["hold"], {"id": account.tenant_id})):
             raise NotFound("tenant", account.tenant_id)
         rows = yield Call(SQL["insert"], shape.account_params(account, self._vault) | {"now": now})
@@ -109,6 +111,7 @@ class Accounts:
         changed = change(current)
         if changed == current:  # an application may give its account along with each message
             return current
+        yield from check_key(self._vault)
         yield Call(SQL["update"], shape.account_params(changed, self._vault) | {"now": now})
         yield Call(TENANTS["touch"], {"id": tenant_id})
         return (yield from self._get(tenant_id, account_id))

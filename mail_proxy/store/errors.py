@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 
 from mail_proxy.errors import DatabaseUnavailable, DatabaseUnusable, InvalidInput, MailProxyError
 
@@ -36,6 +38,18 @@ def from_sqlite(error: Exception, path: str) -> MailProxyError | None:
     if code in _BROKEN:
         return DatabaseUnusable(f"database {path} {_BROKEN[code]}")
     return None
+
+
+@contextlib.contextmanager
+def translating_sqlite(path: str) -> Iterator[None]:
+    """Raise what `from_sqlite` knows in place of SQLite's own errors, which name the database `path`."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeEncodeError) as error:
+        known = from_sqlite(error, path)
+        if known is None:
+            raise
+        raise known from error
 
 
 def from_postgres(error: Exception, where: str) -> MailProxyError | None:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from mail_proxy.encryption import Vault
 from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.store.database import Call, Database, Work
+from mail_proxy.store.key_check import check_key
 from mail_proxy.store.queries import load
 from mail_proxy.store.rows import compact, refuse_unreadable
 
@@ -40,6 +41,7 @@ class InstanceSettingsRecord:
         return self._opened(rows[0]["value"]) if rows else InstanceSettings()
 
     def _change(self, change: Callable[[InstanceSettings], InstanceSettings]) -> Work[InstanceSettings]:
+        yield from check_key(self._vault)
         # It writes whatever is there, so that of two nodes the second waits, and sees what the first has set.
         [row] = yield Call(SQL["put_once"], {"key": KEY, "value": "{}"})
         changed = change(self._opened(row["value"]))

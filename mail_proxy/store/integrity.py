@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from mail_proxy.errors import DatabaseUnavailable, DatabaseUnusable
-from mail_proxy.store.errors import from_sqlite
+from mail_proxy.store.errors import translating_sqlite
 from mail_proxy.store.migration import (
     LEDGER_COLUMNS,
     applied_postgres,
@@ -71,19 +71,13 @@ def _look_sqlite(path: Path, where: str, *, thorough: bool) -> DatabaseState:
         return _state(where, "sqlite", server, {}, ())
     except OSError as error:
         raise DatabaseUnavailable(f"database {where} cannot be looked at: {error.strerror}") from error
-    try:
-        with closing(read_only(path)) as raw:
-            refuse_foreign(raw, where)
-            applied = applied_sqlite(raw)
-            names = {row[0] for row in raw.execute(SQL["tables"].sqlite)}
-            problems = [*_absent(applied, names)]
-            if thorough:
-                problems += _damages(raw, is_large=size >= LARGE)
-    except sqlite3.Error as error:
-        known = from_sqlite(error, where)
-        if known is None:
-            raise
-        raise known from error
+    with translating_sqlite(where), closing(read_only(path)) as raw:
+        refuse_foreign(raw, where)
+        applied = applied_sqlite(raw)
+        names = {row[0] for row in raw.execute(SQL["tables"].sqlite)}
+        problems = [*_absent(applied, names)]
+        if thorough:
+            problems += damages(raw, is_large=size >= LARGE)
     return _state(where, "sqlite", server, applied, problems)
 
 
@@ -93,7 +87,7 @@ def read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
 
 
-def _damages(raw: sqlite3.Connection, *, is_large: bool) -> Iterator[str]:
+def damages(raw: sqlite3.Connection, *, is_large: bool = False) -> Iterator[str]:
     """Read all of the file: its pages and rows, unless it is large its indexes, and what refers to what."""
     check = "quick_check" if is_large else "integrity_check"
     try:

@@ -151,17 +151,19 @@ class PostgresDatabase:
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str, where: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+async def connected(
+    url: str, where: str, *, patience: float = COMMAND_TIMEOUT
+) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """Give a connection of one's own, as the server makes it, for what is no unit of work.
 
-    Raises as `PostgresDatabase.open` does.
+    A statement may take `patience` seconds. Raises as `PostgresDatabase.open` does.
     """
     async with _translated(where):
         try:
             connection = await asyncpg.connect(
                 url,
                 timeout=CONNECT_TIMEOUT,
-                command_timeout=COMMAND_TIMEOUT,
+                command_timeout=patience,
                 server_settings={"application_name": "mail-proxy"},
             )
         except ValueError:

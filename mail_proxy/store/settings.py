@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 
+from mail_proxy.encryption import Vault
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy.store.database import Call, Database, Row, Work
+from mail_proxy.store.key_check import check_key
 from mail_proxy.store.queries import load
 
 SQL = load("settings")
@@ -48,28 +50,33 @@ class Settings:
 class Nodes:
     """The server processes that share the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
+        self._vault = vault
 
     async def seen(self, node: NodeInfo, forget_before: float) -> None:
         """Record that the node lives, and drop those not seen since `forget_before`."""
         await self._database.write(self._seen, node, forget_before)
 
     async def enter(self, node: NodeInfo, is_over: Callable[[NodeInfo], bool]) -> bool:
-        """Record a node that begins; False when another has its id, and `is_over` denies that it is gone."""
+        """Record a node that begins; False when another has its id, and `is_over` denies that it is gone.
+
+        Raises `KeyMismatch` when the secrets have been given another key since it read its own.
+        """
         return await self._database.write(self._enter, node, is_over)
 
     async def gone(self, node_id: str) -> None:
         await self._database.write(self._gone, node_id)
 
     async def alive(self, since: float) -> list[NodeInfo]:
-        return await self._database.read(self._alive, since)
+        return await self._database.read(alive_nodes, since)
 
     def _seen(self, node: NodeInfo, forget_before: float) -> Work[None]:
         yield Call(SQL["node_seen"], asdict(node))
         yield Call(SQL["forget_nodes"], {"before": forget_before})
 
     def _enter(self, node: NodeInfo, is_over: Callable[[NodeInfo], bool]) -> Work[bool]:
+        yield from check_key(self._vault)
         if (yield Call(SQL["node_enters"], asdict(node))):
             return True
         rows = yield Call(SQL["node"], {"node_id": node.node_id})
@@ -81,8 +88,10 @@ class Nodes:
     def _gone(self, node_id: str) -> Work[None]:
         yield Call(SQL["node_gone"], {"node_id": node_id})
 
-    def _alive(self, since: float) -> Work[list[NodeInfo]]:
-        return [_node_of(row) for row in (yield Call(SQL["nodes"], {"since": since}))]
+
+def alive_nodes(since: float) -> Work[list[NodeInfo]]:
+    """Read who was seen since."""
+    return [_node_of(row) for row in (yield Call(SQL["nodes"], {"since": since}))]
 
 
 def _node_of(row: Row) -> NodeInfo:

@@ -15,7 +15,7 @@ import random
 import sqlite3
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -25,7 +25,7 @@ import aiosqlite
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.store import migration
 from mail_proxy.store.database import Many, Row, Work
-from mail_proxy.store.errors import from_sqlite
+from mail_proxy.store.errors import translating_sqlite
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -129,16 +129,6 @@ class SqliteDatabase:
         """Wait, for ever."""
         await asyncio.Event().wait()
 
-    async def backup(self, target: Path) -> None:
-        """Write a consistent copy while others go on reading and writing."""
-
-        def copy(raw: sqlite3.Connection) -> None:
-            with contextlib.closing(sqlite3.connect(target)) as other:
-                raw.backup(other)
-
-        async with self._reader() as connection:
-            await connection.run(copy)
-
     async def close(self) -> None:
         """Commit what waits, then close."""
         if self._closing:
@@ -189,15 +179,8 @@ class SqliteDatabase:
             except Exception as error:  # noqa: BLE001 - whoever asked gets it; the loop serves the next
                 _fail_all(self._jobs, error)
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, UnicodeEncodeError) as error:
-            known = from_sqlite(error, str(self._path))
-            if known is None:
-                raise
-            raise known from error
+    def _translated(self) -> contextlib.AbstractContextManager[None]:
+        return translating_sqlite(str(self._path))
 
 
 def _configured(path: Path, *, read_only: bool) -> sqlite3.Connection:

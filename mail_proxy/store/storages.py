@@ -9,6 +9,7 @@ from mail_proxy.encryption import Vault
 from mail_proxy.errors import NotFound
 from mail_proxy.model.storages import Storage, StorageProtocol
 from mail_proxy.store.database import Call, Database, Row, Work
+from mail_proxy.store.key_check import check_key
 from mail_proxy.store.queries import load
 from mail_proxy.store.rows import compact
 
@@ -44,6 +45,7 @@ class Storages:
     def _put(
         self, tenant_id: str, name: str, make: Callable[[Storage | None], Storage], now: float
     ) -> Work[Storage]:
+        yield from check_key(self._vault)
         if not (yield Call(TENANTS["hold"], {"id": tenant_id})):
             raise NotFound("tenant", tenant_id)
         key = {"tenant_id": tenant_id, "name": name}

@@ -61,7 +61,7 @@ class Store:
             database=database,
             settings=Settings(database),
             instance_settings=InstanceSettingsRecord(database, vault),
-            nodes=Nodes(database),
+            nodes=Nodes(database, vault),
             tenants=Tenants(database, vault),
             accounts=Accounts(database, vault),
             circuits=Circuits(database),

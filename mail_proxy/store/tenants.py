@@ -13,6 +13,7 @@ from mail_proxy.model.tenants import Tenant
 from mail_proxy.store import rows as shape
 from mail_proxy.store.commands import strip_commands
 from mail_proxy.store.database import Call, Database, Row, Work
+from mail_proxy.store.key_check import check_key
 from mail_proxy.store.queries import load
 
 SQL = load("tenants")
@@ -117,6 +118,7 @@ class Tenants:
         return KeyHolder(row["id"], bool(row["active"]), row["version"], row["api_key_expires_at"])
 
     def _add(self, tenant: Tenant, api_key_hash: str | None, now: float) -> Work[Tenant]:
+        yield from check_key(self._vault)
         params = shape.tenant_params(tenant, self._vault) | {"api_key_hash": api_key_hash, "now": now}
         # Not from 0: what is remembered of an earlier tenant of this id must never fit this one.
         rows = yield Call(SQL["insert"], params | {"version": secrets.randbits(VERSION_BITS)})
@@ -126,6 +128,7 @@ class Tenants:
         return (yield from self._get(tenant.id))
 
     def _change(self, tenant_id: str, change: Callable[[Tenant], Tenant], now: float) -> Work[Tenant]:
+        yield from check_key(self._vault)
         yield Call(SQL["lock"], {"id": tenant_id})
         current = yield from self._get(tenant_id)
         changed = change(current)

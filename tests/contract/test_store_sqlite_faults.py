@@ -27,12 +27,12 @@ async def database(sqlite_url: str) -> AsyncIterator[SqliteDatabase]:
 
 
 async def test_a_closed_database_says_so(sqlite_url: str) -> None:
-    """Writing, reading and backing up; closing twice is fine."""
+    """Writing and reading; closing twice is fine."""
     opened = await SqliteDatabase.open(Path(sqlite_url))
     await opened.close()
     await opened.close()
 
-    for asked in (opened.write(put, "k"), opened.read(keys), opened.backup(Path("/nonexistent/x"))):
+    for asked in (opened.write(put, "k"), opened.read(keys)):
         with pytest.raises(DatabaseUnavailable, match=r"mail_service\.db is closed"):
             await asked
 
@@ -167,19 +167,6 @@ async def use(path: Path) -> None:
         await opened.read(keys)
     finally:
         await opened.close()
-
-
-async def test_a_backup_is_whole_while_others_write(database: SqliteDatabase, tmp_path: Path) -> None:
-    """It holds what was committed when it was made, and can be opened."""
-    await database.write(put, "before")
-    copy = tmp_path / "copy.db"
-
-    await asyncio.gather(database.backup(copy), *(database.write(put, f"k{i}") for i in range(20)))
-
-    with closing(sqlite3.connect(copy)) as raw:
-        found = [row[0] for row in raw.execute("SELECT key FROM settings")]
-        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert "before" in found
 
 
 async def test_nobody_else_listens_to_a_file(database: SqliteDatabase) -> None:
