@@ -54,7 +54,7 @@ class CloudFiles:
     """Blocking."""
 
     def __init__(self, storage: Storage, proxy: str, wait: float) -> None:
-        """Connect to nothing yet. Requests go through `proxy`, and are given up after `wait` seconds."""
+        """Connect to nothing yet. Requests go through `proxy`, and `wait` seconds are more than they need."""
         try:
             import obstore
         except ImportError:
@@ -93,6 +93,7 @@ def _opened(storage: Storage, proxy: str, wait: float) -> Store:
     options: ClientConfig = {
         "proxy_url": proxy,
         "proxy_excludes": "",
+        "pool_max_idle_per_host": "0",  # the proxy passes on one request in each connection
         "timeout": timedelta(seconds=wait),
         "connect_timeout": timedelta(seconds=wait),
     }

@@ -91,6 +91,8 @@ class Gate:
         with contextlib.closing(writer), contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):
             head = _parsed(await reader.readuntil(b"\r\n\r\n"))
             if head is None or not hmac.compare_digest(head.password, _basic(self._password)):
+                # The library itself comes without only when a server sent it on to another.
+                self.fault = "it leads on to another server, and nothing goes there in clear"
                 writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
                 return
             try:

@@ -23,6 +23,10 @@ GRACE = 1.0
 """Seconds in which a call whose connection was broken off comes to its end."""
 
 
+BACKSTOP = 5.0
+"""Seconds after which the library would give up by itself, later than it is told to."""
+
+
 class Files(Protocol):
     """What every protocol can do; raises `StorageFailed`. Paths are relative, their parts apart by ``/``."""
 
@@ -67,7 +71,7 @@ class OpenStorage:
             async with asyncio.timeout(self._wait):
                 return await asyncio.shield(call)
         except TimeoutError:
-            raise StorageUnclear(self._late()) from None
+            raise self._given_up() from None
         except StorageFailed as failed:
             if self._gate is not None and self._gate.fault is not None:
                 raise StorageFailed(self._gate.fault) from failed
@@ -78,10 +82,14 @@ class OpenStorage:
         if not call.cancelled():
             call.exception()  # who asked for it may have gone
 
-    def _late(self) -> str:
-        if self._gate is not None and self._gate.dialing is not None:
-            return f"cannot connect to {self._gate.dialing} within {self._wait:g} s"
-        return f"timed out: no answer within {self._wait:g} s"
+    def _given_up(self) -> StorageFailed:
+        """Break off what is under way; tell how far it came."""
+        if self._gate is not None:
+            dialing = self._gate.dialing
+            self._gate.break_off()
+            if dialing is not None:
+                return StorageFailed(f"cannot connect to {dialing} within {self._wait:g} s")
+        return StorageUnclear(f"timed out: no answer within {self._wait:g} s")
 
 
 @contextlib.asynccontextmanager
@@ -105,7 +113,7 @@ async def open_storage(
     gate = Gate(policy if storage.by_tenant else None, resolve, largest + MAX_ANSWER)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(gate.opened())
-        files = await in_own_thread(lambda: _cloud(storage, gate.url, wait), "storage")
+        files = await in_own_thread(lambda: _cloud(storage, gate.url, wait + BACKSTOP), "storage")
         opened = OpenStorage(files, wait, gate)
         stack.push_async_callback(opened.settle)
         stack.callback(gate.break_off)
