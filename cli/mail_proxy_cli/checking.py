@@ -57,11 +57,10 @@ def _planned(trial: LoginTrial, last: Sequence[Step]) -> list[Step]:
 
 
 def _rows(server: str, trial: LoginTrial, planned: Sequence[Step]) -> Iterator[Row]:
+    """What worked, and what did not; of a failure that nobody knows the place of, that alone."""
     end = Step.TLS if trial.is_untrusted else trial.failed_at
-    if trial.error is None or end is not None:
-        for step in planned:
-            if trial.error is not None and step is end:
-                break
-            yield {"server": server, "step": step, "result": OK}
+    done = planned if trial.error is None else planned[: planned.index(end) if end in planned else 0]
+    for step in done:
+        yield {"server": server, "step": step, "result": OK}
     if trial.error is not None:
-        yield {"server": server, "step": end, "result": trial.error}
+        yield {"server": server, "step": trial.failed_at, "result": trial.error}
