@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import click
@@ -37,6 +37,7 @@ def server_options(function: F) -> F:
             help="postgresql://user@host/database, or the path of an SQLite file.",
         ),
         click.option("--api-token", metavar="TOKEN", help="Admin token, in place of the one made by itself."),
+        click.option("--reload", is_flag=True, help="Start anew when the program or config.toml changes."),
     )
     for option in reversed(options):
         function = option(function)
@@ -68,7 +69,9 @@ def drain_options(function: F) -> F:
     "--timeout", type=click.FloatRange(min=0.1), default=START_TIMEOUT, help="Seconds to wait for the server."
 )
 @pass_scope
-def start(scope: Scope, /, name: str | None, *, foreground: bool, timeout: float, **options: object) -> None:
+def start(
+    scope: Scope, /, name: str | None, *, foreground: bool, timeout: float, reload: bool, **options: object
+) -> int:
     """Start an instance's server, making the instance if it is new.
 
     The server runs on in the background; its output goes to the file server.log of the instance.
@@ -78,7 +81,7 @@ def start(scope: Scope, /, name: str | None, *, foreground: bool, timeout: float
     info = serving.wait_if_served(instance, timeout)
     if info is not None:
         click.echo(f"'{instance.name}' is already running: {info.url} (pid {info.pid})")
-        return
+        return OK
     settings = serving.settings_of(options)
     config = scope.at(instance).load_config(settings)
     place = serving.choose_place(instance, config)
@@ -86,19 +89,29 @@ def start(scope: Scope, /, name: str | None, *, foreground: bool, timeout: float
         settings |= serving.database_of_environment(config)
     serving.prepare(instance, settings)
     if foreground:
-        serving.serve_here(scope, instance, {"host": place.host, "port": place.port}, None)
-    else:
-        info = serving.start_background(scope, instance, place, timeout)
-        click.echo(f"'{instance.name}' is running: {info.url} (pid {info.pid})")
-        next_steps.after_start(scope.at(instance))
+        return _serve(scope, instance, {"host": place.host, "port": place.port}, reload=reload)
+    info = serving.start_background(scope, instance, place, timeout, reload=reload)
+    click.echo(f"'{instance.name}' is running: {info.url} (pid {info.pid})")
+    next_steps.after_start(scope.at(instance))
+    return OK
 
 
 @command("serve")
 @click.argument("name", metavar="INSTANCE", required=False, shell_complete=complete_instances)
 @server_options
 @click.option("--ready-fd", type=int, hidden=True)
+@click.option("--supervisor-fd", type=int, hidden=True)
 @pass_scope
-def serve(scope: Scope, /, name: str | None, *, ready_fd: int | None, **options: object) -> None:
+def serve(
+    scope: Scope,
+    /,
+    name: str | None,
+    *,
+    reload: bool,
+    ready_fd: int | None,
+    supervisor_fd: int | None,
+    **options: object,
+) -> int:
     """Run a server in the foreground, for containers and systemd.
 
     Without INSTANCE it is the one that GMP_INSTANCE_NAME names. The options count for this run only.
@@ -107,7 +120,24 @@ def serve(scope: Scope, /, name: str | None, *, ready_fd: int | None, **options:
     settings = serving.settings_of(options)
     scope.at(instance).load_config(settings)  # faults first, before anything is made
     instance.create()
+    if supervisor_fd is not None:
+        serving.serve_supervised(scope, instance, settings, supervisor_fd)
+        return OK
+    return _serve(scope, instance, settings, ready_fd, reload=reload)
+
+
+def _serve(
+    scope: Scope,
+    instance: Instance,
+    settings: Mapping[str, object],
+    ready_fd: int | None = None,
+    *,
+    reload: bool,
+) -> int:
+    if reload:
+        return serving.supervise(scope, instance, settings, ready_fd)
     serving.serve_here(scope, instance, settings, ready_fd)
+    return OK
 
 
 @command("stop")

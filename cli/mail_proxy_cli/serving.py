@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from mail_proxy.config import ENVIRONMENT, SETTINGS, Config, save_settings
-from mail_proxy.daemon.process import ServerInfo, hold, is_locked, last_port, running
+from mail_proxy.daemon.process import Announcer, ServerInfo, hold, is_locked, last_port, running
 from mail_proxy.daemon.process import stop as stop_server
 from mail_proxy.errors import InstanceError, InvalidInput, MailProxyError, NotRunning, StartFailed
 from mail_proxy.files import write_private
@@ -121,12 +121,14 @@ def _refuse_secrets(kept: Mapping[str, object]) -> None:
             )
 
 
-def start_background(scope: Scope, instance: Instance, place: Place, timeout: float) -> ServerInfo:
+def start_background(
+    scope: Scope, instance: Instance, place: Place, timeout: float, *, reload: bool = False
+) -> ServerInfo:
     """Start the server detached; when another command was quicker, its server will do."""
     from mail_proxy.daemon.detach import choose_free_port, is_free, start_detached
 
     while True:
-        arguments = ["--host", place.host, "--port", str(place.port)]
+        arguments = ["--host", place.host, "--port", str(place.port), *(["--reload"] if reload else [])]
         try:
             return start_detached(instance, arguments, scope.environ, timeout)
         except StartFailed:
@@ -143,17 +145,70 @@ def serve_here(
     scope: Scope, instance: Instance, settings: Mapping[str, object], ready_fd: int | None
 ) -> None:
     """Be the server, until it is told to stop."""
+    with hold(instance, ready_fd) as lock:
+        _run(scope, instance, settings, lock)
+
+
+def serve_supervised(
+    scope: Scope, instance: Instance, settings: Mapping[str, object], supervisor_fd: int
+) -> None:
+    """Be the server that a supervisor has started, and that ends with it."""
+    from mail_proxy.daemon.reloading import Tether
+
+    with Tether(supervisor_fd) as tether:
+        _run(scope, instance, settings, tether)
+
+
+def supervise(scope: Scope, instance: Instance, settings: Mapping[str, object], ready_fd: int | None) -> int:
+    """Have a server run that starts anew at each change of its files; return its exit code in the end."""
+    from mail_proxy.daemon.reloading import Supervisor
+    from mail_proxy.daemon.watching import Watch, program
+
+    config = scope.at(instance).load_config(settings)
+    with hold(instance, ready_fd) as lock:
+        return Supervisor(
+            lock,
+            arguments=_arguments_of(settings),
+            environ=scope.environ,
+            watch=Watch(program(), [instance.config_file]),
+            keeps_port=config.port == 0,
+            is_awaited=ready_fd is not None,
+            reopen_log=_log_for(config, instance, is_detached=ready_fd is not None),
+        ).run()
+
+
+def _log_for(config: Config, instance: Instance, *, is_detached: bool) -> Callable[[], None]:
+    """Log as the server does, which rotates its file: return how to go on in the new one."""
+    from mail_proxy.logging import LogFile, setup
+
+    if not is_detached:
+        setup(config.log_level, config.log_format)
+        return lambda: None
+    file = LogFile(instance.log_file, max_bytes=0, owned=(1, 2))
+    setup(config.log_level, config.log_format, handler=file)
+    return file.reopen
+
+
+def _arguments_of(settings: Mapping[str, object]) -> list[str]:
+    """The reverse of `settings_of`."""
+    options = {
+        "database-url" if key == "db_path" else key.replace("_", "-"): value
+        for key, value in settings.items()
+    }
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def _run(scope: Scope, instance: Instance, settings: Mapping[str, object], announcer: Announcer) -> None:
     from mail_proxy.daemon.app import run
     from mail_proxy.daemon.server import StoppedAtOnce
 
     config = scope.at(instance).load_config(settings)
-    with hold(instance, ready_fd) as lock:
-        try:
-            run(config, instance, lock, environ=scope.environ)
-        except* StoppedAtOnce:
-            raise InstanceError(
-                f"'{instance.name}' was told twice to stop: what it was sending may be sent again"
-            ) from None
+    try:
+        run(config, instance, announcer, environ=scope.environ)
+    except* StoppedAtOnce:
+        raise InstanceError(
+            f"'{instance.name}' was told twice to stop: what it was sending may be sent again"
+        ) from None
 
 
 def check_restart(scope: Scope, instance: Instance) -> None:

@@ -27,7 +27,7 @@ from mail_proxy.daemon.housekeeping import Housekeeping
 from mail_proxy.daemon.http import HttpServer, listening
 from mail_proxy.daemon.identity import with_own_id
 from mail_proxy.daemon.preparation import Preparer
-from mail_proxy.daemon.process import ServerLock
+from mail_proxy.daemon.process import Announcer
 from mail_proxy.daemon.reporter import Reporter
 from mail_proxy.daemon.server import Server
 from mail_proxy.daemon.timekeeping import Timekeeper
@@ -48,10 +48,10 @@ SAFE_TOKEN = 32
 
 
 def run(
-    config: Config, instance: Instance | None, lock: ServerLock | None, *, environ: Mapping[str, str]
+    config: Config, instance: Instance | None, announcer: Announcer | None, *, environ: Mapping[str, str]
 ) -> None:
     """Run `serve` to its end, on uvloop where that is installed (the extra ``speed``)."""
-    serving = serve(config, instance, lock, environ=environ)
+    serving = serve(config, instance, announcer, environ=environ)
     if find_spec("uvloop") is None:
         asyncio.run(serving)
     else:
@@ -63,7 +63,7 @@ def run(
 async def serve(
     config: Config,
     instance: Instance | None,
-    lock: ServerLock | None,
+    announcer: Announcer | None,
     *,
     environ: Mapping[str, str] | None = None,
 ) -> None:
@@ -109,8 +109,8 @@ async def serve(
             log.info(
                 "mail-proxy %s answers on %s port %d, database %s", __version__, host, port, runtime.where
             )
-            if lock is not None:
-                lock.announce(host, port)
+            if announcer is not None:
+                announcer.announce(host, port)
 
         server = Server(
             http=HttpServer(create_app(runtime, metrics=metrics, vitals=vitals, gate=gate), listener),

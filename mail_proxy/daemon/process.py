@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from mail_proxy.errors import AlreadyRunning, InstanceError, NotRunning
 from mail_proxy.files import write_private
@@ -58,6 +58,12 @@ class ServerInfo:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
+class Announcer(Protocol):
+    """Whom a server tells where it listens, once it answers."""
+
+    def announce(self, host: str, port: int) -> None: ...
+
+
 class ServerLock:
     """The right to serve an instance; `announce` tells the world where, once the server answers."""
 
@@ -65,6 +71,11 @@ class ServerLock:
         self.instance = instance
         self._descriptor = descriptor
         self._ready_fd = ready_fd
+
+    @property
+    def descriptor(self) -> int:
+        """Of the file that is locked: a process that is given it holds the lock, too."""
+        return self._descriptor
 
     def announce(self, host: str, port: int) -> None:
         """Write the pid file and wake whoever started this process and waits."""
@@ -191,6 +202,9 @@ def stop(
         process.send(signal.SIGKILL)
         if not process.wait(KILL_WAIT):
             raise InstanceError(f"'{instance.name}' (pid {info.pid}) does not end, not even by SIGKILL")
+        end = time.monotonic() + KILL_WAIT
+        while is_locked(instance) and time.monotonic() < end:  # a server with a supervisor ends after that
+            time.sleep(POLL)
     running(instance)  # removes the pid file that a killed server leaves
     return False
 

@@ -24,9 +24,9 @@ NOTABLE = 2.0
 
 def look_at_database(scope: Scope, config: Config) -> DatabaseState | Finding:
     """Read the whole database, or tell why it cannot be."""
-    from mail_proxy.upkeep import examine
-
     try:
+        from mail_proxy.upkeep import examine
+
         return asyncio.run(examine(config, scope.instance))
     except Exception as error:  # noqa: BLE001 - a patient may have anything
         return failure("database", describe(error)[0])
