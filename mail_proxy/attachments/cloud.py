@@ -7,10 +7,12 @@ environment; secrets that were given are therefore handed over in a way that lea
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import parse_qsl
 
 from mail_proxy.attachments.failure import StorageFailed, StorageUnclear
 from mail_proxy.model.storages import Storage, StorageProtocol
@@ -176,10 +178,17 @@ def _azure(config: Mapping[str, str], options: ClientConfig, retries: RetryConfi
 
 def _of_azure(config: Mapping[str, str]) -> AzureCredentialProvider | None:
     if key := config.get("account_key"):
+        try:
+            base64.b64decode(key, validate=True)
+        except ValueError:
+            raise StorageFailed("the account key is not base64") from None
         shared: AzureAccessKey = {"access_key": key, "expires_at": None}
         return lambda: shared
     if token := config.get("sas_token"):
-        signed: AzureSASToken = {"sas_token": token.removeprefix("?"), "expires_at": None}
+        pairs = parse_qsl(token.removeprefix("?"))
+        if not pairs:
+            raise StorageFailed("the SAS token is none: it has no name=value")
+        signed: AzureSASToken = {"sas_token": pairs, "expires_at": None}
         return lambda: signed
     return None
 
