@@ -22,7 +22,7 @@ from mail_proxy.encryption import (
 from mail_proxy.errors import InvalidInput, KeyMismatch
 from mail_proxy.instance import Instance
 from mail_proxy.model.queue import NodeInfo
-from mail_proxy.runtime import database_of, own_key_file, vault_of
+from mail_proxy.runtime import database_of, open_services, own_key_file, vault_of
 from mail_proxy.services.instance import NODE_TIMEOUT
 from mail_proxy.store import open_database
 from mail_proxy.store.backup import Tell, copy_file
@@ -87,15 +87,15 @@ async def back_up(
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A database that was copied: how many rows, and which key it is read with.
+    """A database that was copied.
 
-    `key_file` is where that key lies, if the instance does not look for it there once it uses the copy.
+    `key_file` is where the key of its secrets lies, if an instance does not look for it there once it uses
+    the copy.
     """
 
     source: str
     target: str
     rows: int
-    key_origin: str | None
     key_file: Path | None
 
 
@@ -122,14 +122,12 @@ async def move(
         rows = await transfer(source, target, tell, exclusive=True)
         await _refuse_nodes(database, is_over)
         own = own_key_file(database.dialect, instance)
-    is_own = own is not None and vault.origin == str(own)
-    return Move(
-        source=source.where,
-        target=target.where,
-        rows=rows,
-        key_origin=vault.origin if vault.has_key else None,
-        key_file=own if is_own and not isinstance(target.target, Path) else None,
-    )
+    key_file = own if own and vault.origin == str(own) and not isinstance(target.target, Path) else None
+    if key_file is not None:
+        environ = {**environ, f"{KEY_VARIABLE}_FILE": str(key_file)}
+    async with open_services(to, instance, environ=environ):
+        pass  # it can be worked with, and its secrets can be read
+    return Move(source.where, target.where, rows, key_file)
 
 
 @dataclass(frozen=True, slots=True)

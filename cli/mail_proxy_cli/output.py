@@ -180,10 +180,15 @@ def confirm(question: str, *, force: bool, option: str = "--force") -> None:
     """Ask before something is lost; without a terminal only the option will do. Raises Abort on no."""
     if force:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError(f"{question} There is no terminal to ask on: give {option} to go ahead")
+    require_terminal(question, option=option)
     if not click.confirm(question, err=True):
         raise click.Abort
+
+
+def require_terminal(question: str, *, option: str = "--force") -> None:
+    """Raise UsageError if there is no terminal to ask on."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(f"{question} There is no terminal to ask on: give {option} to go ahead")
 
 
 def echo_csv(rows: Iterable[Row], fields: Sequence[str]) -> None:

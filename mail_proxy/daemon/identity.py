@@ -34,9 +34,12 @@ def node_of(runtime: Runtime) -> NodeInfo:
     )
 
 
-def was_served_by(instance: Instance, node: NodeInfo) -> bool:
-    """Tell of a server seen on a database whether it was the instance's, on this machine, and has ended."""
-    return node.name == _name_of(instance) and not _is_process(node.pid)
+def has_ended(node: NodeInfo, instance: Instance, ending: int | None = None) -> bool:
+    """Tell of a server seen on a database whether it was the instance's, on this machine, and has ended.
+
+    One that is about to, with the process id `ending`, counts too.
+    """
+    return node.name == _name_of(instance) and (node.pid == ending or not _is_process(node.pid))
 
 
 def _name_of(instance: Instance | None) -> str:

@@ -18,7 +18,6 @@ from mail_proxy.instance import Instance
 from mail_proxy.services.inputs import AccountInput, TenantInput
 from mail_proxy.services.message_inputs import AttachmentInput, MessageInput
 from mail_proxy.settings import Setting
-from mail_proxy_cli import registry
 from mail_proxy_cli.errors import EXIT_CODES
 from mail_proxy_cli.nodes import load
 from scripts.reference import LEVELS, PAGES, PARTS, error_classes, renewed
@@ -130,9 +129,3 @@ def test_decisions_that_the_code_refers_to_exist() -> None:
     }
     assert named
     assert [n for n in sorted(named) if not list((REPOSITORY / "docs" / "adr").glob(f"{n}-*.md"))] == []
-
-
-def test_commands_that_are_still_to_come_are_not_documented() -> None:
-    assert [
-        word for word in registry.PLANNED if f"### mail-proxy <instance> {word}\n" in page("cli.md")
-    ] == []
