@@ -287,7 +287,7 @@ def _refuse_strange(protocol: StorageProtocol, values: Mapping[str, object]) -> 
     strange = [name for name in values if name not in CONFIGS[protocol].model_fields]
     if strange:
         options = ", ".join(OPTION_OF_FIELD[f"config.{name}"] for name in strange)
-        raise click.UsageError(f"{options}: means nothing for the protocol {protocol}")
+        raise click.UsageError(f"{options}: meaningless for the protocol {protocol}")
 
 
 def _steps(trial: StorageTrial) -> list[Row]:

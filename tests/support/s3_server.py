@@ -44,6 +44,7 @@ class S3Server:
     port: int = 0
     objects: dict[str, bytes] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    met: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -56,6 +57,7 @@ class S3Server:
             while True:
                 request = await _read(reader)
                 self.requests.append(request)
+                self.met.set()
                 answer = self.answers.get(request.method)
                 if answer == DROP:
                     return
