@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
-from mail_proxy.files import create_private, write_private
+import pytest
+
+from mail_proxy.errors import InstanceError
+from mail_proxy.files import create_private, private_file, write_private
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,5 +50,37 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert f"InstanceError: cannot write {tmp_path}/a: File too large" in result.stderr
+    assert (tmp_path / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_written_piece_by_piece_is_there_when_it_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with private_file(tmp_path / "a") as file:
+        file.write(b"n")
+        assert (tmp_path / "a").read_text() == "old"
+        file.write(b"ew")
+    assert (tmp_path / "a").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.ENOSPC, "No space left"), InstanceError)],
+)
+def test_a_file_that_does_not_become_whole_is_not_there(
+    tmp_path: Path, failure: BaseException, told: type[BaseException]
+) -> None:
+    """What was there before stays; nothing lies beside it."""
+    (tmp_path / "a").write_text("old")
+
+    def write_half() -> None:
+        with private_file(tmp_path / "a") as file:
+            file.write(b"half")
+            raise failure
+
+    with pytest.raises(told):
+        write_half()
     assert (tmp_path / "a").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
