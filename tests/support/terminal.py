@@ -23,10 +23,12 @@ KEYS = {
     "up": "\x1b[A",
     "down": "\x1b[B",
     "right": "\x1b[C",
+    "ctrl-a": "\x01",
     "ctrl-c": "\x03",
     "ctrl-d": "\x04",
     "ctrl-r": "\x12",
     "ctrl-u": "\x15",
+    "ctrl-z": "\x1a",
     "backspace": "\x7f",
     "escape": "\x1b",
 }
@@ -106,6 +108,14 @@ class Terminal:
         self.enter(answer)
         self.until(lambda: self._place != before or not self.is_alive, f"what follows {question!r}")
 
+    def reply(self, question: str, answer: str) -> None:
+        """Wait until the cursor stands behind the question, then type the answer over what stands there."""
+        self.until(lambda: question in self.line_to_cursor, f"the question {question!r}")
+        self.press("ctrl-u")
+        before = self._place
+        self.enter(answer)
+        self.until(lambda: self._place != before or not self.is_alive, f"what follows {question!r}")
+
     @property
     def _place(self) -> tuple[int, int]:
         """On which line the cursor is, and how many have scrolled away."""
@@ -119,6 +129,12 @@ class Terminal:
         row = self._screen.cursor.y
         above = self._screen.display[row - 1].rstrip() if row else ""
         return above + self._screen.display[row]
+
+    @property
+    def line_to_cursor(self) -> str:
+        """The line that the cursor is on, up to it."""
+        self._read()
+        return str(self._screen.display[self._screen.cursor.y][: self._screen.cursor.x])
 
     def wait_for(self, text: str, timeout: float = TIMEOUT) -> None:
         """Wait until the screen shows the text."""
