@@ -6,6 +6,7 @@ Field names are the API's. All faults are found at once, each naming its field. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Annotated, Literal, TypeVar
@@ -127,12 +128,15 @@ def faults_of(error: ValidationError) -> list[Fault]:
     return [
         Fault(
             tuple(part for part in each["loc"] if part != "[key]"),
-            _SAID.get(each["type"]) or each["msg"].removeprefix("Value error, "),
+            _SAID.get(each["type"]) or _WORDS.sub("must", each["msg"].removeprefix("Value error, ")),
             each["type"],
         )
         for each in found
     ]
 
+
+_WORDS = re.compile(r"^(?:Input|String|Value) should\b")
+"""How pydantic begins, which does not name the field; the faults of this project do not name it twice."""
 
 _SAID = {
     "missing": "is required",

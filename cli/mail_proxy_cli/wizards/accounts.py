@@ -26,7 +26,7 @@ TLS = {
     TlsMode.NONE.value: "not at all",
 }
 USUAL_TLS = {SMTPS_PORT: TlsMode.SSL, SUBMISSION_PORT: TlsMode.STARTTLS}
-LIMITS = {"limit_per_minute": "minute", "limit_per_hour": "hour", "limit_per_day": "day"}
+LIMITS = {"limit_per_minute": "a minute", "limit_per_hour": "an hour", "limit_per_day": "a day"}
 
 
 def ask(scope: Scope, name: str | None) -> Fields:
@@ -126,7 +126,7 @@ def _ask_sender(dialogue: Dialogue, user: str) -> Fields:
 
 def _ask_limits(dialogue: Dialogue, provider: Provider) -> Fields:
     usual = {name: int(getattr(provider, name, 0)) for name in LIMITS}
-    known = [f"{usual[name]} a {span}" for name, span in LIMITS.items() if usual[name]]
+    known = [f"{usual[name]} {span}" for name, span in LIMITS.items() if usual[name]]
     fields: Fields = {name: limit for name, limit in usual.items() if limit}
     if provider.max_concurrent:
         fields["max_concurrent"] = provider.max_concurrent
@@ -135,7 +135,7 @@ def _ask_limits(dialogue: Dialogue, provider: Provider) -> Fields:
         for name, span in LIMITS.items():
             is_count = of_field(AccountInput, name, whole_number)
             fields[name] = dialogue.ask_number(
-                f"messages a {span} (0: any number)", usual[name], check=is_count
+                f"messages {span} (0: any number)", usual[name], check=is_count
             )
     return fields
 

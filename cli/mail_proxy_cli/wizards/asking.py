@@ -48,7 +48,8 @@ class Dialogue:
 
     def complain(self, text: str) -> None:
         """Say what is wrong."""
-        click.echo(click.style(text, fg="red") if self._color else text)
+        fitting = click.wrap_text(text, shutil.get_terminal_size().columns)
+        click.echo(click.style(fitting, fg="red") if self._color else fitting)
 
     def ask(
         self,

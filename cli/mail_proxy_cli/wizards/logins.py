@@ -80,10 +80,15 @@ def _trusting(dialogue: Dialogue, answer: str) -> Fields:
 
 
 def _holds_certificates(path: str) -> str | None:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        return f"{path}: no such file"
     try:
-        client_context(True, _content(path))
-    except (ssl.SSLError, OSError, ValueError) as error:
-        return f"{path}: {error.strerror if isinstance(error, OSError) and error.strerror else error}"
+        client_context(True, str(file))
+    except ssl.SSLError:
+        return f"{path}: it holds no certificate that can be read"
+    except (OSError, ValueError) as error:
+        return f"{path}: {error.strerror if isinstance(error, OSError) else error}"
     return None
 
 
