@@ -1,17 +1,16 @@
-function _mail_proxy_completion;
-    set -l response (env _MAIL_PROXY_COMPLETE=fish_complete COMP_WORDS=(commandline -cp) COMP_CWORD=(commandline -t) mail-proxy);
+function __mail_proxy_completion
+    set -l program (commandline -opc)[1]
+    set -l line (commandline -cp | string collect)
+    for offer in (env COMP_LINE=$line _MAIL_PROXY_COMPLETE=fish $program 2>/dev/null)
+        switch $offer
+            case '=*'
+                string sub --start 2 -- $offer
+            case file
+                __fish_complete_path (commandline -ct)
+            case dir
+                __fish_complete_directories (commandline -ct)
+        end
+    end
+end
 
-    for completion in $response;
-        set -l metadata (string split "," $completion);
-
-        if test $metadata[1] = "dir";
-            __fish_complete_directories $metadata[2];
-        else if test $metadata[1] = "file";
-            __fish_complete_path $metadata[2];
-        else if test $metadata[1] = "plain";
-            echo $metadata[2];
-        end;
-    end;
-end;
-
-complete --no-files --command mail-proxy --arguments "(_mail_proxy_completion)";
+complete --command mail-proxy --no-files --keep-order --arguments '(__mail_proxy_completion)'

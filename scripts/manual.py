@@ -59,7 +59,7 @@ def files() -> dict[Path, str]:
     for name, levels in _by_word().items():
         made[MAN / f"{PROGRAM}-{name}.1"] = _page(f"{PROGRAM}-{name}", _command_page(name, levels))
     for shell in SHELLS:
-        made[COMPLETIONS / COMPLETION_FILES[shell]] = script(shell).strip() + "\n"
+        made[COMPLETIONS / COMPLETION_FILES[shell]] = script(shell)
     return made
 
 

@@ -13,7 +13,6 @@ from click.shell_completion import CompletionItem
 
 from mail_proxy.errors import MailProxyError
 from mail_proxy.instance import list_instances
-from mail_proxy_cli.context import read_context
 from mail_proxy_cli.scope import Scope
 
 if TYPE_CHECKING:
@@ -33,18 +32,11 @@ def instances(ctx: click.Context, _param: click.Parameter | None, incomplete: st
     return []
 
 
-def first_words(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-    """What may come first beside global commands: instances, and what the context lets one leave out."""
-    from mail_proxy_cli import registry
+def first_tenants(scope: Scope, incomplete: str) -> list[CompletionItem]:
+    """The ids of tenants that may stand where a command may: not those that are called like one."""
+    from mail_proxy_cli.registry import RESERVED
 
-    found = instances(ctx, None, incomplete)
-    with contextlib.suppress(MailProxyError, OSError):
-        context = read_context(ctx.obj.environ)
-        if context.instance is not None:
-            entries = [*registry.INSTANCE, *(registry.TENANT if context.tenant else ())]
-            offered = {entry.name: entry.help for entry in entries if entry.name.startswith(incomplete)}
-            found += [CompletionItem(name, help=text) for name, text in offered.items()]
-    return found
+    return [item for item in names(scope, "tenants", incomplete) if item.value not in RESERVED]
 
 
 def instance_and_tenant(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -54,37 +46,38 @@ def instance_and_tenant(ctx: click.Context, param: click.Parameter, incomplete: 
         return instances(ctx, param, incomplete)
     for instance in list_instances(ctx.obj.home):
         if instance.name == name:
-            found = _names(ctx.obj.at(instance), "tenants", rest)
+            found = names(ctx.obj.at(instance), "tenants", rest)
             return [CompletionItem(f"{name}/{each.value}") for each in found]
     return []
 
 
 def tenants(ctx: click.Context, _param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
     """The ids of the instance's tenants."""
-    return _names(ctx.obj, "tenants", incomplete)
+    return names(ctx.obj, "tenants", incomplete)
 
 
 def accounts(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of the tenant's accounts."""
-    return _names(ctx.obj, "accounts", incomplete)
+    return names(ctx.obj, "accounts", incomplete)
 
 
 def storages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The names of the tenant's storages."""
-    return _names(ctx.obj, "storages", incomplete)
+    return names(ctx.obj, "storages", incomplete)
 
 
 def messages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of the tenant's newest messages."""
-    return _names(ctx.obj, "messages", incomplete)
+    return names(ctx.obj, "messages", incomplete)
 
 
 def batches(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The batch codes of the tenant's newest messages."""
-    return _names(ctx.obj, "batches", incomplete)
+    return names(ctx.obj, "batches", incomplete)
 
 
-def _names(scope: Scope, kind: Kind, incomplete: str) -> list[CompletionItem]:
+def names(scope: Scope, kind: Kind, incomplete: str) -> list[CompletionItem]:
+    """The names of a kind that begin so."""
     from mail_proxy.store.names import names_like
 
     with contextlib.suppress(MailProxyError, OSError):

@@ -7,6 +7,8 @@ open no database.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -19,6 +21,7 @@ from mail_proxy.model.names import is_identifier, is_instance_name
 from mail_proxy_cli import registry
 from mail_proxy_cli.context import Context, read_context
 from mail_proxy_cli.nodes import LazyGroup, UnknownName, load, near
+from mail_proxy_cli.registry import Entry
 from mail_proxy_cli.scope import Scope
 
 GLOBAL = registry.by_name(registry.GLOBAL)
@@ -142,11 +145,20 @@ class InstanceLevel(Level):
             )
         return UnknownName("command or tenant", word, near(word, INSTANCE), ctx)
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        from mail_proxy_cli.complete import tenants
+    def offered(self, ctx: click.Context) -> Iterable[Entry]:
+        if explicit_tenant(ctx):
+            return OF_TENANT.values()
+        scope = scope_of(ctx)
+        with contextlib.suppress(MailProxyError, OSError):
+            if read_context(scope.environ).tenant_of(scope.instance.name) is not None:
+                return (TENANT | INSTANCE).values()
+        return self.entries
 
-        items = super().shell_complete(ctx, incomplete)
-        return items + [item for item in tenants(ctx, None, incomplete) if item.value not in INSTANCE]
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from mail_proxy_cli.complete import first_tenants
+
+        found = [] if explicit_tenant(ctx) else first_tenants(scope_of(ctx), incomplete)
+        return super().shell_complete(ctx, incomplete) + found
 
 
 class Root(Level):
@@ -173,7 +185,8 @@ class Root(Level):
     def _resolve_implied(self, scope: Scope, word: str, explicit: str | None) -> Resolved | None:
         context = read_context(scope.environ)
         if context.instance is None:
-            return None
+            entry = None if explicit else INSTANCE.get(word)
+            return (load(entry), scope) if entry is not None and entry.may_be_elsewhere else None
         tenant = explicit or context.tenant
         known = OF_TENANT if explicit else TENANT
         if tenant and word in known:
@@ -209,10 +222,32 @@ class Root(Level):
                 [(words, ", ".join(entry.name for entry in entries)) for words, entries in levels]
             )
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        from mail_proxy_cli.complete import first_words
+    def offered(self, ctx: click.Context) -> Iterable[Entry]:
+        context = self._context(ctx)
+        if ctx.params.get("explicit_tenant"):
+            return OF_TENANT.values() if context.instance else ()
+        if context.instance is None:
+            return self.entries
+        return dict.fromkeys((INSTANCE | (TENANT if context.tenant else {}) | GLOBAL).values())
 
-        return first_words(ctx, incomplete) + super().shell_complete(ctx, incomplete)
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from mail_proxy_cli.complete import first_tenants, instances
+
+        found = instances(ctx, None, incomplete) + super().shell_complete(ctx, incomplete)
+        context = self._context(ctx)
+        if context.instance is not None and not ctx.params.get("explicit_tenant"):
+            scope = scope_of(ctx)
+            found += first_tenants(
+                scope.at(Instance(context.instance, scope.home / context.instance)), incomplete
+            )
+        return found
+
+    def _context(self, ctx: click.Context) -> Context:
+        """The context as far as it can be read: a Tab is no place for an error."""
+        try:
+            return read_context(scope_of(ctx).environ)
+        except (MailProxyError, OSError):
+            return Context(None, None, "nowhere")
 
 
 def scope_of(ctx: click.Context) -> Scope:

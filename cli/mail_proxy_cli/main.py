@@ -13,6 +13,7 @@ import click
 from mail_proxy_cli.errors import FAILED, OK, report
 from mail_proxy_cli.grammar import root
 from mail_proxy_cli.scope import Invocation, Scope
+from mail_proxy_cli.shells import COMPLETE_VARIABLE, answer
 
 
 def main() -> NoReturn:
@@ -34,6 +35,8 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; failures are told on standard error."""
     invocation = Invocation.of(os.environ)
+    if shell := os.environ.get(COMPLETE_VARIABLE):
+        return complete(shell, invocation)
     try:
         result = root.main(
             list(arguments), "mail-proxy", standalone_mode=False, obj=Scope(invocation=invocation)
@@ -44,3 +47,10 @@ def run(arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the edge: nothing may pass as a traceback
         return report(error, debug=invocation.debug)
     return result if isinstance(result, int) else OK
+
+
+def complete(shell: str, invocation: Invocation) -> int:
+    """Print what a shell may offer after Tab; whatever is wrong, that is nothing."""
+    with contextlib.suppress(Exception):
+        click.echo(answer(shell, invocation.environ, root, Scope(invocation=invocation)), nl=False)
+    return OK

@@ -122,10 +122,14 @@ class LazyGroup(Group):
             ]
             write_commands(formatter, heading, rows)
 
+    def offered(self, ctx: click.Context) -> Iterable[Entry]:  # noqa: ARG002 - for those whose words decide
+        """The commands that completion may offer here."""
+        return self.entries
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         items = [
             CompletionItem(entry.name, help=entry.help)
-            for entry in self.entries
+            for entry in self.offered(ctx)
             if entry.name.startswith(incomplete)
         ]
         return items + click.Command.shell_complete(self, ctx, incomplete)

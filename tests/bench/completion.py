@@ -86,11 +86,7 @@ def _prepare(home: Path, url: str | None, environment: Mapping[str, str]) -> Non
 
 def _ask(words: tuple[str, ...], environment: Mapping[str, str]) -> float:
     """Ask once; milliseconds."""
-    asked = {
-        "_MAIL_PROXY_COMPLETE": "bash_complete",
-        "COMP_WORDS": " ".join(["mail-proxy", *words]),
-        "COMP_CWORD": str(len(words)),
-    }
+    asked = {"_MAIL_PROXY_COMPLETE": "bash", "COMP_LINE": " ".join(["mail-proxy", *words])}
     begun = time.perf_counter()
     done = subprocess.run(
         program(), env={**environment, **asked}, capture_output=True, timeout=30, check=False

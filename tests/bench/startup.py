@@ -23,19 +23,19 @@ def measure(_database: str, count: int = RUNS) -> Report:
     report = Report("startup")
     home = Path(tempfile.mkdtemp(prefix="mail-proxy-bench-"))
     try:
-        program = program()
+        command = program()
         _time(report, "python -c pass", [sys.executable, "-c", "pass"], home=home, count=count)
         _time(
             report, "python -c 'import click'", [sys.executable, "-c", "import click"], home=home, count=count
         )
         for name in ("first", "second", "third"):
             _make_instance(home, name)
-        median = _time(report, "mail-proxy --help", [*program, "--help"], home=home, count=count)
+        median = _time(report, "mail-proxy --help", [*command, "--help"], home=home, count=count)
         report.at_most("mail-proxy --help, median", median, HELP_MS, "ms")
-        words = {"_MAIL_PROXY_COMPLETE": "bash_complete", "COMP_WORDS": "mail-proxy ", "COMP_CWORD": "1"}
-        median = _time(report, "completion", program, home=home, count=count, more=words)
+        asked = {"_MAIL_PROXY_COMPLETE": "bash", "COMP_LINE": "mail-proxy "}
+        median = _time(report, "completion", command, home=home, count=count, more=asked)
         report.at_most("completion, median", median, HELP_MS, "ms")
-        median = _time(report, "mail-proxy list", [*program, "list"], home=home, count=count)
+        median = _time(report, "mail-proxy list", [*command, "list"], home=home, count=count)
         report.at_most("mail-proxy list, median", median, LIST_MS, "ms")
     finally:
         shutil.rmtree(home, ignore_errors=True)
