@@ -239,6 +239,18 @@ async def test_a_name_server_that_is_silent() -> None:
     assert found.left is None
 
 
+async def test_a_bucket_behind_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The machine's authorities are believed, and only the server hears what is said."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with S3Server(tls=context).running() as server:
+        found = await try_storage(replace(on_s3(server), by_tenant=True), allowed=["127.0.0.1/32"])
+    assert outcome(found) == WORKS
+
+
 async def test_a_certificate_of_an_unknown_authority() -> None:
     """Is not accepted; nothing is said to who shows it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
