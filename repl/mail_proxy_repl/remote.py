@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
-from mail_proxy.client import ApiError, MailProxyClient, Submission
+from mail_proxy.client import ApiError, MailProxyClient, Message, Submission
 from mail_proxy.errors import Conflict
+from mail_proxy.model.messages import Status
 from mail_proxy_repl.results import rejection_view
 from mail_proxy_repl.server import Fields, View, Wanted
 
 PAGE = 100
 """Messages that are fetched at a time: each comes with its content."""
+
+STATES = tuple(status.value for status in Status)
+WAITING = tuple(status.value for status in Status if status.is_waiting)
 
 UNSHOWN = ("message", "events")
 """Of a message in a list."""
@@ -27,10 +32,26 @@ class RemoteServer:
 
     def status(self) -> View:
         url = self._client.sender.target.url
-        return {"running": True, "url": url, **_plain(self._client.status())}
+        return {"running": True, "url": url, **asdict(self._client.status())}
 
     def stats(self, tenant_id: str | None) -> View:
-        return _plain(self._client.stats(tenant_id=tenant_id))  # GET /stats
+        """The API has no counts, so go through all there is: of very many messages that takes a while."""
+        if tenant_id is not None:
+            self._client.tenants.get(tenant_id)  # an unknown one is said
+        states = Counter(dict.fromkeys(STATES, 0))
+        waiting: Counter[tuple[str, str, str]] = Counter()
+        for each in self._client.messages.list(page_size=PAGE, tenant_id=tenant_id):
+            states[each.status] += 1
+            if each.status in WAITING:
+                waiting[each.tenant_id, each.account_id, each.status] += 1
+        names = ("tenant_id", "account_id", "status")
+        return {
+            "messages": dict(states),
+            "waiting": [
+                {**dict(zip(names, key, strict=True)), "count": count}
+                for key, count in sorted(waiting.items())
+            ],
+        }
 
     def run_now(self, tenant_id: str | None) -> None:
         self._client.run_now(tenant_id=tenant_id)
@@ -40,22 +61,22 @@ class RemoteServer:
             self._client.instance.suspend()
             return {"active": False}
         if batch_code is None:
-            return _plain(self._client.tenants.suspend(tenant_id))
-        return _plain(self._client.messages.suspend(batch_code, tenant_id=tenant_id))
+            return asdict(self._client.tenants.suspend(tenant_id))
+        return asdict(self._client.messages.suspend(batch_code, tenant_id=tenant_id))
 
     def activate(self, tenant_id: str | None, batch_code: str | None) -> View:
         if tenant_id is None:
             self._client.instance.activate()
             return {"active": True}
         if batch_code is None:
-            return _plain(self._client.tenants.activate(tenant_id))
-        return _plain(self._client.messages.activate(batch_code, tenant_id=tenant_id))
+            return asdict(self._client.tenants.activate(tenant_id))
+        return asdict(self._client.messages.activate(batch_code, tenant_id=tenant_id))
 
     def tenants(self, *, active_only: bool) -> Iterable[View]:
-        return map(_plain, self._client.tenants.list(active_only=active_only))
+        return map(asdict, self._client.tenants.list(active_only=active_only))
 
     def tenant(self, tenant_id: str) -> View:
-        return _plain(self._client.tenants.get(tenant_id))
+        return asdict(self._client.tenants.get(tenant_id))
 
     def add_tenant(self, fields: Fields) -> str:
         given: dict[str, Any] = dict(fields)
@@ -65,7 +86,7 @@ class RemoteServer:
 
     def update_tenant(self, tenant_id: str, changes: Fields) -> View:
         given: dict[str, Any] = dict(changes)
-        return _plain(self._client.tenants.update(tenant_id, **given))
+        return asdict(self._client.tenants.update(tenant_id, **given))
 
     def delete_tenant(self, tenant_id: str) -> None:
         self._client.tenants.delete(tenant_id)
@@ -77,10 +98,10 @@ class RemoteServer:
         self._client.tenants.revoke_api_key(tenant_id)
 
     def accounts(self, tenant_id: str | None) -> Iterable[View]:
-        return map(_plain, self._client.accounts.list(tenant_id=tenant_id))
+        return map(asdict, self._client.accounts.list(tenant_id=tenant_id))
 
     def account(self, account_id: str, tenant_id: str | None) -> View:
-        return _plain(self._client.accounts.get(account_id, tenant_id=tenant_id))
+        return asdict(self._client.accounts.get(account_id, tenant_id=tenant_id))
 
     def add_account(self, tenant_id: str, fields: Fields) -> View:
         given: dict[str, Any] = dict(fields)
@@ -91,16 +112,16 @@ class RemoteServer:
 
     def update_account(self, account_id: str, tenant_id: str | None, changes: Fields) -> View:
         given: dict[str, Any] = dict(changes)
-        return _plain(self._client.accounts.update(account_id, tenant_id=tenant_id, **given))
+        return asdict(self._client.accounts.update(account_id, tenant_id=tenant_id, **given))
 
     def delete_account(self, account_id: str, tenant_id: str | None, *, force: bool) -> None:
         self._client.accounts.delete(account_id, force=force, tenant_id=tenant_id)
 
     def check_account(self, account_id: str, tenant_id: str | None) -> View:
-        return _plain(self._client.accounts.test(account_id, tenant_id=tenant_id))
+        return asdict(self._client.accounts.test(account_id, tenant_id=tenant_id))
 
     def storages(self, tenant_id: str | None) -> Iterable[View]:
-        return map(_plain, self._client.storages.list(tenant_id=tenant_id))
+        return map(asdict, self._client.storages.list(tenant_id=tenant_id))
 
     def put_storage(self, tenant_id: str, fields: Fields) -> None:
         given: dict[str, Any] = dict(fields)
@@ -121,13 +142,13 @@ class RemoteServer:
             tenant_id=wanted.tenant_id,
         )
         for each in found:
-            yield {name: value for name, value in _plain(each).items() if name not in UNSHOWN}
+            yield {name: value for name, value in asdict(each).items() if name not in UNSHOWN}
 
     def message(self, message_id: str, tenant_id: str | None) -> View:
         return _message(self._client.messages.get(message_id, tenant_id=tenant_id))
 
     def events(self, message_id: str, tenant_id: str | None) -> Iterable[View]:
-        return map(_plain, self._client.messages.events(message_id, tenant_id=tenant_id))
+        return map(asdict, self._client.messages.events(message_id, tenant_id=tenant_id))
 
     def add_messages(self, tenant_id: str | None, messages: Sequence[Fields]) -> View:
         owned = [each if tenant_id is None else {"tenant_id": tenant_id, **each} for each in messages]
@@ -147,17 +168,17 @@ class RemoteServer:
         return _message(self._client.messages.retry(message_id, at=at, tenant_id=tenant_id))
 
     def delete_messages(self, ids: Sequence[str], tenant_id: str | None, *, force: bool) -> View:
-        return _plain(self._client.messages.delete(ids, force=force, tenant_id=tenant_id))
+        return asdict(self._client.messages.delete(ids, force=force, tenant_id=tenant_id))
 
     def cleanup(self, tenant_id: str | None, older_than_seconds: float | None) -> int:
         return self._client.messages.cleanup(older_than_seconds=older_than_seconds, tenant_id=tenant_id)
 
     def settings(self) -> View:
-        return _plain(self._client.instance.get())
+        return asdict(self._client.instance.get())
 
     def update_settings(self, changes: Fields) -> View:
         given: dict[str, Any] = dict(changes)
-        return _plain(self._client.instance.update(**given))
+        return asdict(self._client.instance.update(**given))
 
     def commands(
         self,
@@ -171,7 +192,7 @@ class RemoteServer:
         page = self._client.command_log.list(
             endpoint=endpoint, since=since, until=until, limit=limit, offset=offset, tenant_id=tenant_id
         )
-        return map(_plain, page.commands)
+        return map(asdict, page.commands)
 
     def _refuse_known(self, kind: str, name: str, get: Callable[[], object]) -> None:
         """To the API, making what is there means to replace it: who adds does not mean that."""
@@ -184,20 +205,6 @@ class RemoteServer:
             raise Conflict(f"{kind} '{name}' exists already")
 
 
-def _message(message: object) -> View:
+def _message(message: Message) -> View:
     """One message as the API shows it: its events are asked for apart."""
-    return {name: value for name, value in _plain(message).items() if name != "events"}
-
-
-def _plain(answer: Any) -> dict[str, object]:
-    """The JSON object that an answer was read from."""
-    return {name: _listed(value) for name, value in asdict(answer).items()}
-
-
-def _listed(value: object) -> object:
-    match value:
-        case Mapping():
-            return {name: _listed(inner) for name, inner in value.items()}
-        case list() | tuple():
-            return [_listed(inner) for inner in value]
-    return value
+    return {name: value for name, value in asdict(message).items() if name != "events"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Literal
 
 from mail_proxy.errors import Fault
@@ -29,7 +30,7 @@ class Record(dict[str, Any]):
     """One object of the API, a dict with its names. `what` says of which kind."""
 
     def __init__(self, what: What, view: Mapping[str, object]) -> None:
-        super().__init__(view)
+        super().__init__({name: plain(value) for name, value in view.items()})
         self.what: What = what
 
 
@@ -40,6 +41,18 @@ class Rows(list[Record]):
         super().__init__(Record(what, view) for view in views)
         self.what: What = what
         self.cut = cut
+
+
+def plain(value: object) -> object:
+    """The value as JSON has it: of what is called by a word the word, of what is in a row a list."""
+    match value:
+        case Enum():
+            return value.value
+        case Mapping():
+            return {name: plain(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [plain(inner) for inner in value]
+    return value
 
 
 def rejection_view(message_id: str | None, reason: str, faults: Sequence[Fault]) -> dict[str, object]:

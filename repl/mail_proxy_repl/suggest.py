@@ -12,7 +12,6 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import NamedTuple
 
 from mail_proxy_repl.lines import Kind, Vocabulary, kind_of
@@ -109,13 +108,11 @@ def resolve(chain: str, namespace: Mapping[str, object]) -> object:
 
 def public_names(thing: object) -> dict[str, object]:
     """The attributes of a thing that are for users, as they are stored."""
+    kinds = (thing if isinstance(thing, type) else type(thing)).__mro__[:-1]
     found: dict[str, object] = {}
-    for kind in reversed(type(thing).__mro__[:-1]):
+    for kind in reversed(kinds):
         found |= vars(kind)
-    if isinstance(thing, type):
-        for kind in reversed(thing.__mro__[:-1]):
-            found |= vars(kind)
-    elif "__dict__" in type.__dir__(type(thing)) or isinstance(thing, ModuleType):
+    if not isinstance(thing, type):
         found |= _stored(thing)
     return {name: value for name, value in found.items() if not name.startswith("_")}
 
@@ -149,7 +146,8 @@ def _topics(words: Sequence[str], begun: str, names: Names) -> Iterable[Word]:
     if words:
         return names.follow(words, begun)
     commands = [Word(name, meaning) for name, meaning in names.commands.items() if name.startswith(begun)]
-    return commands + [Word(each.text, each.meaning) for each in _chained(begun, 0, names.namespace)]
+    chained = _chained(begun, 0, names.namespace)
+    return commands + [Word(begun[: each.start] + each.text, each.meaning) for each in chained]
 
 
 def _python(text: str, names: Names) -> list[Suggestion]:
