@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from mail_proxy.errors import NotFound
+from mail_proxy.instance import list_instances
 from mail_proxy_cli import registry
 from mail_proxy_cli.nodes import UnknownName, near
 from mail_proxy_cli.scope import Scope
@@ -78,10 +79,13 @@ async def _check_tenant(scope: Scope, runtime: Runtime) -> None:
         tenants = [tenant.id for tenant in await runtime.services.tenants.list()]
     else:
         return
-    commands = [entry.name for entry in registry.INSTANCE]
-    if scope.implied:
-        commands += [entry.name for entry in registry.GLOBAL]
-    found = near(word, [*tenants, *commands])
-    kind = "command" if found and not set(found) & set(tenants) else "tenant"
+    meant = dict.fromkeys((entry.name for entry in registry.INSTANCE), "command")
+    if scope.implied:  # then the word came first, and may have been meant for what comes first
+        meant |= dict.fromkeys((entry.name for entry in registry.GLOBAL), "command")
+        meant |= dict.fromkeys((instance.name for instance in list_instances(scope.home)), "instance")
+    meant |= dict.fromkeys(tenants, "tenant")
+    found = near(word, meant)
+    kinds = {meant[name] for name in found}
+    kind = kinds.pop() if len(kinds) == 1 else "tenant"
     hint = f" in instance '{scope.instance.name}': 'mail-proxy {scope.instance.name} tenants list' shows all"
     raise UnknownName(kind, word, found, hint=hint)

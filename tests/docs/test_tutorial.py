@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.cli import REPOSITORY, Cli
 
-PAGES = ("docs/tutorial.md", "examples/shop/README.md")
+PAGES = ("docs/tutorial.md", "docs/command-line.md", "examples/shop/README.md")
 SHOWN_PORT = "8080"
 """Of the application that a page starts; another may have it here."""
 

@@ -126,6 +126,8 @@ def test_a_typing_error_is_told_with_a_context_too(shop: QuickCli) -> None:
     assert "no tenant 'acne'; did you mean 'acme'?" in shop("acne", "info").err
     assert "no command 'tenant'; did you mean 'tenants'?" in shop("tenant", "list").err
     assert "no command 'sttop'; did you mean 'stop'?" in shop("sttop", "b").err
+    shop.instance("office")
+    assert "no instance 'ofice'; did you mean 'office'?" in shop("ofice", "info").err
 
 
 def test_a_choice_that_is_gone(shop: QuickCli) -> None:

@@ -107,7 +107,6 @@ def test_help_imports_nothing_heavy(shop: QuickCli, words: tuple[str, ...]) -> N
         (("send", "x.eml"), "'send' needs a tenant: mail-proxy <instance> <tenant> send"),
         (("myserver", "accounts", "list"), "'accounts' is a tenant's command: mail-proxy myserver <tenant>"),
         (("myserver", "stop"), "'stop' comes before the name: mail-proxy stop myserver"),
-        (("myserver", "config"), "no command or tenant 'config'"),
         (("myserver", "--tenant", "acme", "report"), "no command 'report'; did you mean 'reports'?"),
         (("--tenant", "acme", "myserver", "tenants", "list"), "no command 'tenants'"),
         (("start", "--prot", "1"), "--prot"),
