@@ -37,27 +37,33 @@ def follow(
 ) -> Iterator[bytes]:
     """Give each line that comes in `file`, or in a log that is not there yet, and then in its successors.
 
-    Endless: waits by `pause`. A line is given once it is whole.
+    Endless: waits by `pause`. A line is given once it is whole. The file is closed in the end.
     """
+    while file is None:
+        file = _opened(path)
+        if file is None:
+            pause(POLL)
+    while True:
+        with file:
+            file = yield from _all_of(path, file, pause)
+
+
+def _all_of(path: Path, file: BinaryIO, pause: Callable[[float], object]) -> Generator[bytes, None, BinaryIO]:
+    """Give the lines of a file until it is moved away; return its successor."""
     begun = b""
     while True:
-        if file is None:
-            following = _opened(path)
+        begun = yield from _whole_lines(file, begun)
+        successor = _successor(path, file)
+        if successor is not None:
+            begun = yield from _whole_lines(file, begun)  # written after our look and before the move
+            if begun:
+                yield begun
+            return successor
+        if os.fstat(file.fileno()).st_size < file.tell():  # somebody has emptied it
+            file.seek(0)
+            begun = b""
         else:
-            begun = yield from _whole_lines(file, begun)
-            following = _successor(path, file)
-            if following is not None:
-                begun = yield from _whole_lines(file, begun)  # written after our look and before the move
-                if begun:
-                    yield begun
-                file.close()
-            elif os.fstat(file.fileno()).st_size < file.tell():  # somebody has emptied it
-                file.seek(0)
-                following = file
-        if following is None:
             pause(POLL)
-        else:
-            file, begun = following, b""
 
 
 def _whole_lines(file: BinaryIO, begun: bytes) -> Generator[bytes, None, bytes]:
