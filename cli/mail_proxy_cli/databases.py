@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from mail_proxy_cli.output import confirm, echo_json, echo_record
 from mail_proxy_cli.progress import progress
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.serving import prepare, settings_of
+from mail_proxy_cli.session import wait_for
 
 if TYPE_CHECKING:
     from mail_proxy.config import Config
@@ -38,7 +38,7 @@ def version(scope: Scope, *, as_json: bool) -> None:
 
     The database is only looked at: one that is older stays as it is, and one that is not there is not made.
     """
-    state = asyncio.run(_version(scope))
+    state = wait_for(_version(scope))
     if as_json:
         echo_json(
             {
@@ -76,7 +76,7 @@ def upgrade(scope: Scope) -> None:
     than this program. A schema is never taken back to an older version: make a backup before, with 'db
     backup'.
     """
-    before = asyncio.run(_version(scope))
+    before = wait_for(_version(scope))
     taken: list[str] = []
     with progress("upgrading", len(before.missing)) as advance:
 
@@ -84,7 +84,7 @@ def upgrade(scope: Scope) -> None:
             taken.append(step)
             advance(1)
 
-        after = asyncio.run(_upgrade(scope, took))
+        after = wait_for(_upgrade(scope, took))
     for step in taken:
         click.echo(f"took step {step}")
     what = "has now" if taken else "already has"
@@ -110,7 +110,7 @@ def backup(scope: Scope, *, file: Path, force: bool) -> None:
     if file.exists():
         confirm(f"Replace {file}?", force=force)
     with _share("backing up") as tell:
-        asyncio.run(_back_up(scope, config, file.absolute(), tell))
+        wait_for(_back_up(scope, config, file.absolute(), tell))
     click.echo(f"backed up to {file} ({file.stat().st_size / 2**20:.1f} MB)")
     key = scope.instance.key_file
     where = key if key.exists() and not config.uses_postgres else "its encryption key"
@@ -140,7 +140,7 @@ def copy(scope: Scope, *, to: str, switch: bool) -> None:
     instance = scope.instance
     with keep_stopped(instance):
         with _share("copying") as tell:
-            done = asyncio.run(_move(scope, config, target, tell))
+            done = wait_for(_move(scope, config, target, tell))
         click.echo(f"copied {done.rows} rows from {done.source} to {done.target}")
         if switch:
             prepare(instance, {key: without_password(str(value)) for key, value in settings.items()})

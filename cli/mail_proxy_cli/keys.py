@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from mail_proxy.errors import KeyMismatch, NotRunning
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.output import confirm, require_terminal
 from mail_proxy_cli.scope import Scope, pass_scope
+from mail_proxy_cli.session import wait_for
 
 if TYPE_CHECKING:
     from mail_proxy.config import Config
@@ -64,7 +64,7 @@ def rotate_key(scope: Scope, *, new_key_stdin: bool, force: bool, timeout: float
     config, name = scope.load_config(), scope.instance.name
     given = sys.stdin.readline().strip() if new_key_stdin else None
     server = running(scope.instance)
-    change = asyncio.run(_prepare(scope, config, given, server))
+    change = wait_for(_prepare(scope, config, given, server))
     question = f"Encrypt all secrets of '{name}' anew?" + (" Its server is restarted." if server else "")
     if change.key_file is None and given is None:
         if not force:
@@ -93,7 +93,7 @@ def _rotate(
             stop(scope.instance, timeout=timeout, warn=lambda line: click.echo(line, err=True))
     try:
         with keep_stopped(scope.instance):
-            return asyncio.run(_change(scope, config, change, server))
+            return wait_for(_change(scope, config, change, server))
     finally:
         if server is not None:
             _start_again(scope, change, server)

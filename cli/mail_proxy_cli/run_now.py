@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from mail_proxy_cli.loopback import post
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.session import check_tenant
@@ -14,6 +13,8 @@ from mail_proxy_cli.session import check_tenant
 @pass_scope
 def instance_run_now(scope: Scope) -> None:
     """Make the running server dispatch and report now."""
+    from mail_proxy_cli.loopback import post
+
     post(scope, "/commands/run-now", {})
     click.echo(f"'{scope.instance.name}' dispatches and reports now")
 
@@ -25,6 +26,8 @@ def tenant_run_now(scope: Scope) -> None:
 
     Its application is posted to even if there is nothing to report, unless it has asked not to be disturbed.
     """
+    from mail_proxy_cli.loopback import post
+
     check_tenant(scope)
     post(scope, "/commands/run-now", {"tenant_id": scope.tenant})
     click.echo(f"'{scope.instance.name}' dispatches and reports for tenant '{scope.tenant}' now")

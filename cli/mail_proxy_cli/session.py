@@ -5,8 +5,8 @@ What is imported late here keeps help and completion quick: every module of comm
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mail_proxy.errors import NotFound
 from mail_proxy.instance import list_instances
@@ -27,9 +27,14 @@ def run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
     """
     if (held := scope.invocation.held) is not None:
         return held.run(lambda runtime: _work(scope, runtime, work))
+    return wait_for(_run(scope, work))
+
+
+def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    """Do what opens for itself what it needs."""
     import asyncio
 
-    return asyncio.run(_run(scope, work))
+    return asyncio.run(work)
 
 
 def check_tenant(scope: Scope) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,14 +18,13 @@ from mail_proxy_cli.context import read_context
 from mail_proxy_cli.doctor.database import check_clock, check_database, check_key, is_usable, look_at_database
 from mail_proxy_cli.doctor.files import check_config, check_disk, check_files, check_token
 from mail_proxy_cli.doctor.installation import check_installation
-from mail_proxy_cli.doctor.server import check_server
 from mail_proxy_cli.doctor.telling import Teller
 from mail_proxy_cli.errors import FAILED, OK, describe
 from mail_proxy_cli.instances import chosen_instance
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.progress import busy, progress
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import is_served, run
+from mail_proxy_cli.session import is_served, run, wait_for
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime
@@ -90,7 +88,7 @@ def doctor(
     teller.section(None, "installation", guarded(lambda: check_installation(scope, fix=fix)))
     if domains:
         with busy("asking DNS"):
-            found = asyncio.run(_awaited(_check_domains(domains, wishes)))
+            found = wait_for(_awaited(_check_domains(domains, wishes)))
         teller.section(None, "domains", found)
     for instance in [named] if named else _instances(scope, teller, every=every):
         _check_instance(scope.at(instance), teller, wishes)
@@ -132,6 +130,8 @@ def guarded(look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
 
 
 def _check_instance(scope: Scope, teller: Teller, wishes: Wishes) -> None:
+    from mail_proxy_cli.doctor.server import check_server
+
     instance = scope.instance
     name = instance.name
     config = _config_of(scope)

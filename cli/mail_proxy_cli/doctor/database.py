@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from mail_proxy.errors import KeyMismatch
 from mail_proxy.model.findings import Finding, failure, note, ok, warning
 from mail_proxy_cli.errors import describe
 from mail_proxy_cli.scope import Scope
+from mail_proxy_cli.session import wait_for
 
 if TYPE_CHECKING:
     from mail_proxy.config import Config
@@ -27,7 +27,7 @@ def look_at_database(scope: Scope, config: Config) -> DatabaseState | Finding:
     try:
         from mail_proxy.upkeep import examine
 
-        return asyncio.run(examine(config, scope.instance))
+        return wait_for(examine(config, scope.instance))
     except Exception as error:  # noqa: BLE001 - a patient may have anything
         return failure("database", describe(error)[0])
 
