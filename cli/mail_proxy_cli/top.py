@@ -19,6 +19,7 @@ from mail_proxy.clock import steady_seconds
 from mail_proxy.errors import MailProxyError
 from mail_proxy.model.activity import Order
 from mail_proxy_cli.complete import tenants as complete_tenants
+from mail_proxy_cli.errors import OK
 from mail_proxy_cli.instances import describe
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.output import echo_json
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime
     from mail_proxy.services.activity import Watch
     from mail_proxy_cli.topscreen import Screen
-
-TERMINATED = 128 + signal.SIGTERM
 
 MOST = 1000
 """Accounts in JSON."""
@@ -71,10 +70,10 @@ def top(scope: Scope, *, interval: float, tenant: str | None, once: bool, as_jso
         scope = scope.at(scope.instance, tenant)
     if as_json:
         run(scope, partial(_print_json, scope))
-        return 0
+        return OK
     if once or not sys.stdout.isatty():
         run(scope, partial(_print, scope))
-        return 0
+        return OK
     return run(scope, partial(_watch, scope, interval))
 
 
@@ -104,27 +103,28 @@ async def _watch(scope: Scope, interval: float, runtime: Runtime) -> int:
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(stage.look_again_and_again(interval, screen))
         with _signals(stage):
-            while stage.code is None:
+            while not stage.is_over:
                 with screen.taken(), keys(stage.press):
                     await stage.show(screen)
                 if stage.is_to_stop:
                     stage.is_to_stop = False
                     os.kill(os.getpid(), signal.SIGSTOP)  # until the shell lets it go on
         looking.cancel()
-    return stage.code
+    if stage.is_terminated:
+        signal.raise_signal(signal.SIGTERM)  # now that the screen is given back
+    return OK
 
 
 class _Stage:
     """What is on show, and what keys and signals have asked for.
 
-    `code` is the exit code once it is over; `is_to_stop` asks to leave the terminal to others for a while.
+    `is_to_stop` asks to leave the terminal to others for a while.
     """
 
     def __init__(self, scope: Scope, watch: Watch) -> None:
         from mail_proxy_cli.topview import Scene
 
-        self.code: int | None = None
-        self.is_to_stop = False
+        self.is_over = self.is_terminated = self.is_to_stop = False
         self._scope = scope
         self._watch = watch
         self._is_paused = False
@@ -137,7 +137,7 @@ class _Stage:
         """Show each change, until it is over or is to stop."""
         from mail_proxy_cli.topview import picture
 
-        while self.code is None and not self.is_to_stop:
+        while not self.is_over and not self.is_to_stop:
             self._changed.clear()
             scene = replace(self._scene, keys=self._keys())
             screen.show(partial(picture, scene), is_new=self._is_new)
@@ -161,7 +161,7 @@ class _Stage:
         """Do what a key is for."""
         match key:
             case "q":
-                self.end(0)
+                self.is_over = True
             case "p":
                 self._is_paused = not self._is_paused
             case "s":
@@ -173,8 +173,8 @@ class _Stage:
         self._hurry.set()
         self._changed.set()
 
-    def end(self, code: int) -> None:
-        self.code = code
+    def terminate(self) -> None:
+        self.is_over = self.is_terminated = True
         self._changed.set()
 
     def stop(self) -> None:
@@ -211,7 +211,7 @@ def _signals(stage: _Stage) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     handlers: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGWINCH: stage.draw,
-        signal.SIGTERM: partial(stage.end, TERMINATED),
+        signal.SIGTERM: stage.terminate,
         signal.SIGTSTP: stage.stop,
     }
     for number, handler in handlers.items():

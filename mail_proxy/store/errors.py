@@ -71,6 +71,7 @@ def from_postgres(error: Exception, where: str) -> MailProxyError | None:
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
+        asyncpg.ObjectNotInPrerequisiteStateError,  # an administrator lets nobody connect for a while
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,  # the server has said farewell on this connection, and not yet closed it
         asyncpg.PostgresSystemError,

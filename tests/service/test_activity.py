@@ -179,7 +179,7 @@ async def test_what_happened_long_ago_is_forgotten(office: Desk) -> None:
 
     for seen in (await watch.look(), await look(office)):
         assert totals(seen) == {"sent": 0, "deferred": 0, "failed": 0}
-        assert not +of(seen).done
+        assert not of(seen).done
         assert [each.id for each in seen.failures] == ["b"]
         assert seen.since == office.clock.now() - SPAN
 
