@@ -11,11 +11,11 @@ import click
 from mail_proxy.clock import LAST_SECOND
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_RELATIVE = re.compile(r"([+-])((?:\d{1,9}[smhdw])+)")
-_LENGTH = re.compile(r"(?:\d{1,9}[smhdw])+")
-_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?")
-_PART = re.compile(r"(\d+)([smhdw])")
-_UNIX = re.compile(r"\d{9,12}(\.\d{1,9})?")
+_RELATIVE = re.compile(r"([+-])((?:\d{1,9}[smhdw])+)", re.ASCII)
+_LENGTH = re.compile(r"(?:\d{1,9}[smhdw])+", re.ASCII)
+_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+_PART = re.compile(r"(\d+)([smhdw])", re.ASCII)
+_UNIX = re.compile(r"\d{9,12}(\.\d{1,9})?", re.ASCII)
 
 
 def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
