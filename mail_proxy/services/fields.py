@@ -258,7 +258,7 @@ def shape(**schema: JsonValue) -> FieldInfo:
 def _return_path(text: str) -> str:
     """Take a bare address; ``{token}`` in its local part stands for a message's own token."""
     local, _, domain = text.rpartition("@")
-    plain = f"{local.replace('{token}', 'token', 1)}@{domain}"
+    plain = f"{local.replace('{token}', 'token', 1)}@{domain}" if local else text
     if "{token}" in plain or bare_address(plain) != plain:
         raise ValueError("must be an address alone, which may hold {token} before the @")
     return text

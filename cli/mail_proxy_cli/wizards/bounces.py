@@ -45,10 +45,10 @@ def _ask_mailbox(dialogue: Dialogue, current: InstanceSettings) -> Fields:
     question = "seconds between two looks"
     interval = _ask_number(dialogue, question, "bounce_poll_interval", current.bounce_poll_interval)
     return_path = dialogue.ask(
-        "address that bounces come to",
+        "return path",
         current.bounce_return_path or "",
         check=of_field(BounceInput, "bounce_return_path"),
-        empty="the sender of each message",
+        empty="each message's sender",
     )
     return fields | {
         "bounce_imap_folder": folder,
