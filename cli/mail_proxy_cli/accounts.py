@@ -54,12 +54,12 @@ OPTION_OF_FIELD = {field: "--" + option.replace("_", "-") for option, field in F
 OPTION_OF_FIELD["id"] = "ID"
 
 COLUMNS = (
-    Column("id"),
+    Column("id", whole=True),
     Column("host"),
-    Column("port", right=True),
-    Column("tls"),
-    Column("user"),
-    Column("from_address"),
+    Column("port", right=True, spare=3),
+    Column("tls", spare=4),
+    Column("user", spare=1),
+    Column("from_address", spare=2),
     Column("last_error"),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,12 +103,30 @@ def echo_table(rows: Iterable[Row], columns: Sequence[Column], *, color: bool, e
 
 
 def echo_record(values: Mapping[str, object], *, color: bool) -> None:
-    """Print one thing, a field on each line."""
+    """Print one thing, a field on each line; on a terminal what is longer goes on below, by whole words."""
     width = max((_width(key) for key in values), default=0)
+    room = shutil.get_terminal_size().columns - width - 2 if sys.stdout.isatty() else 0
     for key, value in values.items():
         name = key.ljust(width)
         shown = click.style(name, bold=True) if color and sys.stdout.isatty() else name
-        click.echo(f"{shown}  {text(value)}", color=None if color else False)
+        first, *rest = _wrapped(text(value), room)
+        click.echo(f"{shown}  {first}", color=None if color else False)
+        for line in rest:
+            click.echo(f"{'':{width}}  {line}")
+
+
+def _wrapped(value: str, room: int) -> list[str]:
+    """Break it between words; one that is longer than a line is left to the terminal, to be copied whole."""
+    if room < 2 * NARROWEST:
+        return [value]
+    lines = [""]
+    for word in value.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and _width(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _echo_plain(lines: Sequence[Sequence[str]], columns: Sequence[Column]) -> None:
@@ -129,11 +148,13 @@ def _echo_rich(lines: Sequence[Sequence[str]], columns: Sequence[Column], *, col
     console = Console(no_color=not color, highlight=False)
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     shown = _that_fit(lines, columns, console.width)
+    is_roomy = sum(_needed(lines, columns, i) for i in shown) <= console.width
     for i in shown:
         table.add_column(
             columns[i].heading,
             justify="right" if columns[i].right else "left",
             overflow="fold",
+            min_width=_width(columns[i].heading) if is_roomy else None,
             no_wrap=columns[i].whole and _longest(lines, i) <= LONGEST_WHOLE,
         )
     for line in lines:
@@ -145,17 +166,18 @@ def _echo_rich(lines: Sequence[Sequence[str]], columns: Sequence[Column], *, col
 
 def _that_fit(lines: Sequence[Sequence[str]], columns: Sequence[Column], width: int) -> list[int]:
     """Choose the columns that can be read side by side: all, or all but some that can be spared."""
-
-    def needed(i: int) -> int:
-        longest = max(len(columns[i].heading), _longest(lines, i))
-        return min(longest, LONGEST_WHOLE if columns[i].whole else NARROWEST) + BETWEEN
-
     shown = list(range(len(columns)))
     for i in sorted(shown, key=lambda i: -columns[i].spare):
-        if not columns[i].spare or sum(map(needed, shown)) <= width:
+        if not columns[i].spare or sum(_needed(lines, columns, i) for i in shown) <= width:
             break
         shown.remove(i)
     return shown
+
+
+def _needed(lines: Sequence[Sequence[str]], columns: Sequence[Column], i: int) -> int:
+    """How wide a column must be to be read, its heading whole."""
+    enough = min(_longest(lines, i), LONGEST_WHOLE if columns[i].whole else NARROWEST)
+    return max(_width(columns[i].heading), enough) + BETWEEN
 
 
 def _longest(lines: Sequence[Sequence[str]], i: int) -> int:

@@ -11,7 +11,7 @@ from mail_proxy.errors import NotFound
 from mail_proxy.model.storages import Storage, StorageProtocol, StorageTrial
 from mail_proxy_cli.complete import storages as complete_storages
 from mail_proxy_cli.errors import FAILED, OK
-from mail_proxy_cli.fields import faults_as_options, given, may_prompt, one_id, read_secret_line
+from mail_proxy_cli.fields import faults_as_options, given, may_prompt, read_secret_line
 from mail_proxy_cli.nodes import Group, example, near
 from mail_proxy_cli.output import Column, Row, confirm, echo_json, echo_record, echo_table, one_line
 from mail_proxy_cli.progress import busy
@@ -44,9 +44,12 @@ CONFIGURED = (
 OPTION_OF_FIELD = {f"config.{field}": "--" + field.replace("_", "-") for field in CONFIGURED}
 OPTION_OF_FIELD |= {"name": "NAME", "protocol": "--protocol"}
 
-COLUMNS = (Column("name", whole=True), Column("protocol"), Column("place"), Column("created_at", spare=1))
-
-MAX_KEY_FILE = 16_384
+COLUMNS = (
+    Column("name", whole=True),
+    Column("protocol"),
+    Column("place"),
+    Column("created_at", whole=True, spare=1),
+)
 
 STEP_COLUMNS = (Column("step"), Column("result"), Column("seconds", right=True, spare=1))
 
@@ -152,20 +155,16 @@ def show_storage(scope: Scope, name: str, *, as_json: bool) -> None:
 @example("mail-proxy myserver acme storages add files --protocol local --base-path /srv/files")
 @storages.command("add")
 @click.argument("name", metavar="[NAME]", required=False)
-@click.option("--id", "id_option", metavar="NAME", help="The name, in place of the argument.")
 @configuration
 @click.option("--replace", is_flag=True, help="Put it in the place of the storage of that name, if there is.")
 @pass_scope
-def add_storage(
-    scope: Scope, /, name: str | None, id_option: str | None, *, replace: bool, **options: object
-) -> None:
+def add_storage(scope: Scope, /, name: str | None, *, replace: bool, **options: object) -> None:
     """Add a storage.
 
     Without any option, on a terminal, the fields are asked for. 'storages test' tells whether it works.
     """
-    name = one_id(name, id_option)
     values = fields_of(options)
-    fields = _whole(scope, name, values, may_ask=not (values["config"] or id_option or replace))
+    fields = _whole(scope, name, values, may_ask=not (values["config"] or replace))
     with faults_as_options(OPTION_OF_FIELD):
         stored = put(scope, fields, replace=replace)
     done = "added" if stored.created_at == stored.updated_at else "replaced"
@@ -261,6 +260,8 @@ def fields_of(options: dict[str, object]) -> dict[str, object]:
     if values.pop("secret_stdin", False):
         _put_secret(protocol, values)
     if "service_account_key" in values:
+        from mail_proxy.services.storage_inputs import MAX_KEY_FILE
+
         with click.open_file(str(values["service_account_key"]), encoding="utf-8", errors="replace") as file:
             values["service_account_key"] = file.read(MAX_KEY_FILE + 1)
     if protocol is not None:

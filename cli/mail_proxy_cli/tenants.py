@@ -32,11 +32,11 @@ F = TypeVar("F", bound=Callable[..., object])
 TIMES = ("created_at", "updated_at", "api_key_expires_at")
 
 COLUMNS = (
-    Column("id"),
+    Column("id", whole=True),
     Column("name"),
-    Column("client_base_url"),
+    Column("client_base_url", spare=1),
     Column("active"),
-    Column("suspended_batches"),
+    Column("suspended_batches", spare=2),
 )
 
 

@@ -128,6 +128,23 @@ def test_ids_stay_in_one_piece_on_a_terminal(a: Cli, tmp_path: Path) -> None:
         assert "(the terminal is too narrow for: account, priority, created)" in narrow.screen
 
 
+def test_long_values_on_a_narrow_terminal(a: Cli) -> None:
+    """Fields go on below themselves, between words; what is one word is whole; headings are not broken."""
+    url = "https://application.internal.acme-limited.example/mail-proxy"
+    name = "Acme Limited, purveyors of anvils and heavy goods"
+    a.ok("a", "tenants", "update", "acme", "--name", name, "--base-url", url)
+    with Terminal(a, "a", "tenants", "show", "acme", columns=60) as record:
+        assert record.end() == 0
+        assert "name                    Acme Limited, purveyors of anvils\n" in record.screen
+        assert "\n                        and heavy goods\n" in record.screen
+        assert url in record.output
+    with Terminal(a, "a", "tenants", "list", columns=60) as listing:
+        assert listing.end() == 0
+        assert listing.lines[1].split() == ["id", "name", "client_base_url", "active"]
+        assert "(the terminal is too narrow for: suspended_batches)" in listing.screen
+    assert f"name                    {name}\n" in a.ok("a", "tenants", "show", "acme")
+
+
 @pytest.mark.parametrize(
     ("words", "environ"),
     [(("--no-color", "a", "tenants", "list"), {}), (("a", "tenants", "list"), {"NO_COLOR": "1"})],

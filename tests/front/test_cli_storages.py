@@ -52,7 +52,7 @@ def test_a_storage_is_added_shown_listed_and_deleted(acme: QuickCli, tmp_path: P
         "added storage 'files'\n"
     )
     options = (*S3, *KEY, "--secret-stdin", "--prefix", "mail/", "--endpoint-url", "https://minio.acme.test")
-    acme.ok("storages", "add", "--id", "cloud", *options, stdin=f"{SECRET}\n")
+    acme.ok("storages", "add", "cloud", *options, stdin=f"{SECRET}\n")
 
     listed = acme.ok("storages", "list").splitlines()
     assert [line.split()[:2] for line in listed] == [
