@@ -36,6 +36,8 @@ def first_tenants(scope: Scope, incomplete: str) -> list[CompletionItem]:
     """The ids of tenants that may stand where a command may: not those that are called like one."""
     from mail_proxy_cli.registry import RESERVED
 
+    if incomplete.startswith("-"):
+        return []
     return [item for item in names(scope, "tenants", incomplete) if item.value not in RESERVED]
 
 

@@ -83,6 +83,7 @@ def messages() -> None:
     """List messages, show them, explain why they wait, try them again, delete them."""
 
 
+@example("mail-proxy myserver acme messages list --status error --since -2d")
 @messages.command("list")
 @click.option(
     "--status", type=click.Choice([each.value for each in Status]), help="Only those in this state."
@@ -129,6 +130,7 @@ def list_messages(
         tell_more(limit, "newest")
 
 
+@example("mail-proxy myserver acme messages show order-1")
 @messages.command("show")
 @click.argument("message_id", metavar="ID", shell_complete=complete_messages)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -156,6 +158,7 @@ def echo_message(view: View, *, color: bool) -> None:
     echo_table(rows, columns, color=color, empty="no recipients")
 
 
+@example("mail-proxy myserver acme messages events order-1")
 @messages.command("events")
 @click.argument("message_id", metavar="ID", shell_complete=complete_messages)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
