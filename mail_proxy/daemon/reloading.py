@@ -142,8 +142,8 @@ class Supervisor:
                     server.send(number)
                 else:
                     server.stop()
-        elif number in PASSED_ON and server is not None and server.is_up:
-            server.send(number)
+        elif number in PASSED_ON and server is not None:
+            server.pass_on(number)
 
     @contextlib.contextmanager
     def _started(self) -> Iterator[_Server]:
@@ -182,9 +182,10 @@ class _Server:
         self._process = process
         self._received = b""
         self._is_told = False
+        self._is_up = False
+        self._held: set[signal.Signals] = set()
         self.line: socket.socket | None = line
         line.setblocking(False)
-        self.is_up = False
 
     @property
     def is_running(self) -> bool:
@@ -213,7 +214,9 @@ class _Server:
             return None
         place = json.loads(self._received)
         self._received = b""
-        self.is_up = True
+        self._is_up = True
+        for number in self._held:
+            self.send(number)
         return str(place["host"]), int(place["port"])
 
     def stop(self) -> None:
@@ -221,6 +224,13 @@ class _Server:
         if not self._is_told:
             self._is_told = True
             self.send(signal.SIGTERM)
+
+    def pass_on(self, number: signal.Signals) -> None:
+        """Send it a signal, as soon as it would not die of it."""
+        if self._is_up:
+            self.send(number)
+        else:
+            self._held.add(number)
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
