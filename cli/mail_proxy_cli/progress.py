@@ -5,6 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from mail_proxy_cli.scope import Scope
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Advance = Callable[[int], None]
 """To be told how many more are done."""
@@ -16,17 +24,15 @@ def progress(label: str, total: int | None = None) -> Iterator[Advance]:
     if not sys.stderr.isatty():
         yield lambda _count: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     counts = TextColumn("{task.completed}") if total is None else MofNCompleteColumn()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         counts,
         TimeRemainingColumn(),
-        console=console,
+        console=error_console(),
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
@@ -42,8 +48,17 @@ def busy(label: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(label)):
+    with error_console().status(Text(label)):
         yield
+
+
+def error_console() -> Console:
+    """Standard error as a terminal, with colours unless this run is to have none."""
+    from rich.console import Console
+
+    context = click.get_current_context(silent=True)
+    scope = None if context is None else context.obj
+    color = scope.invocation.color if isinstance(scope, Scope) else None
+    return Console(stderr=True, no_color=None if color is None else not color)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from mail_proxy_cli.output import echo_json
+from mail_proxy_cli.progress import error_console
 from mail_proxy_cli.sending import Outcome
 
 if TYPE_CHECKING:
@@ -89,7 +90,6 @@ class Teller:
 
 
 def _started_bar(files: int) -> tuple[Progress, TaskID]:
-    from rich.console import Console
     from rich.progress import BarColumn as Bar
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -98,7 +98,7 @@ def _started_bar(files: int) -> tuple[Progress, TaskID]:
         Bar(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=error_console(),
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,

@@ -6,7 +6,8 @@ import pytest
 
 from mail_proxy_cli.moments import parse_duration
 from mail_proxy_cli.paging import up_to
-from tests.support.cli import QuickCli
+from tests.support.cli import Cli, QuickCli
+from tests.support.terminal import Terminal
 
 EML = "From: shop@example.org\nTo: ann@example.net\nSubject: s\n\nbody\n"
 
@@ -136,3 +137,18 @@ async def test_a_listing_of_several_pages(count: int, limit: int, shown: int, is
     assert await up_to(limit, pages) == (list(range(shown)), is_cut)
     assert max(sizes) <= 1000
     assert sum(sizes) <= limit + 1
+
+
+def test_on_a_terminal_it_asks_and_shows_how_far_it_is(cli: Cli) -> None:
+    """Without colours, if there are to be none."""
+    cli.instance("myserver")
+    quick = QuickCli(cli.root, {"MAIL_PROXY_INSTANCE": "myserver", "MAIL_PROXY_TENANT": "acme"})
+    quick.ok("myserver", "tenants", "add", "acme")
+    fail(quick, "order-1", "order-2")
+    words = ("myserver", "acme", "messages", "cleanup", "--older-than", "0")
+    with Terminal(cli, *words, "--no-color") as terminal:
+        terminal.answer("Delete what tenant 'acme' was told of more than 0s ago? [y/N]:", "y")
+        assert terminal.end() == 0
+        assert terminal.lines[-1] == "2 messages were deleted"
+        assert "deleting" in terminal.output
+        assert "\x1b[3" not in terminal.output
