@@ -17,7 +17,7 @@ from mail_proxy.model.tenants import Tenant
 from mail_proxy.store import Store
 from mail_proxy.store.key_check import KEY_CHECK
 from mail_proxy.store.rekey import rekey, unreadable
-from tests.support.everything import SECRETS, a_node, dump, fill_secrets, put_check
+from tests.support.everything import SECRETS, a_node, dump, fill_secrets, put_check, secrets_of
 from tests.support.stores import KEY, NOW, Bench, open_store
 
 OLD, NEW = Vault(KEY), Vault(bytes(32))
@@ -42,21 +42,6 @@ async def secretive(bench: Bench) -> Bench:
 
 async def change(bench: Bench, *, is_over: Callable[[NodeInfo], bool] = lambda _: False) -> int:
     return await rekey(bench.store.database, OLD, NEW, is_over=is_over, since=NOW - 30)
-
-
-async def secrets_of(store: Store) -> list[str | None]:
-    tenant = await store.tenants.get("acme")
-    account = await store.accounts.get("acme", "secret")
-    [storage] = await store.storages.of_tenant("acme")
-    settings = await store.instance_settings.get()
-    return [
-        tenant.client_auth.token,
-        tenant.webhook_secret,
-        account.password,
-        account.imap_password,
-        storage.config.get("secret_key"),
-        settings.bounce_imap_password,
-    ]
 
 
 async def test_every_secret_is_read_with_the_new_key_and_none_with_the_old(secretive: Bench) -> None:

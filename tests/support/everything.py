@@ -73,6 +73,22 @@ async def fill_secrets(store: Store) -> None:
     await store.instance_settings.change(lambda old: replace(old, bounce_imap_password=bounce))
 
 
+async def secrets_of(store: Store) -> list[str | None]:
+    """What `fill_secrets` has filled, as it can be read."""
+    tenant = await store.tenants.get("acme")
+    account = await store.accounts.get("acme", "secret")
+    [storage] = await store.storages.of_tenant("acme")
+    settings = await store.instance_settings.get()
+    return [
+        tenant.client_auth.token,
+        tenant.webhook_secret,
+        account.password,
+        account.imap_password,
+        storage.config.get("secret_key"),
+        settings.bounce_imap_password,
+    ]
+
+
 async def _fill_the_rest(bench: Bench) -> None:
     store = bench.store
     lane = await bench.account("limited", limit_per_hour=10)
