@@ -88,6 +88,12 @@ class Terminal:
     def screen(self) -> str:
         return "\n".join(self.lines)
 
+    @property
+    def cells(self) -> list[list[pyte.screens.Char]]:
+        """The characters of each of the `lines`, with their looks."""
+        count = len(self.lines)
+        return [[self._screen.buffer[y][x] for x in range(self._screen.columns)] for y in range(count)]
+
     def type(self, text: str) -> None:
         """Type text, without Enter."""
         self.child.send(text)
