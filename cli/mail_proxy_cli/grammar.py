@@ -312,5 +312,6 @@ root = Root(
     params=[TENANT_OPTION, VERSION_OPTION],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="The server between your applications and SMTP providers: queue, retry, limits, reports.",
+    epilog="To begin: mail-proxy start myserver. On a terminal each step then tells the next one.",
     subcommand_metavar="COMMAND … | INSTANCE COMMAND … | INSTANCE TENANT COMMAND …",
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from email.utils import parseaddr
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +16,8 @@ from mail_proxy_cli.session import is_served, run
 if TYPE_CHECKING:
     from mail_proxy.model.accounts import Account
     from mail_proxy.runtime import Runtime
+
+LETTER = "From: {sender}\\nTo: you@example.com\\nSubject: Hello\\n\\nIt works.\\n"
 
 
 def after_start(scope: Scope) -> None:
@@ -37,11 +41,13 @@ def after_account(scope: Scope, account: Account) -> None:
     name = scope.instance.name
     if not run(scope, lambda runtime: is_served(scope, runtime)):
         click.echo(f"next: mail-proxy start {name}", err=True)
-    sender = "" if account.from_address else "From: me@example.com\\n"
-    click.echo("next: put a message into a file, and send that:", err=True)
-    click.echo(
-        f"  printf '{sender}To: you@example.com\\nSubject: Hello\\n\\nIt works.\\n' > hello.eml", err=True
-    )
+    if scope.invocation.held is not None:
+        click.echo("next: new_message()", err=True)
+        return
+    sender = parseaddr(account.from_address or "")[1] or "me@example.com"
+    letter = LETTER.format(sender=sender.replace("%", "%%"))
+    click.echo("next: write a message into a file, to an address of yours, and send it:", err=True)
+    click.echo(f"  printf {quote(letter)} > hello.eml", err=True)
     click.echo(f"  mail-proxy {name} {scope.tenant} send hello.eml --wait", err=True)
 
 
@@ -55,7 +61,8 @@ async def _missing(runtime: Runtime) -> str | None:
 
 
 def _say(scope: Scope, words: str) -> None:
-    click.echo(f"next: mail-proxy {scope.instance.name} {words}", err=True)
+    leading = "" if scope.invocation.held is not None else f"mail-proxy {scope.instance.name} "
+    click.echo(f"next: {leading}{words}", err=True)
 
 
 def _is_somebody_there() -> bool:
