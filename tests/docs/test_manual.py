@@ -34,3 +34,21 @@ def test_a_page_renders_without_a_warning(page: Path) -> None:
     )
     assert shown.stderr == ""
     assert page.stem.upper() in shown.stdout
+
+
+@pytest.mark.skipif(which("mandoc") is None, reason="mandoc is not installed (Debian: mandoc)")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_has_nothing_that_mandoc_would_write_otherwise(page: Path) -> None:
+    """Neither errors nor warnings nor advice on style."""
+    checked = subprocess.run(
+        ["mandoc", "-Tlint", "-Wstyle", str(page)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert checked.stdout + checked.stderr == ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_has_the_sections_that_people_look_for(page: Path) -> None:
+    """What it is, how to write it, examples, and what it comes to."""
+    headings = [line.removeprefix(".SH ").strip('"') for line in page.read_text().splitlines()]
+    wanted = ["NAME", "SYNOPSIS", "DESCRIPTION", "EXAMPLES", "ENVIRONMENT", "EXIT STATUS", "SEE ALSO"]
+    assert [heading for heading in headings if heading in wanted] == wanted
