@@ -15,12 +15,11 @@ import pytest
 
 from mail_proxy.encryption import KEY_VARIABLE, FoundKey, Vault, decode_key, generate_key, write_next_key
 from mail_proxy.store.rekey import rekey
-from mail_proxy.store.shared_clock import clock_of
 from mail_proxy.store.store import open_database
 from tests.support.cli import PROGRAM, TIMEOUT, Cli, QuickCli
-from tests.support.everything import a_node
+from tests.support.everything import be_seen
 from tests.support.keyed import FIRST_KEY, NAME, instance_of, make_keyed, opens
-from tests.support.stores import open_store, target_of
+from tests.support.stores import target_of
 from tests.support.terminal import Terminal
 
 POLL = 0.02
@@ -146,11 +145,6 @@ def test_other_servers_are_named_and_must_be_stopped(quick: QuickCli, postgres_u
     assert (done.code, done.out) == (1, "")
     assert "servers are at work on this database: yours@there (pid 1); stop them" in done.err
     assert opens(quick)
-
-
-async def be_seen(url: str) -> None:
-    async with open_store(url) as store:
-        await store.nodes.seen(a_node("yours@there", (await clock_of(store.database)).now()), 0.0)
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])

@@ -14,6 +14,7 @@ from mail_proxy.model.tenants import AuthMethod, ClientAuth, Tenant
 from mail_proxy.store import Store
 from mail_proxy.store.key_check import KEY_CHECK
 from mail_proxy.store.migration import tables
+from mail_proxy.store.shared_clock import clock_of
 from mail_proxy.store.store import open_database
 from tests.support.stores import (
     NOW,
@@ -22,6 +23,7 @@ from tests.support.stores import (
     as_deferred,
     as_error,
     begin_final,
+    open_store,
     record_outcome,
     target_of,
 )
@@ -111,6 +113,12 @@ async def _fill_the_rest(bench: Bench) -> None:
 
 def a_node(name: str = "other@elsewhere", seen_at: float = NOW) -> NodeInfo:
     return NodeInfo(node_id=name, name=name, pid=1, version="1", started_at=seen_at, seen_at=seen_at)
+
+
+async def be_seen(url: str) -> None:
+    """Let another server be at work on a database."""
+    async with open_store(url) as store:
+        await store.nodes.seen(a_node("yours@there", (await clock_of(store.database)).now()), 0.0)
 
 
 async def put_check(store: Store, value: str) -> None:
