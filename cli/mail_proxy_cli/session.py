@@ -23,9 +23,10 @@ T = TypeVar("T")
 def run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
     """Open the instance's services, check that the tenant exists, do the work, close.
 
-    In an interactive session they are open, and stay so.
+    Those of an interactive session's instance are open, and stay so.
     """
-    if (held := scope.invocation.held) is not None:
+    held = scope.invocation.held
+    if held is not None and held.scope.instance == scope.instance:
         return held.run(lambda runtime: _work(scope, runtime, work))
     return wait_for(_run(scope, work))
 

@@ -44,7 +44,9 @@ async def check_queue(services: Services, *, is_served: bool) -> list[Finding]:
     elif pressure.oldest_seconds > LATE:
         advice = "'messages explain ID' tells of each why it waits"
         found.append(
-            warning("queue", f"{said}; the first waits since {pressure.oldest_seconds:.0f} s", advice)
+            warning(
+                "queue", f"{said}; the first has waited for {pressure.oldest_seconds / 60:.0f} min", advice
+            )
         )
     else:
         found.append(ok("queue", said))
