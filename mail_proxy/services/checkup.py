@@ -95,10 +95,10 @@ def _report_findings(status: SyncStatus) -> Iterator[Finding]:
             "'reports list --failed' shows them",
             state.tenant_id,
         )
-    if state.pending and status.next_due is None:
+    if state.pending and status.next_due is None and state.client_base_url is None:
         yield note(
             "application",
-            f"{state.pending} events wait to be told, and nobody is to be told",
+            f"it has no application to be told: {state.pending} events wait",
             "'tenants update --base-url URL' names the application",
             state.tenant_id,
         )
