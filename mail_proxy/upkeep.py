@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mail_proxy.config import Config
@@ -118,9 +119,9 @@ async def move(
     await version_of(source)  # before it is opened, which makes a file
     async with open_database(*source) as database:
         vault = await vault_of(database, instance, environ, source.where)
-        await _refuse_nodes(database, is_over)
-        rows = await transfer(source, target, tell, exclusive=True)
-        await _refuse_nodes(database, is_over)
+        refuse = partial(_refuse_nodes, database, is_over)
+        await refuse()  # they are named at once, and not waited for
+        rows = await transfer(source, target, tell, held=refuse)
         own = own_key_file(database.dialect, instance)
     key_file = own if own and vault.origin == str(own) and not isinstance(target.target, Path) else None
     if key_file is not None:

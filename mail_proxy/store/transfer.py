@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,10 @@ ENOUGH = 8 * 2**20
 _MODULUS = 2**128
 
 
+Held = Callable[[], Awaitable[None]]
+"""Called once nobody can write any more; what it raises, ends it before anything was written."""
+
+
 class Place(NamedTuple):
     """A database: the path of a SQLite file, or a URL, and how messages name it."""
 
@@ -45,18 +49,20 @@ class Contents:
 
 
 async def transfer(
-    source: Place, target: Place, tell: Tell, *, exclusive: bool = False, replace: bool = False
+    source: Place, target: Place, tell: Tell, *, held: Held | None = None, replace: bool = False
 ) -> int:
     """Copy all rows between two databases, and compare them; return how many there are.
 
     All is written, or nothing: into one transaction, or a file that appears at the end, of which `replace`
-    says that it may take the place of another. `exclusive`: nobody writes into the source meanwhile. Raises
+    says that it may take the place of another. With `held`, nobody writes into the source meanwhile. Raises
     `Conflict` when the target is in use, `DatabaseUnusable` when the two do not fit, `DatabaseUnavailable`,
     and `InstanceError`.
     """
     version = await version_of(source)
     copied = [table for table in tables(version) if table.name not in OF_ITS_OWN]
-    async with _reading(source, exclusive=exclusive) as given:
+    async with _reading(source, exclusive=held is not None) as given:
+        if held is not None:
+            await held()
         rows = sum([await given.count(table.name) for table in copied])
         if not rows:
             raise _nothing_in(source)

@@ -15,7 +15,7 @@ from mail_proxy.model.commands import Command
 from mail_proxy.store.integrity import look
 from mail_proxy.store.migration import current_version, migrate_sqlite, tables
 from mail_proxy.store.store import open_database
-from mail_proxy.store.transfer import OF_ITS_OWN, Place, transfer
+from mail_proxy.store.transfer import OF_ITS_OWN, Held, Place, transfer
 from tests.support.everything import dump, files_in, fill_everything
 from tests.support.postgres import PostgresServer
 from tests.support.stores import NOW, Bench, as_sent, open_store, record_outcome, target_of
@@ -48,10 +48,14 @@ def other(dialect: str) -> str:
     return "postgres" if dialect == "sqlite" else "sqlite"
 
 
-async def copy(source: str, target: str, *, exclusive: bool = True) -> int:
+async def copy(source: str, target: str, *, held: Held | None = None) -> int:
     return await transfer(
-        Place(target_of(source), source), Place(target_of(target), target), ignore, exclusive=exclusive
+        Place(target_of(source), source), Place(target_of(target), target), ignore, held=held or nothing
     )
+
+
+async def nothing() -> None:
+    """Nobody is refused."""
 
 
 def ignore(_done: int, _total: int) -> None:
@@ -220,15 +224,24 @@ async def test_nobody_writes_while_a_database_is_moved(bench: Bench, empty_url: 
         if done == total:
             waited.append(not writing[0].done())
 
-    await transfer(
-        Place(target_of(bench.url), bench.url), Place(target_of(there), there), tell, exclusive=True
-    )
+    await transfer(Place(target_of(bench.url), bench.url), Place(target_of(there), there), tell, held=nothing)
 
     await writing[0]
     assert waited == [True]
     assert await bench.store.settings.get("late") == "x"
     async with open_store(there) as store:
         assert await store.settings.get("late") is None
+
+
+async def test_who_is_found_at_work_at_last_ends_it(bench: Bench, postgres_url: str) -> None:
+    """A server that entered after one had looked who is there: one looks again when nobody can enter."""
+
+    async def refuse() -> None:
+        raise Conflict("a server is at work")
+
+    with pytest.raises(Conflict, match="a server is at work"):
+        await copy(bench.url, postgres_url, held=refuse)
+    await bench.add("m")
 
 
 async def test_a_snapshot_holds_nobody_up(postgres_url: str, empty_url: EmptyUrl) -> None:
