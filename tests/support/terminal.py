@@ -94,6 +94,15 @@ class Terminal:
         count = len(self.lines)
         return [[self._screen.buffer[y][x] for x in range(self._screen.columns)] for y in range(count)]
 
+    @property
+    def transcript(self) -> list[str]:
+        """All lines down to the cursor's, with those that have scrolled away."""
+        self._read()
+        gone = [
+            "".join(line[x].data for x in range(self._screen.columns)) for line in self._screen.history.top
+        ]
+        return [line.rstrip() for line in (*gone, *self._screen.display[: self._screen.cursor.y + 1])]
+
     def type(self, text: str) -> None:
         """Type text, without Enter."""
         self.child.send(text)
