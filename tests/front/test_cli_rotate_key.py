@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -145,6 +146,16 @@ def test_other_servers_are_named_and_must_be_stopped(quick: QuickCli, postgres_u
     assert (done.code, done.out) == (1, "")
     assert "servers are at work on this database: yours@there (pid 1); stop them" in done.err
     assert opens(quick)
+
+
+def test_the_instances_own_server_that_died_is_not_waited_for(quick: QuickCli, postgres_url: str) -> None:
+    """It counts as alive for half a minute, but its process is gone."""
+    make_keyed(quick, postgres_url)
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait(TIMEOUT)
+    asyncio.run(be_seen(postgres_url, f"{NAME}@{socket.gethostname()}", ended.pid))
+
+    assert quick(NAME, "rotate-key", "--force").code == 0
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])

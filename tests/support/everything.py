@@ -115,10 +115,11 @@ def a_node(name: str = "other@elsewhere", seen_at: float = NOW) -> NodeInfo:
     return NodeInfo(node_id=name, name=name, pid=1, version="1", started_at=seen_at, seen_at=seen_at)
 
 
-async def be_seen(url: str) -> None:
-    """Let another server be at work on a database."""
+async def be_seen(url: str, name: str = "yours@there", pid: int = 1) -> None:
+    """Let a server be at work on a database, as far as can be seen."""
     async with open_store(url) as store:
-        await store.nodes.seen(a_node("yours@there", (await clock_of(store.database)).now()), 0.0)
+        node = replace(a_node(name, (await clock_of(store.database)).now()), pid=pid)
+        await store.nodes.seen(node, 0.0)
 
 
 async def put_check(store: Store, value: str) -> None:
