@@ -129,9 +129,11 @@ class Doctor:
         name, wishes, tell = scope.instance.name, self._wishes, self._teller.section
         services = runtime.services
         tell(name, "secrets", await self._awaited(checkup.check_secrets(services)))
-        served = await is_served(scope, runtime)
-        found = [*check_clock(runtime), *await self._awaited(checkup.check_queue(services, is_served=served))]
-        tell(name, "queue", found)
+
+        async def queue() -> list[Finding]:
+            return await checkup.check_queue(services, is_served=await is_served(scope, runtime))
+
+        tell(name, "queue", [*check_clock(runtime), *await self._awaited(queue())])
         tell(name, "reports", await self._awaited(checkup.check_reports(services)))
         if wishes.logins:
             with progress(f"{name}: logging in") as advance:
@@ -159,7 +161,7 @@ class Doctor:
     def _tripped(self, error: Exception) -> Finding:
         if self._debug:
             traceback.print_exception(error)
-        return failure("unexpected", f"not checked: {describe(error)[0]}")
+        return failure("unchecked", f"not checked: {describe(error)[0]}")
 
 
 def _config_of(scope: Scope) -> Config | InvalidConfig | Finding:
