@@ -31,7 +31,8 @@ TEXT = """\
 
 What somebody saw who had never used mail-proxy, from `pip install` to a delivered message, without opening
 these pages: each step says what the next one is. What you see here was captured from a terminal; a program
-walks this way again whenever the tests run. Only paths, ports, ids, keys and times are made up, which are others at each walk.
+walks this way again whenever the tests run. Only paths, ports, ids, keys and times are made up: they are
+others at each walk.
 
 There was a mail server on this machine that wants STARTTLS and a login, with a certificate of a private
 authority: what a company has inside. `ca.pem` is the certificate of that authority.
