@@ -191,7 +191,7 @@ def explain_message(scope: Scope, message_id: str, *, as_json: bool) -> None:
         echo_record(told(explanation, now), color=scope.invocation.color)
 
 
-@example("mail-proxy myserver acme messages retry order-1 order-2 --at +2h")
+@example("mail-proxy myserver acme messages retry order-2 --at +2h")
 @messages.command("retry")
 @click.argument("message_ids", metavar="ID…", nargs=-1, required=True, shell_complete=complete_messages)
 @click.option("--at", metavar="WHEN", callback=moment, help="Then, not now: +2h, 2026-03-01T09:00.")
