@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from email.utils import parseaddr
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,8 @@ def after_account(scope: Scope, account: Account) -> None:
     if scope.invocation.held is not None:
         click.echo("next: new_message()", err=True)
         return
+    from email.utils import parseaddr  # late: each command of a server imports this module
+
     sender = parseaddr(account.from_address or "")[1] or "me@example.com"
     letter = LETTER.format(sender=sender.replace("%", "%%"))
     click.echo("next: write a message into a file, to an address of yours, and send it:", err=True)
