@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -72,8 +73,10 @@ class Output:
         if is_debug and not isinstance(error, click.ClickException | click.Abort):
             traceback.print_exception(error)
         line, code = _told(error)
-        if line:
-            click.echo(line if code == INTERRUPTED else f"Error: {where}{line}", err=True)
+        if code == INTERRUPTED:
+            click.echo(f"\n{line}" if sys.stderr.isatty() else line, err=True)  # the terminal has shown ^C
+        elif line:
+            click.echo(f"Error: {where}{line}", err=True)
         return code
 
 

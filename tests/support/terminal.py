@@ -17,6 +17,9 @@ from tests.support.cli import PROGRAM, TIMEOUT, Cli
 LOOK = 0.02
 """Seconds for which more is awaited before one looks at the screen."""
 
+WHERE = "\x1b[6n"
+"""The program asks where the cursor is."""
+
 KEYS = {
     "enter": "\r",
     "tab": "\t",
@@ -194,13 +197,15 @@ class Terminal:
             except (pexpect.EOF, OSError, ValueError):
                 return False
             self.output += came
-            self._reply(came)
-            self._stream.feed(came)
+            shown, *others = came.split(WHERE)
+            self._stream.feed(shown)
+            for each in others:
+                self._tell_where()
+                self._stream.feed(each)
         return True
 
-    def _reply(self, came: str) -> None:
+    def _tell_where(self) -> None:
         """Tell where the cursor is when asked, as terminals do: prompt-toolkit asks."""
-        if "\x1b[6n" in came:
-            with contextlib.suppress(OSError):
-                cursor = self._screen.cursor
-                os.write(self.child.fileno(), f"\x1b[{cursor.y + 1};{cursor.x + 1}R".encode())
+        with contextlib.suppress(OSError):
+            cursor = self._screen.cursor
+            os.write(self.child.fileno(), f"\x1b[{cursor.y + 1};{cursor.x + 1}R".encode())
