@@ -414,3 +414,13 @@ def test_on_a_terminal(a: QuickCli) -> None:
         assert re.search(r"\n    \S", "\n".join(lines))
     assert "\x1b[32m" in shown[""]
     assert "\x1b[32m" not in shown["1"]
+
+
+def test_an_instance_that_cannot_be_looked_at_hides_no_other(a: QuickCli) -> None:
+    """It is told, and the others are checked."""
+    (a.home / "loop").symlink_to(a.home / "loop")
+    found = findings(a("doctor", *OFFLINE, "--json"))
+    levels = {name: {each["level"] for each in found if each["instance"] == name} for name in ("a", "loop")}
+    assert "failure" in levels["loop"]
+    assert "failure" not in levels["a"]
+    assert len([each for each in found if each["instance"] == "a"]) >= 11

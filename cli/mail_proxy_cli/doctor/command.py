@@ -7,14 +7,15 @@ from collections.abc import Iterable
 
 import click
 
-from mail_proxy.errors import MailProxyError
-from mail_proxy.instance import Instance, list_instances
+from mail_proxy.errors import InstanceError, MailProxyError
+from mail_proxy.instance import Instance
 from mail_proxy.model.findings import Level, failure
+from mail_proxy.model.names import is_instance_name
 from mail_proxy_cli.complete import instances as complete_instances
 from mail_proxy_cli.context import read_context
 from mail_proxy_cli.doctor.course import Doctor, Wishes
 from mail_proxy_cli.doctor.telling import Teller
-from mail_proxy_cli.errors import FAILED, OK
+from mail_proxy_cli.errors import FAILED, OK, describe
 from mail_proxy_cli.instances import chosen_instance
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.scope import Scope, pass_scope
@@ -89,11 +90,21 @@ def _dns_address(text: str) -> tuple[str, int]:
 
 
 def _instances(scope: Scope, teller: Teller, *, every: bool) -> Iterable[Instance]:
-    """The context's instance, else all."""
+    """The context's instance, else all, among them those that may not be looked at."""
     try:
-        found = list_instances(scope.home)
+        names = sorted(path.name for path in scope.home.iterdir() if is_instance_name(path.name))
         chosen = None if every else read_context(scope.environ).instance
-    except MailProxyError as error:
-        teller.section(None, "instances", [failure("instances", str(error))])
+    except FileNotFoundError:
         return []
-    return [each for each in found if each.name == chosen] if chosen else found
+    except (MailProxyError, OSError) as error:
+        teller.section(None, "instances", [failure("instances", describe(error)[0])])
+        return []
+    found = [Instance(name, scope.home / name) for name in names if chosen in (None, name)]
+    return [instance for instance in found if _may_exist(instance)]
+
+
+def _may_exist(instance: Instance) -> bool:
+    try:
+        return instance.exists()
+    except InstanceError:
+        return True

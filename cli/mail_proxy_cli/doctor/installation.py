@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mail_proxy import __version__
 from mail_proxy.errors import MailProxyError
-from mail_proxy.instance import HOME_VARIABLE, PRIVATE_DIRECTORY, list_instances
+from mail_proxy.instance import HOME_VARIABLE, PRIVATE_DIRECTORY, Instance
 from mail_proxy.model.findings import Finding, failure, note, ok, warning
 from mail_proxy_cli.context import read_context
 from mail_proxy_cli.scope import Scope
@@ -81,13 +81,13 @@ def _check_context(scope: Scope) -> Iterator[Finding]:
     """What 'use' or the environment has chosen must be there."""
     try:
         context = read_context(scope.environ)
-        names = [instance.name for instance in list_instances(scope.home)]
+        if context.instance is None:
+            return
+        is_there = Instance(context.instance, scope.home / context.instance).exists()
     except MailProxyError as error:
         yield warning("context", str(error))
         return
-    if context.instance is None:
-        return
-    if context.instance in names:
+    if is_there:
         yield ok("context", f"{context} is chosen by {context.source}")
     else:
         yield warning(
