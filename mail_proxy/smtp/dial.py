@@ -6,6 +6,7 @@ What cannot be reached is told by `verdict.Broken`, never by an exception of the
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -82,8 +83,14 @@ def failure_of(error: Exception, where: str = "") -> Failure:
     if isinstance(error, ssl.SSLError):
         return Failure(Trouble.TLS, prefix + (error.reason or str(error)))
     if isinstance(error, OSError):
-        return Failure(Trouble.UNREACHABLE, prefix + (error.strerror or str(error)))
+        return Failure(Trouble.UNREACHABLE, prefix + _reason(error))
     return Failure(Trouble.SETTINGS, prefix + str(error))
+
+
+def _reason(error: OSError) -> str:
+    """The system's words, in whose place asyncio puts the address."""
+    told = error.strerror or str(error)
+    return os.strerror(error.errno) if error.errno and told.startswith("Connect call failed") else told
 
 
 async def tls_context(account: Account) -> ssl.SSLContext | None:

@@ -97,7 +97,9 @@ async def test_a_certificate_that_is_not_accepted(api: Api) -> None:
 async def test_a_port_where_nobody_listens(api: Api) -> None:
     async with SmtpServer().running() as server:
         account = at(server)
-    assert (await smtp_of(api, account))["error"].startswith("cannot connect")
+    error = (await smtp_of(api, account))["error"]
+    assert error.startswith("cannot connect: ")
+    assert error.endswith(": Connection refused")
 
 
 @pytest.mark.parametrize("stage", [Stage.CONNECT, Stage.EHLO, Stage.AUTH])

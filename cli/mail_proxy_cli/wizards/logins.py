@@ -5,18 +5,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from mail_proxy.model.logins import LoginTrial, Step
 from mail_proxy.tls import client_context
 from mail_proxy_cli.wizards.asking import Dialogue
 
-if TYPE_CHECKING:
-    from mail_proxy.model.logins import LoginTrial
-
 Fields = dict[str, object]
-Attempt = Callable[[], Mapping[str, "LoginTrial"]]
+Attempt = Callable[[], Mapping[str, LoginTrial]]
 """Tries logins, each of which has a name for people."""
 
 TRUST, UNVERIFIED, LOGIN = "trust", "unverified", "login"
@@ -53,7 +50,8 @@ def try_logins(
             return True
         is_untrusted = any(trial.is_untrusted for trial in trials.values())
         ways = WAYS_TO_TRUST | WAYS_ON if is_untrusted and trust is not None else WAYS_ON
-        answer = dialogue.decide("what now", ways, CHANGE if is_untrusted else LOGIN)
+        is_refused = any(trial.failed_at is Step.LOGIN for trial in trials.values())
+        answer = dialogue.decide("what now", ways, LOGIN if is_refused else CHANGE)
         if answer == LEAVE:
             raise click.Abort
         if answer in (KEEP, CHANGE):
