@@ -38,7 +38,7 @@ def first_tenants(scope: Scope, incomplete: str) -> list[CompletionItem]:
 
     if incomplete.startswith("-"):
         return []
-    return [item for item in names(scope, "tenants", incomplete) if item.value not in RESERVED]
+    return [item for item in _names(scope, "tenants", incomplete) if item.value not in RESERVED]
 
 
 def instance_and_tenant(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -48,38 +48,37 @@ def instance_and_tenant(ctx: click.Context, param: click.Parameter, incomplete: 
         return instances(ctx, param, incomplete)
     for instance in list_instances(ctx.obj.home):
         if instance.name == name:
-            found = names(ctx.obj.at(instance), "tenants", rest)
+            found = _names(ctx.obj.at(instance), "tenants", rest)
             return [CompletionItem(f"{name}/{each.value}") for each in found]
     return []
 
 
 def tenants(ctx: click.Context, _param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
     """The ids of the instance's tenants."""
-    return names(ctx.obj, "tenants", incomplete)
+    return _names(ctx.obj, "tenants", incomplete)
 
 
 def accounts(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of the tenant's accounts."""
-    return names(ctx.obj, "accounts", incomplete)
+    return _names(ctx.obj, "accounts", incomplete)
 
 
 def storages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The names of the tenant's storages."""
-    return names(ctx.obj, "storages", incomplete)
+    return _names(ctx.obj, "storages", incomplete)
 
 
 def messages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of the tenant's newest messages."""
-    return names(ctx.obj, "messages", incomplete)
+    return _names(ctx.obj, "messages", incomplete)
 
 
 def batches(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The batch codes of the tenant's newest messages."""
-    return names(ctx.obj, "batches", incomplete)
+    return _names(ctx.obj, "batches", incomplete)
 
 
-def names(scope: Scope, kind: Kind, incomplete: str) -> list[CompletionItem]:
-    """The names of a kind that begin so."""
+def _names(scope: Scope, kind: Kind, incomplete: str) -> list[CompletionItem]:
     from mail_proxy.store.names import names_like
 
     with contextlib.suppress(MailProxyError, OSError):

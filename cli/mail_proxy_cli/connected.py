@@ -30,7 +30,6 @@ from mail_proxy_repl.shell import Pulse
 from mail_proxy_repl.suggest import Word
 
 if TYPE_CHECKING:
-    from mail_proxy.store.names import Kind
     from mail_proxy_cli.held import Held
     from mail_proxy_repl.explaining import Section
 
@@ -41,7 +40,12 @@ WORDS = {
     entry.name: entry.help for entry in (*registry.INSTANCE, *registry.TENANT) if entry.name not in OUTSIDE
 }
 
-KINDS: tuple[Kind, ...] = ("tenants", "accounts", "messages", "storages")
+IDS = {
+    "tenants": complete.tenants,
+    "accounts": complete.accounts,
+    "messages": complete.messages,
+    "storages": complete.storages,
+}
 
 MOST_FILES = 200
 MOST_IDS = 50
@@ -132,8 +136,8 @@ class LocalShell(Output):
 
     def ids(self, kind: str, begun: str, tenant: str | None) -> Iterable[str]:
         scope = self._scope_with(tenant).at(self._scope.instance, tenant)
-        known: Kind | None = next((each for each in KINDS if each == kind), None)
-        return [] if known is None else [item.value for item in complete.names(scope, known, begun)]
+        offered = click.Context(root, obj=scope)
+        return [item.value for item in IDS[kind](offered, root.params[0], begun)]
 
     async def pulse(self) -> Pulse:
         runtime = self._held.runtime
