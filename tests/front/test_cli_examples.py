@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import pytest
 
 from mail_proxy.encryption import KEY_VARIABLE
 from tests.support.cli import PROGRAM, TIMEOUT, QuickCli
-from tests.support.postgres import PostgresServer
 from tests.support.terminal import Terminal
 from tests.support.tree import Leaf, leaves
 from tests.support.world import World
@@ -48,22 +45,6 @@ WITH_A_SERVER = {
     "delete": "is running",
     "myserver db copy": "is running",
 }
-
-
-@pytest.fixture(scope="module", params=["stopped", "running", "postgres"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The same for all examples, one after the other."""
-    root, is_running = tmp_path_factory.mktemp(request.param), request.param != "stopped"
-    if request.param != "postgres":
-        with World(root, is_running=is_running) as made:
-            yield made
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with ThreadPoolExecutor(1) as thread:  # the tests' own event loop lives in this one
-        url = thread.submit(asyncio.run, server.create_database()).result()
-        with World(root, is_running=is_running, database_url=url) as made:
-            yield made
-        thread.submit(asyncio.run, server.drop_database(url)).result()
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.name)

@@ -63,6 +63,13 @@ class World:
             assert time.monotonic() < deadline, "no server comes"
             time.sleep(POLL)
 
+    def wait_for(self, tenant: str, message: str, status: str) -> None:
+        """Wait until a message has come to this."""
+        deadline = time.monotonic() + PATIENCE
+        while self.quick(INSTANCE, tenant, "messages", "show", message, "--json").json()["status"] != status:
+            assert time.monotonic() < deadline, f"{message} does not come to be {status}"
+            time.sleep(POLL)
+
     def __enter__(self) -> Self:
         try:
             self._fill()
@@ -87,6 +94,4 @@ class World:
         self.quick.ok(*tenant, "send", "hello.eml", "--id", "order-1", "--batch", "spring")
         self.quick.ok(*tenant, "send", "invoice.eml", "--id", "order-2", "--batch", "spring", "--at", "+1d")
         self.cli.ok("start", INSTANCE)
-        deadline = time.monotonic() + PATIENCE
-        while self.quick(*tenant, "messages", "show", "order-1", "--json").json()["status"] != "sent":
-            assert time.monotonic() < deadline, "order-1 is not sent"
+        self.wait_for(TENANT, "order-1", "sent")
