@@ -190,12 +190,6 @@ def only_child(terminal: Terminal) -> int:
     return int(child.pid)
 
 
-def times(terminal: Terminal, text: str) -> int:
-    """How often it was written until now."""
-    terminal.wait_for("")  # reads what has come
-    return terminal.output.count(text)
-
-
 def test_it_stops_and_goes_on_as_other_programs(corner_shop: QuickCli) -> None:
     """Ctrl+Z gives the terminal back to the shell, and fg takes it again."""
     with Terminal(corner_shop, program=("bash", "--norc", "--noprofile", "-i")) as terminal:
@@ -203,18 +197,18 @@ def test_it_stops_and_goes_on_as_other_programs(corner_shop: QuickCli) -> None:
         terminal.wait_for("acme/main")
         terminal.press("ctrl-z")
         terminal.wait_for("Stopped")
-        assert times(terminal, LEAVE) == 1
+        assert terminal.output.count(LEAVE) == 1
         terminal.enter("fg")
-        terminal.until(lambda: times(terminal, ENTER) == 2, "the screen to be taken again")
+        terminal.until(lambda: terminal.output.count(ENTER) == 2, "the screen to be taken again")
         terminal.until(lambda: terminal.lines[-1].startswith("q quit"), "the picture")
         terminal.type("q")
-        terminal.until(lambda: times(terminal, LEAVE) == 2, "the end")
+        terminal.until(lambda: terminal.output.count(LEAVE) == 2, "the end")
 
 
 def test_a_terminal_that_cannot_be_drawn_on(corner_shop: QuickCli) -> None:
     """It gets plain pictures, one below the other, and understands the keys."""
     with Terminal(corner_shop, "myserver", "top", "--interval", "0.1", TERM="dumb") as terminal:
-        terminal.until(lambda: times(terminal, "myserver  not running") > 2, "some pictures")
+        terminal.until(lambda: terminal.output.count("myserver  not running") > 2, "some pictures")
         terminal.type("q")
         assert terminal.end() == 0
     assert "\x1b" not in terminal.output

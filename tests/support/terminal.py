@@ -168,6 +168,7 @@ class Terminal:
         while not holds():
             if time.monotonic() > end:
                 raise AssertionError(f"waited for {what}; the screen:\n{self.screen}")
+            self._read()
 
     def resize(self, columns: int, rows: int) -> None:
         """Make the terminal narrower or wider."""
