@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mail_proxy.errors import Fault, InvalidConfig, InvalidInput
+from mail_proxy.files import one_at_a_time
 from mail_proxy.instance import Instance, read_toml, write_toml
 from mail_proxy.model.names import is_instance_name
 from mail_proxy.settings import METADATA, Setting, masked_url, setting
@@ -294,7 +295,8 @@ def save_settings(path: Path, changes: Mapping[str, object]) -> None:
 
     Raises InvalidConfig for what `load_config` would refuse there, and InstanceError if it cannot be written.
     """
-    write_toml(path, _changed(read_toml(path), changes))
+    with one_at_a_time(path.parent):
+        write_toml(path, _changed(read_toml(path), changes))
 
 
 def change_settings(directory: Path, environ: Mapping[str, str], changes: Mapping[str, object]) -> Config:
@@ -304,9 +306,10 @@ def change_settings(directory: Path, environ: Mapping[str, str], changes: Mappin
     that is no setting may be taken out where the file has it.
     """
     path = directory / CONFIG_FILE
-    values = _changed(read_toml(path), changes)
-    config = _loaded(values, directory, environ, {})
-    write_toml(path, values)
+    with one_at_a_time(directory):
+        values = _changed(read_toml(path), changes)
+        config = _loaded(values, directory, environ, {})
+        write_toml(path, values)
     return config
 
 

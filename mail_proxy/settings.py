@@ -164,10 +164,10 @@ def _number(text: str) -> int | float:
     return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else float(text)
 
 
-# Greedy: an unescaped "@" or "/" in the password must not let a part of it through.
-_USER_PASSWORD = re.compile(r"(://[^:@/?#]*):.*@", re.DOTALL)
-_WHOLE_PARAMETER = re.compile(r"([?&])(?:ssl)?password=[^&#]*&?", re.IGNORECASE)
-_PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&#]+", re.IGNORECASE)
+# From the first ":" to the last "@": nothing unescaped in name or password may let a part of it through.
+_USER_PASSWORD = re.compile(r"(://[^:]*):.*@", re.DOTALL)
+_WHOLE_PARAMETER = re.compile(r"([?&])(?:ssl)?password=[^&]*&?", re.IGNORECASE)
+_PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&]+", re.IGNORECASE)
 
 
 def masked_url(url: str) -> str:

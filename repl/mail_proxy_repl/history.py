@@ -22,7 +22,7 @@ _SECRET_GIVEN = re.compile(
     --(?!no-)[\w-]*(?:{_GIVEN}|key)[\w-]*(?<!-stdin)(?![\w-])\s*=?\s*\S  # an option with its value
     | {_GIVEN}\w*["']?\s*[:=]                                             # a field with its value
     | \bset\s+\S*{_GIVEN}\S*\s+\S                                       # config set KEY VALUE
-    | ://[^/\s@]*:[^/\s@]+@                                               # a URL with a login
+    | ://[^\s:]*:\S+@                                                    # a URL with a login
     """,
     re.IGNORECASE | re.VERBOSE,
 )

@@ -328,6 +328,8 @@ class TestSecrecy:
             ("postgresql://:p@h/mail", "postgresql://:***@h/mail"),
             ("postgresql://h/mail?user=u&password=p&x=1", "postgresql://h/mail?user=u&password=***&x=1"),
             ("postgresql://h/mail?sslpassword=p", "postgresql://h/mail?sslpassword=***"),
+            ("postgresql://h/mail?password=p#q&x=1", "postgresql://h/mail?password=***&x=1"),
+            ("postgresql://u@[::1]:5432/mail", "postgresql://u@[::1]:5432/mail"),
             ("/var/lib/mail.db", "/var/lib/mail.db"),
             ("", ""),
         ],
@@ -346,10 +348,14 @@ class TestSecrecy:
     def test_password_in_a_url_is_left_out(self, url: str, without: str) -> None:
         assert without_password(url) == without
 
-    @given(password=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-    def test_no_password_gets_through_the_mask(self, password: str) -> None:
-        """Whatever its characters, escaped or not."""
-        assert masked_url(f"postgresql://u:{password}@h/d") == "postgresql://u:***@h/d"
+    @given(
+        user=st.sampled_from(["u", "u@server", "domain/u", "u?", "u#1", "u v"]),
+        password=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    )
+    def test_no_password_gets_through_the_mask(self, user: str, password: str) -> None:
+        """Whatever its characters and those of the name before it, escaped or not."""
+        assert masked_url(f"postgresql://{user}:{password}@h/d") == f"postgresql://{user}:***@h/d"
+        assert without_password(f"postgresql://{user}:{password}@h/d") == f"postgresql://{user}@h/d"
 
     @pytest.mark.parametrize(
         "environ",

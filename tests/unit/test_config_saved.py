@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import stat
+import tomllib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail_proxy.config import load_config, save_settings
+from mail_proxy.config import change_settings, load_config, save_settings
 from mail_proxy.errors import InvalidConfig
+
+Save = Callable[[Path, Mapping[str, object]], object]
 
 WITH_PASSWORD = "postgresql://gmp:hunter2@db.example/mail"
 
@@ -104,6 +110,25 @@ class TestSave:
         with pytest.raises(InvalidConfig, match="not valid TOML"):
             save_settings(path, {"port": 2})
         assert path.read_text() == "port 1\n"
+
+    @pytest.mark.parametrize("save", [save_settings, lambda path, it: change_settings(path.parent, {}, it)])
+    def test_of_several_at_once_none_is_lost(self, save: Save, path: Path) -> None:
+        """Each reads what is there, and writes it with its own setting."""
+        changes = [
+            {key: 70}
+            for key in (
+                "port",
+                "max_concurrent_sends",
+                "sync_interval",
+                "batch_size_per_account",
+                "max_body_mb",
+            )
+        ]
+        with ThreadPoolExecutor(len(changes)) as people:
+            for _ in range(5):
+                path.unlink(missing_ok=True)
+                list(people.map(save, repeat(path), changes))
+                assert tomllib.loads(path.read_text()).keys() == {key for change in changes for key in change}
 
     @given(text=st.text(st.characters(exclude_categories=["Cs", "Cc", "Z", "Cf", "Co", "Cn"]), min_size=1))
     def test_any_printable_text_survives(self, text: str, tmp_path_factory: pytest.TempPathFactory) -> None:

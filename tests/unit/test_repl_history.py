@@ -48,6 +48,8 @@ def test_kept(line: str) -> None:
         "config set client_sync_token abc",
         "config set client_sync_password abc",
         "db copy --to postgresql://ann:hunter2@host/mail",
+        "db copy --to postgresql://ann@server:hunter2@host/mail",
+        "db copy --to postgresql://ann:hunter/2@host/mail",
         "proxy.accounts.update('main', password='hunter2')",
         "auth_password = 'hunter2'",
         "PASSWORD = 'x'",
