@@ -20,7 +20,7 @@ from mail_proxy.errors import InvalidInput, MailProxyError
 from mail_proxy_cli import complete, registry
 from mail_proxy_cli.context import INSTANCE_VARIABLE, TENANT_VARIABLE
 from mail_proxy_cli.errors import FAILED, INTERRUPTED, describe, first
-from mail_proxy_cli.grammar import INSTANCE, TENANT, root
+from mail_proxy_cli.grammar import GLOBAL, INSTANCE, TENANT, root
 from mail_proxy_cli.nodes import near
 from mail_proxy_cli.output import one_line
 from mail_proxy_cli.scope import Invocation, Scope
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from mail_proxy_cli.held import Held
     from mail_proxy_repl.explaining import Section
 
-OUTSIDE = ("connect",)
-"""Commands that make no sense within a session."""
+OUTSIDE = frozenset(GLOBAL) | {"connect"}
+"""Commands that are not about the instance of the session, or open one."""
 
 WORDS = {
     entry.name: entry.help for entry in (*registry.INSTANCE, *registry.TENANT) if entry.name not in OUTSIDE
@@ -103,7 +103,7 @@ class LocalShell(Output):
         self._scope = held.scope
         self._held = held
         self.commands: Mapping[str, str] = WORDS
-        self.known = frozenset(WORDS)
+        self.known = frozenset(WORDS) | OUTSIDE
         self.of_tenants = frozenset(TENANT)
 
     def headings(self) -> Sequence[Section]:
@@ -115,6 +115,8 @@ class LocalShell(Output):
 
     def run(self, words: Sequence[str], tenant: str | None) -> int:
         word = words[0]
+        if word in OUTSIDE:
+            raise click.UsageError(f"'{word}' is not for a session: leave it, and type mail-proxy {word} …")
         if word in TENANT and word not in INSTANCE and tenant is None and "--help" not in words:
             raise click.UsageError(f"'{word}' is a tenant's command: 'use TENANT' first, or TENANT {word} …")
         scope = self._scope_with(tenant)
@@ -179,6 +181,7 @@ class RemoteShell(Output):
         self.known = frozenset(WORDS)
         self.of_tenants: frozenset[str] = frozenset()
         self._quick = MailProxyClient(url, token=token, timeout=ID_TIMEOUT, retries=0)
+        self._watching: AsyncMailProxyClient | None = None
         self._url, self._token = url, token
 
     def headings(self) -> Sequence[Section]:
@@ -199,11 +202,12 @@ class RemoteShell(Output):
         return ()
 
     async def pulse(self) -> Pulse:
-        try:
-            async with AsyncMailProxyClient(
+        if self._watching is None:  # it belongs to the loop, which runs now
+            self._watching = AsyncMailProxyClient(
                 self._url, token=self._token, timeout=PULSE_TIMEOUT, retries=0
-            ) as client:
-                status = await client.status()
+            )
+        try:
+            status = await self._watching.status()
         except MailProxyClientError:
             return Pulse("the server does not answer", None)
         state = "server running" if status.active else "server running, suspended"
@@ -211,6 +215,8 @@ class RemoteShell(Output):
 
     def close(self) -> None:
         self._quick.close()
+        if self._watching is not None:
+            self.runner.run(self._watching.close())
         self.runner.close()
 
     def _names(self, kind: str, tenant: str | None) -> Iterable[str]:

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mail_proxy_repl.session import OK, Session
+from mail_proxy.errors import InvalidInput
+from mail_proxy_repl.session import FAILED, OK, Session
 
 WELCOME = "'help' shows what can be typed; Ctrl+D leaves."
 
@@ -37,6 +38,9 @@ def read(session: Session) -> int:
         return session.run_script(_lines())
     except SystemExit as leaving:
         return code_of(leaving)
+    except UnicodeDecodeError:
+        session.shell.report(InvalidInput("the script is not a text in UTF-8"))
+        return FAILED
 
 
 def _lines() -> Iterator[str]:
@@ -50,4 +54,4 @@ def code_of(leaving: SystemExit) -> int:
     if leaving.code is None or isinstance(leaving.code, int):
         return leaving.code or OK
     sys.stderr.write(f"{leaving.code}\n")
-    return 1
+    return FAILED

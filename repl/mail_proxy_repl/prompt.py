@@ -76,7 +76,10 @@ class Prompt:
             return await self._toolkit.prompt_async()
         finally:
             looking.cancel()
-            await asyncio.wait([looking], timeout=PATIENCE)
+            done, _ = await asyncio.wait([looking], timeout=PATIENCE)
+            for look in done:
+                if not look.cancelled():
+                    look.exception()  # looked at, or it would be printed over what is typed next
 
     async def _look(self) -> None:
         """Look how the server fares, again and again, while a person types."""

@@ -231,7 +231,9 @@ nonsense
         ("use acme\nsend 'a", 1, "Error: line 2: no closing quotation"),
         ("x = (\n1,\n", 1, "Error: line 1: SyntaxError"),
         ("if True:\n    1/0", 1, "Error: line 1: ZeroDivisionError"),
-        ("connect", 1, "line 1:"),
+        ("connect", 1, "line 1: 'connect' is not for a session"),
+        ("stop", 1, "line 1: 'stop' is not for a session"),
+        (b"1\n\xff\xfe\n", 1, "not a text in UTF-8"),
         ("help nowhere", 1, "line 1: there is no 'nowhere' to explain"),
         ("new_message()", 1, "line 1: which tenant?"),
         ("import sys\nsys.exit(3)", 3, ""),
@@ -239,7 +241,7 @@ nonsense
         ("exit", 0, ""),
     ],
 )
-def test_the_first_error_ends_a_script(shop: QuickCli, lines: str, code: int, said: str) -> None:
+def test_the_first_error_ends_a_script(shop: QuickCli, lines: str | bytes, code: int, said: str) -> None:
     """In one line, which names the script's; the exit code is 1."""
     done = shop("connect", stdin=lines)
     assert done.code == code, done.err
