@@ -10,7 +10,6 @@ from mail_proxy.errors import Fault
 
 What = Literal[
     "accounts",
-    "batches",
     "checks",
     "commands",
     "events",
