@@ -16,7 +16,7 @@ from mail_proxy.model.messages import END_OF_TIME
 from mail_proxy_cli.complete import tenants as complete_tenants
 from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import Group, example
-from mail_proxy_cli.output import Column, confirm, echo_json, echo_table, when
+from mail_proxy_cli.output import Column, confirm, echo_json, echo_table, harmless_json, when
 from mail_proxy_cli.paging import tell_more
 from mail_proxy_cli.progress import Advance, progress
 from mail_proxy_cli.scope import Scope, pass_scope
@@ -154,6 +154,10 @@ async def _newest(runtime: Runtime, which: CommandFilter, limit: int) -> list[Co
     return [each async for some in runtime.services.command_log.newest(which, limit) for each in some]
 
 
+def _print(lines: bytes) -> None:
+    sys.stdout.write(harmless_json(lines.decode()))
+
+
 def _unseen(_count: int) -> None:
     """The lines themselves show how far it has come."""
 
@@ -164,15 +168,16 @@ async def _export(runtime: Runtime, which: CommandFilter, path: Path | None) -> 
 
     log = runtime.services.command_log
     count = 0
+    write: Callable[[bytes], object]
     with ExitStack() as stack:
         if path is None:
-            file = sys.stdout.buffer
+            write = _print
             advance: Advance = _unseen
         else:
-            file = stack.enter_context(private_file(path))
+            write = stack.enter_context(private_file(path)).write
             advance = stack.enter_context(progress("writing", await log.count(which)))
         async for some in log.oldest(which):
-            file.write(as_lines(some))
+            write(as_lines(some))
             advance(len(some))
             count += len(some)
     return count

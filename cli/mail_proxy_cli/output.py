@@ -87,8 +87,31 @@ def age(seconds: float) -> str:
 
 
 def echo_json(value: object) -> None:
-    """Print JSON, readable, in UTF-8."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print JSON, readable, with what `harmless_json` lets stand."""
+    click.echo(harmless_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
+
+
+def harmless_json(written: str) -> str:
+    """Escape in lines of JSON what a terminal would obey, and what standard output cannot encode.
+
+    It says the same as before. JSON itself lets stand C1 controls, and those of the direction of writing.
+    """
+    return "\n".join(
+        line if _is_harmless(line) else "".join(_harmless_in_json(character) for character in line)
+        for line in written.split("\n")
+    )
+
+
+def _harmless_in_json(character: str) -> str:
+    return character if _is_harmless(character) else json.dumps(character)[1:-1]
+
+
+def _is_harmless(written: str) -> bool:
+    try:
+        written.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return written.isprintable()
 
 
 def echo_table(rows: Iterable[Row], columns: Sequence[Column], *, color: bool, empty: str) -> None:
@@ -214,7 +237,10 @@ def require_terminal(question: str, *, option: str = "--force") -> None:
 
 
 def echo_csv(rows: Iterable[Row], fields: Sequence[str]) -> None:
-    """Print CSV with a line of headings, the same names as in JSON; what is nested is JSON."""
+    """Print CSV with a line of headings, the same names as in JSON; what is nested is JSON.
+
+    A row is one line, with nothing that a terminal would obey: it may go to one, by a pipe too.
+    """
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -225,5 +251,7 @@ def echo_csv(rows: Iterable[Row], fields: Sequence[str]) -> None:
 
 def _cell(value: object) -> object:
     if isinstance(value, list | tuple | Mapping):
-        return json.dumps(value, ensure_ascii=False)
+        return harmless_json(json.dumps(value, ensure_ascii=False))
+    if isinstance(value, str):
+        return one_line(value)
     return "" if value is None else value

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from mail_proxy_cli.moments import parse_moment
-from mail_proxy_cli.output import Column, age, echo_record, echo_table, one_line, text
+from mail_proxy_cli.output import Column, age, echo_csv, echo_json, echo_record, echo_table, one_line, text
 from tests.support.cli import Cli, QuickCli
 from tests.support.terminal import Terminal
 
@@ -92,6 +95,36 @@ def test_a_record_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     """A field on each line."""
     echo_record({"id": "a", "last error": "x\ny"}, color=True)
     assert capsys.readouterr().out == "id          a\nlast error  x y\n"
+
+
+HOSTILE = "\x1b]0;title\x07 \x9b31m \u202ereversed \x00 \x85 \u2028 \udc9b \r\nnext"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "iso-8859-15"])
+def test_json_says_all_and_a_terminal_obeys_nothing(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """Whatever is in a text, and whatever the locale can say, programs read the same."""
+    printed = io.BytesIO()
+    stream = io.TextIOWrapper(printed, encoding, errors="backslashreplace", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    value = {"error": HOSTILE, "name": "è 東京 😀 ¤"}
+    echo_json(value)
+    written = printed.getvalue().decode(encoding)
+    assert json.loads(written) == value
+    assert written.replace("\n", "").isprintable()
+
+
+def test_readable_json_stays_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing but what does harm is escaped."""
+    echo_json({"name": "è 東京"})
+    assert capsys.readouterr().out == '{\n  "name": "è 東京"\n}\n'
+
+
+def test_csv_that_goes_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row is a line, and a terminal obeys nothing of it."""
+    echo_csv([{"error": HOSTILE, "all": [HOSTILE], "n": 5}], ["error", "all", "n"])
+    written = capsys.readouterr().out
+    assert written.count("\n") == 2
+    assert written.replace("\n", "").isprintable()
 
 
 @pytest.fixture
