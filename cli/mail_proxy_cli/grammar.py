@@ -169,8 +169,9 @@ class Root(Level):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        if extra.get("obj") is None:
-            extra["obj"] = Scope()
+        scope = extra["obj"] = extra.get("obj") or Scope()
+        if not scope.invocation.color:
+            extra["color"] = False
         return super().make_context(info_name, args, parent, **extra)
 
     def resolve(self, ctx: click.Context, word: str) -> Resolved | None:

@@ -25,7 +25,7 @@ def _set_debug(ctx: click.Context, _param: click.Parameter, value: object) -> No
 
 def _set_plain(ctx: click.Context, _param: click.Parameter, value: object) -> None:
     if value and isinstance(ctx.obj, Scope):
-        ctx.obj.invocation.color = False
+        ctx.obj.invocation.color = ctx.color = False
 
 
 def global_options(*, hidden: bool) -> list[click.Parameter]:

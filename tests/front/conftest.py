@@ -63,3 +63,11 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         with World(root, is_running=is_running, database_url=url) as made:
             yield made
         thread.submit(asyncio.run, server.drop_database(url)).result()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The world of the examples with its server stopped; `World.restore` makes it anew."""
+    with World(tmp_path_factory.mktemp("stopped"), is_running=False) as made:
+        made.keep()
+        yield made

@@ -7,11 +7,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -102,8 +102,23 @@ class QuickCli(Cli):
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Result:
-        given = io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin)
         out, err = io.BytesIO(), io.BytesIO()
+        shown, told = (io.TextIOWrapper(stream, "utf-8", write_through=True) for stream in (out, err))
+        code = self.run_with(shown, told, arguments, stdin, env, cwd)
+        return Result(code, out.getvalue().decode(), err.getvalue().decode())
+
+    def run_with(
+        self,
+        out: TextIO,
+        err: TextIO,
+        arguments: Sequence[str | Path],
+        stdin: str | bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> int:
+        """Run it with these for its standard output and error; the exit code."""
+        content = io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin)
+        given = io.TextIOWrapper(content, "utf-8")
         with pytest.MonkeyPatch.context() as patch:
             for name in os.environ:
                 patch.delenv(name)
@@ -111,11 +126,10 @@ class QuickCli(Cli):
                 patch.setenv(name, value)
             patch.chdir(cwd or self.root)
             for name, stream in (("stdin", given), ("stdout", out), ("stderr", err)):
-                patch.setattr(sys, name, io.TextIOWrapper(stream, "utf-8", write_through=True))
+                patch.setattr(sys, name, stream)
             # In a thread, because the tests' own event loop lives in this one.
             with ThreadPoolExecutor(1) as thread:
-                code = thread.submit(run, [str(word) for word in arguments]).result(TIMEOUT)
-            return Result(code, out.getvalue().decode(), err.getvalue().decode())
+                return thread.submit(run, [str(word) for word in arguments]).result(TIMEOUT)
 
     def end_servers(self) -> None:
         """There are none."""

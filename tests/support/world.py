@@ -8,6 +8,7 @@ messages as files.
 from __future__ import annotations
 
 import shlex
+import shutil
 import time
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +51,17 @@ class World:
         """Start or stop the server, as it is meant to be."""
         if self.instance.exists() and is_locked(self.instance) != self.is_running:
             self.cli.ok("start" if self.is_running else "stop", INSTANCE)
+
+    def keep(self) -> None:
+        """Make a copy of the instance, for `restore`; without a server, and with a SQLite database."""
+        shutil.copytree(self.quick.home, self.quick.root / "kept")
+
+    def restore(self) -> None:
+        """Have all as it was when it was kept."""
+        for copy in self.quick.root.glob("*.db"):
+            copy.unlink()
+        shutil.rmtree(self.quick.home)
+        shutil.copytree(self.quick.root / "kept", self.quick.home)
 
     def use_key(self, key: str) -> None:
         """Give all that follows an encryption key by the environment."""
