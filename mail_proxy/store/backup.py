@@ -84,6 +84,8 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[Path]:
 
     Raises `Conflict` when the place is taken, `InstanceError` when it cannot be written to.
     """
+    if replace:
+        path = path.resolve()  # a link goes on to lead there
     _refuse_taken(path, replace=replace)
     with reporting(f"cannot write {path}"):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -112,6 +114,8 @@ def _refuse_taken(path: Path, *, replace: bool) -> None:
     """A log beside the name would be taken for the new file's own, and be written into it."""
     if not replace and os.path.lexists(path):
         raise Conflict(f"{path} is there already: give another name")
+    if path.exists() and not path.is_file():  # a device, or a pipe, would be gone
+        raise Conflict(f"{path} is no file that could be replaced: give another name")
     for beside in (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")):
         if beside.exists() and beside.stat().st_size:
             raise Conflict(f"{beside} belongs to a database that is in use: give another name than {path}")

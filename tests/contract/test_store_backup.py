@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -62,6 +63,22 @@ async def test_a_taken_name_is_refused(sqlite_url: str, tmp_path: Path) -> None:
 
     await copy_file(path, taken, ignore, replace=True)
     assert (await look(taken, "copy", thorough=True)).version is not None
+
+
+async def test_what_is_no_file_stays_what_it_is(sqlite_url: str, tmp_path: Path) -> None:
+    """A pipe or a device is not replaced, and a link goes on to lead where it led."""
+    pipe, link, there = tmp_path / "pipe", tmp_path / "link", tmp_path / "there"
+    os.mkfifo(pipe)
+    there.write_text("old")
+    link.symlink_to(there)
+
+    with pytest.raises(Conflict, match="is no file that could be replaced"):
+        await copy_file(Path(sqlite_url), pipe, ignore, replace=True)
+    await copy_file(Path(sqlite_url), link, ignore, replace=True)
+
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert (await look(there, "copy", thorough=True)).problems == ()
 
 
 @pytest.mark.parametrize("log", ["-wal", "-journal"])
