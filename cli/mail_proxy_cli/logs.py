@@ -41,9 +41,9 @@ def logs(scope: Scope, *, follow: bool, lines: int) -> int:
     if not files:
         click.echo(f"there is no {path} yet" + (": waiting for it" if follow else ""), err=True)
     try:
-        _echo(chain.from_iterable(files[:-1]), color=color)
+        _echo(chain.from_iterable(map(tail.rest_of, files[:-1])), color=color)
         if not follow:
-            _echo(chain.from_iterable(files[-1:]), color=color)
+            _echo(chain.from_iterable(map(tail.rest_of, files[-1:])), color=color)
             return OK
         sys.stdout.flush()
         _echo(tail.follow(path, files[-1] if files else None), color=color)

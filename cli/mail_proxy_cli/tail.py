@@ -5,15 +5,21 @@ The log is ``server.log``; what is older lies in ``server.log.1``, ``server.log.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
 BLOCK = 64 * 1024
 """Bytes read at a time while looking for where the last lines begin."""
+
+LONGEST = 4 * BLOCK
+"""Bytes of a line: a longer one counts, and is given, in pieces."""
 
 POLL = 0.2
 """Seconds between looks for new lines."""
@@ -30,6 +36,11 @@ def open_at_last(path: Path, lines: int) -> list[BinaryIO]:
         if lines <= 0:
             break
     return files
+
+
+def rest_of(file: BinaryIO) -> Iterator[bytes]:
+    """Give the lines that are left."""
+    return iter(partial(file.readline, LONGEST), b"")
 
 
 def follow(
@@ -68,9 +79,9 @@ def _all_of(path: Path, file: BinaryIO, pause: Callable[[float], object]) -> Gen
 
 def _whole_lines(file: BinaryIO, begun: bytes) -> Generator[bytes, None, bytes]:
     """Give the lines there are, the first of which was begun so; return how an unfinished one begins."""
-    for line in iter(file.readline, b""):
+    for line in rest_of(file):
         begun += line
-        if begun.endswith(b"\n"):
+        if begun.endswith(b"\n") or len(begun) >= LONGEST:
             yield begun
             begun = b""
     return begun
@@ -99,18 +110,24 @@ def _last(file: BinaryIO, lines: int) -> tuple[int, int]:
     found = 0
     if lines <= 0 or position == 0:
         return position, 0
-    before = position - 1  # a line end there is the end of the last line
+    beginning, before = position, position - 1  # a line end there is the end of the last line
     while position:
         start = max(0, position - BLOCK)
         file.seek(start)
         block = file.read(position - start)
         at = min(len(block), before - start)
         while (at := block.rfind(b"\n", 0, at)) >= 0:
+            beginning = start + at + 1
             found += 1
             if found == lines:
-                return start + at + 1, found
+                return beginning, found
+        while beginning - start >= LONGEST:
+            beginning -= LONGEST
+            found += 1
+            if found == lines:
+                return beginning, found
         position = start
-    return 0, found + 1
+    return 0, found + (beginning > 0)
 
 
 def _successor(path: Path, file: BinaryIO) -> BinaryIO | None:
@@ -142,10 +159,15 @@ def _numbered(path: Path, number: int) -> Path:
 
 
 def _opened(path: Path) -> BinaryIO | None:
+    """Open a file; raises OSError for what is none: a pipe would be waited for, a device has no end."""
     try:
-        return path.open("rb")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,28 @@ def test_what_a_terminal_would_obey_is_spelled_out(quick: QuickCli, log: Path) -
         "\ufffd\ufffd",
         "half",
     ]
+
+
+@pytest.mark.parametrize("words", [(), ("--follow",)])
+def test_what_is_no_file_is_not_waited_for(quick: QuickCli, log: Path, words: tuple[str, ...]) -> None:
+    """A pipe that nobody writes into, a device without an end."""
+    os.mkfifo(log)
+    done = quick("myserver", "logs", *words)
+    assert (done.code, done.out, done.err) == (1, "", f"Error: {log}: not a file\n")
+    log.unlink()
+    log.symlink_to("/dev/zero")
+    assert quick("myserver", "logs", *words).code == 1
+
+
+def test_lines_without_end_come_in_pieces(quick: QuickCli, log: Path) -> None:
+    """Neither is memory filled by one, nor does one look for its beginning through a whole disk."""
+    with log.open("wb") as file:
+        file.truncate(2**40)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nlast\n")
+    piece, _piece_and_end, last = quick.ok("myserver", "logs", "-n", "3").splitlines()
+    assert set(piece) == set("\\x0")
+    assert last == "last"
 
 
 def test_no_colours_in_a_pipe(quick: QuickCli, log: Path) -> None:
