@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pyte.screens
 
-from mail_proxy_cli.topview import BAR, BARS
+from mail_proxy_cli.top.picture import BAR, BARS
 from scripts.svg import INK, PAPER, Look, Run, color, drawing
 from tests.support.cli import REPOSITORY, Cli, QuickCli
 from tests.support.server import Client

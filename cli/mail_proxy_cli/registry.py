@@ -170,7 +170,7 @@ INSTANCE = (
     ),
     Entry(
         "top",
-        "top:top",
+        "top.command:top",
         OVERVIEW,
         "Watch the queue, the rates, the accounts and the newest errors.",
         "mail-proxy myserver top",

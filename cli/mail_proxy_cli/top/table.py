@@ -10,7 +10,7 @@ from rich.text import Text
 from mail_proxy.model.activity import AccountActivity, LimitUse, Order, Outcome
 from mail_proxy.model.messages import Status
 from mail_proxy_cli.output import NOTHING, age, one_line
-from mail_proxy_cli.tophues import BAD, FAINT, STRONG, WARNING, clock_time
+from mail_proxy_cli.top.style import BAD, FAINT, STRONG, WARNING, clock_time
 
 BETWEEN = 2
 

@@ -1,4 +1,4 @@
-"""``mail-proxy <instance> top``: what the instance is doing, looked at again and again."""
+"""``mail-proxy <instance> top``: its options, and one picture for a pipe."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def top(scope: Scope, *, interval: float, tenant: str | None, once: bool, as_jso
     if once or not sys.stdout.isatty():
         run(scope, partial(_print, scope))
         return OK
-    from mail_proxy_cli.topwatch import watch
+    from mail_proxy_cli.top.watching import watch
 
     return run(scope, partial(watch, scope, interval))
 
@@ -71,8 +71,8 @@ async def _print_json(scope: Scope, runtime: Runtime) -> None:
 
 
 async def _print(scope: Scope, runtime: Runtime) -> None:
-    from mail_proxy_cli.topscreen import echo_plain
-    from mail_proxy_cli.topview import Scene, picture
+    from mail_proxy_cli.top.picture import Scene, picture
+    from mail_proxy_cli.top.screen import echo_plain
 
     activity = await runtime.services.activity.watch(scope.named_tenant).look(most=MOST_PRINTED)
     server = describe(scope, scope.instance)

@@ -19,8 +19,8 @@ from mail_proxy.model.activity import Order
 from mail_proxy_cli.errors import OK
 from mail_proxy_cli.instances import describe
 from mail_proxy_cli.scope import Scope
-from mail_proxy_cli.topscreen import FullScreen, Paper, Screen, keys
-from mail_proxy_cli.topview import Scene, picture
+from mail_proxy_cli.top.picture import Scene, picture
+from mail_proxy_cli.top.screen import FullScreen, Paper, Screen, keys
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime

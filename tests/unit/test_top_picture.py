@@ -20,7 +20,7 @@ from mail_proxy.model.activity import (
 from mail_proxy.model.messages import Status
 from mail_proxy.model.queue import NodeInfo
 from mail_proxy_cli.output import when
-from mail_proxy_cli.topview import Scene, picture
+from mail_proxy_cli.top.picture import Scene, picture
 
 NOW = 1_700_000_000.0
 RUNNING: Mapping[str, object] = {

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from mail_proxy.model.activity import SPAN, Activity, Failure, Order, Outcome
 from mail_proxy_cli.output import NOTHING, age, one_line
-from mail_proxy_cli.tophues import BAD, FAINT, GOOD, STRONG, WARNING, clock_time
-from mail_proxy_cli.toptable import BETWEEN, table
+from mail_proxy_cli.top.style import BAD, FAINT, GOOD, STRONG, WARNING, clock_time
+from mail_proxy_cli.top.table import BETWEEN, table
 
 BARS = "▁▂▃▄▅▆▇█"
 NONE = "·"

@@ -1,0 +1,1 @@
+"""``top``: what the instance is doing, looked at again and again."""
