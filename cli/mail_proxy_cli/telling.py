@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import click
 
 from mail_proxy_cli.output import echo_json
-from mail_proxy_cli.progress import error_console
+from mail_proxy_cli.progress import Advance, progress
 from mail_proxy_cli.sending import Outcome
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 
 class Teller:
@@ -23,20 +21,20 @@ class Teller:
         self.outcomes: list[Outcome] = []
         self._files = files
         self._as_json = as_json
-        self._bar: tuple[Progress, TaskID] | None = None
+        self._bar = ExitStack()
+        self._advance: Advance | None = None
         self._held: list[tuple[str, bool]] = []
 
     def __enter__(self) -> Self:
         if self._files > 1 and sys.stderr.isatty():
-            self._bar = _started_bar(self._files)
+            self._advance = self._bar.enter_context(progress("queueing", self._files))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar[0].stop()
-            self._bar = None
+        self._bar.close()
+        self._advance = None
         for line, err in self._held:
             click.echo(line, err=err)
         self._held.clear()
@@ -54,9 +52,8 @@ class Teller:
             self.notice(f"Error: {outcome.file}: {outcome.error}")
         elif not self._as_json:
             self._say(str(outcome.id), err=False)
-        if self._bar is not None:
-            progress, task = self._bar
-            progress.advance(task)
+        if self._advance is not None:
+            self._advance(1)
 
     def waited(self, position: int, outcome: Outcome) -> None:
         """Tell what became of a message in the end."""
@@ -71,7 +68,7 @@ class Teller:
 
     def _say(self, line: str, *, err: bool) -> None:
         """Print now, or when the bar is gone if both would meet on the terminal."""
-        if self._bar is not None and (err or sys.stdout.isatty()):
+        if self._advance is not None and (err or sys.stdout.isatty()):
             self._held.append((line, err))
         else:
             click.echo(line, err=err)
@@ -87,22 +84,3 @@ class Teller:
             failed = sum(not outcome.is_good for outcome in self.outcomes)
             unread = self._files - len(self.outcomes)
             self.notice(f"{queued} queued, {failed} failed" + (f", {unread} not tried" if unread else ""))
-
-
-def _started_bar(files: int) -> tuple[Progress, TaskID]:
-    from rich.progress import BarColumn as Bar
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    progress = Progress(
-        TextColumn("queueing"),
-        Bar(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=error_console(),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    task = progress.add_task("queueing", total=files)
-    progress.start()
-    return progress, task
