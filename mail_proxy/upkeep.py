@@ -26,7 +26,7 @@ from mail_proxy.model.queue import NodeInfo
 from mail_proxy.runtime import database_of, open_services, own_key_file, vault_of
 from mail_proxy.services.instance import NODE_TIMEOUT
 from mail_proxy.store import open_database
-from mail_proxy.store.backup import Tell, copy_file
+from mail_proxy.store.backup import GAP, Tell, copy_file
 from mail_proxy.store.database import Database
 from mail_proxy.store.integrity import DatabaseState, look
 from mail_proxy.store.rekey import refuse_nodes, refuse_unreadable, rekey, unreadable
@@ -76,14 +76,15 @@ async def back_up(
 ) -> None:
     """Write all of the database, as it is at this moment, into a SQLite file, whoever goes on writing.
 
-    The file appears at the end, whole; `replace`: in place of another. Raises `Conflict` when its name is
-    taken, `NotFound`, a `DatabaseError` or `InstanceError`.
+    What is new there, once it is used, gets numbers that the original will not have given till then. The file
+    appears at the end, whole; `replace`: in place of another. Raises `Conflict` when its name is taken,
+    `NotFound`, a `DatabaseError` or `InstanceError`.
     """
     source = Place(*database_of(config, instance))
     if isinstance(source.target, Path):
         await copy_file(source.target, file, tell, replace=replace)
     else:
-        await transfer(source, Place(file, str(file)), tell, replace=replace)
+        await transfer(source, Place(file, str(file)), tell, replace=replace, gap=GAP)
 
 
 @dataclass(frozen=True, slots=True)

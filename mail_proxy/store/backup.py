@@ -15,14 +15,22 @@ from mail_proxy.errors import Conflict, DatabaseUnusable, NotFound
 from mail_proxy.files import reporting, sync_directory
 from mail_proxy.store.errors import translating_sqlite
 from mail_proxy.store.integrity import damages, read_only
-from mail_proxy.store.migration import applied_sqlite, refuse_foreign
+from mail_proxy.store.migration import applied_sqlite, refuse_foreign, tables
 from mail_proxy.store.queries import load
 from mail_proxy.threads import in_own_thread
 
 SQL = load("integrity")
+NUMBERS = load("transfer")
 
 PAGES = 2000
 """Copied at a time: 8 MB."""
+
+GAP = 100_000_000
+"""Numbers that a backup leaves out: those that the original has given to its rows since.
+
+Applications know events by their numbers: what came after the backup must not be taken for what comes after
+its return.
+"""
 
 Tell = Callable[[int, int], None]
 """To be told how much is done, of how much."""
@@ -60,7 +68,17 @@ def _copy(source: Path, target: Path, part: Path, tell: Tell) -> None:
         raw.execute(SQL["tables"].sqlite).fetchall()
         with translating_sqlite(str(target)):
             raw.backup(copy, pages=PAGES, progress=lambda _, left, total: tell(total - left, total))
+            _leave_gap(copy)
             finish(copy, f"the copy of {source}")
+
+
+def _leave_gap(raw: sqlite3.Connection) -> None:
+    for table in tables(max(applied_sqlite(raw))):
+        if table.identity is not None:
+            names = {"table_name": table.name}
+            last = raw.execute(NUMBERS["last_number"].sqlite, names).fetchone()
+            number = GAP + (last[0] if last else 0)
+            raw.execute(NUMBERS["go_on_after"].sqlite, names | {"number": number})
 
 
 def new_database(path: Path) -> sqlite3.Connection:

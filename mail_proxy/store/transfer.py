@@ -49,14 +49,20 @@ class Contents:
 
 
 async def transfer(
-    source: Place, target: Place, tell: Tell, *, held: Held | None = None, replace: bool = False
+    source: Place,
+    target: Place,
+    tell: Tell,
+    *,
+    held: Held | None = None,
+    replace: bool = False,
+    gap: int = 0,
 ) -> int:
     """Copy all rows between two databases, and compare them; return how many there are.
 
     All is written, or nothing: into one transaction, or a file that appears at the end, of which `replace`
-    says that it may take the place of another. With `held`, nobody writes into the source meanwhile. Raises
-    `Conflict` when the target is in use, `DatabaseUnusable` when the two do not fit, `DatabaseUnavailable`,
-    and `InstanceError`.
+    says that it may take the place of another. With `held`, nobody writes into the source meanwhile. What is
+    new in the target leaves out `gap` numbers. Raises `Conflict` when the target is in use,
+    `DatabaseUnusable` when the two do not fit, `DatabaseUnavailable`, and `InstanceError`.
     """
     version = await version_of(source)
     copied = [table for table in tables(version) if table.name not in OF_ITS_OWN]
@@ -67,7 +73,7 @@ async def transfer(
         if not rows:
             raise _nothing_in(source)
         async with _filling(target, version, replace=replace) as taking:
-            await _copy(given, taking, copied, _Counter(tell, 2 * rows))
+            await _copy(given, taking, copied, _Counter(tell, 2 * rows), gap)
     return rows
 
 
@@ -133,11 +139,15 @@ async def _refuse_used(database: Tables, table: Table) -> None:
         )
 
 
-async def _copy(source: Tables, target: Tables, copied: Sequence[Table], counter: _Counter) -> None:
+async def _copy(source: Tables, target: Tables, copied: Sequence[Table], counter: _Counter, gap: int) -> None:
     for table in copied:
         await _refuse_used(target, table)
     columns = {table: await _columns_of_both(source, target, table) for table in copied}
     written = {table: await _copy_table(source, target, table, columns[table], counter) for table in copied}
+    for table in copied:
+        # A number of a row that is gone must not be given again: applications know events by theirs.
+        if table.identity is not None and (number := await source.last_number(table) + gap):
+            await target.go_on_after(table, number)
     for table, contents in written.items():
         found = Contents()
         async for rows in _stretches(await target.read(table.name, columns[table])):
@@ -166,9 +176,6 @@ async def _copy_table(
         await target.write(table.name, columns, rows)
         contents = contents.with_rows(rows)
         counter.add(len(rows))
-    # A number of a row that is gone must not be given again: applications know events by theirs.
-    if table.identity is not None and (number := await source.last_number(table)):
-        await target.go_on_after(table, number)
     return contents
 
 

@@ -22,6 +22,7 @@ from tests.support.stores import Bench, open_store
 from tests.support.terminal import Terminal
 
 NEWEST = current_version()
+EML = "From: bot@acme.test\nTo: ann@example.test\nSubject: Hi\n\nHello\n"
 
 
 @pytest.fixture
@@ -114,6 +115,23 @@ def test_a_backup_can_be_used_in_place_of_the_database(shop: QuickCli) -> None:
     environ = {"GMP_DATABASE_URL": "", "GMP_DB_PATH": str(shop.root / "restored.db")}
     assert opens(shop, **environ)
     assert "'acme'" in str(shop(NAME, "tenants", "list", "--json", env=environ).json())
+
+
+def test_what_comes_after_a_return_is_not_taken_for_what_is_known(shop: QuickCli) -> None:
+    """What happens in a database that was put back has other numbers than what has happened since then."""
+    returned = {"GMP_DATABASE_URL": "", "GMP_DB_PATH": str(shop.root / "backup.db")}
+
+    def happens(**environ: str) -> list[int]:
+        words = (NAME, "acme", "send", "-", "--id", "since", "--account", "main")
+        assert shop(*words, stdin=EML, env=environ).code == 0
+        events = shop(NAME, "acme", "messages", "events", "since", "--json", env=environ).json()
+        return [event["event_id"] for event in events]
+
+    shop.ok(NAME, "db", "backup", "backup.db")
+    known = happens()
+
+    assert known
+    assert min(happens(**returned)) > max(known)
 
 
 def test_a_backup_replaces_nothing_unasked(quick: QuickCli) -> None:
