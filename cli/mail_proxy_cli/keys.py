@@ -15,14 +15,12 @@ from mail_proxy.errors import KeyMismatch, NotRunning
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.output import confirm, require_terminal
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import wait_for
+from mail_proxy_cli.serving import DRAIN_TIMEOUT, START_TIMEOUT, Place, start_background
+from mail_proxy_cli.session import check_database, wait_for
 
 if TYPE_CHECKING:
     from mail_proxy.config import Config
     from mail_proxy.upkeep import KeyChange
-
-DRAIN_TIMEOUT = 30.0
-START_TIMEOUT = 30.0
 
 
 @command("generate-key")
@@ -101,9 +99,6 @@ def _rotate(
 
 def _start_again(scope: Scope, change: KeyChange, before: ServerInfo) -> None:
     """Start the server where it was, with the key that the database has now: the new one, or the old."""
-    from mail_proxy_cli.serving import Place, start_background
-    from mail_proxy_cli.session import check_database
-
     with_new = _with_environ(scope, change.environ)
     try:
         check_database(with_new)

@@ -15,11 +15,9 @@ from mail_proxy_cli.errors import OK, report
 from mail_proxy_cli.instances import chosen_instance
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.scope import Scope, pass_scope
+from mail_proxy_cli.serving import DRAIN_TIMEOUT, START_TIMEOUT
 
 F = TypeVar("F", bound=Callable[..., object])
-
-DRAIN_TIMEOUT = 30.0
-START_TIMEOUT = 30.0
 
 
 def server_options(function: F) -> F:

@@ -20,7 +20,7 @@ from mail_proxy_cli.output import Column, age, confirm, echo_csv, echo_json, ech
 from mail_proxy_cli.paging import tell_more, up_to
 from mail_proxy_cli.progress import progress
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import is_served, run
+from mail_proxy_cli.session import is_served, run, unserved
 
 if TYPE_CHECKING:
     from mail_proxy.model.explanations import Explanation
@@ -204,8 +204,7 @@ def retry_messages(scope: Scope, message_ids: tuple[str, ...], *, at: float | No
     failures, served = run(scope, lambda runtime: _retry(scope, runtime, message_ids, at))
     code = _tell_each(message_ids, failures, "is due now" if at is None else f"is due {when(at)}")
     if not served and len(failures) < len(set(message_ids)):
-        name = scope.instance.name
-        click.echo(f"in the queue only, for '{name}' is not running: mail-proxy start {name}", err=True)
+        click.echo(unserved(scope, "in the queue only"), err=True)
     return code
 
 

@@ -14,7 +14,7 @@ from mail_proxy_cli.nodes import Group, example
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_table, when
 from mail_proxy_cli.paging import tell_more, up_to
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import is_served, run
+from mail_proxy_cli.session import is_served, run, unserved
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime
@@ -98,8 +98,7 @@ def replay_reports(scope: Scope, *, tenant: str | None, since: float | None, for
     count, served = run(scope, lambda runtime: _replay(scope, runtime, since))
     click.echo("1 event will be told again" if count == 1 else f"{count} events will be told again")
     if count and not served:
-        name = scope.instance.name
-        click.echo(f"but not yet, for '{name}' is not running: mail-proxy start {name}", err=True)
+        click.echo(unserved(scope, "but not yet"), err=True)
     elif served and since is None:
         click.echo("applications that failed are tried now")
 

@@ -15,7 +15,7 @@ from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import command, near
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.sending import STDIN, await_outcome, queue_files
-from mail_proxy_cli.session import is_served, run
+from mail_proxy_cli.session import is_served, run, unserved
 from mail_proxy_cli.telling import Teller
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ async def _send(
     if "account_id" in fields:
         await _check_account(runtime, scope.tenant, str(fields["account_id"]))
     served = await is_served(scope, runtime)
-    name = scope.instance.name
     if wait and not served:
+        name = scope.instance.name
         raise NotRunning(
             f"instance '{name}' is not running, so there is nothing to wait for: mail-proxy start {name}"
         )
@@ -106,7 +106,7 @@ async def _send(
         ):
             teller.queued(outcome)
     if not served and any(outcome.is_good for outcome in teller.outcomes):
-        teller.notice(f"in the queue only, for '{name}' is not running: mail-proxy start {name}")
+        teller.notice(unserved(scope, "in the queue only"))
     if wait:
         for position, outcome in enumerate(teller.outcomes):
             if outcome.is_good:

@@ -23,6 +23,10 @@ from mail_proxy_cli.session import check_database
 
 POLL = 0.05
 
+# Seconds to wait, unless told otherwise, for what a server is sending, and for a new one to answer:
+DRAIN_TIMEOUT = 30.0
+START_TIMEOUT = 30.0
+
 
 def named_instance(scope: Scope, name: str | None) -> Instance:
     """The instance named, which may be new; without a name the context's."""

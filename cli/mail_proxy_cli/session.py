@@ -57,6 +57,12 @@ async def is_served(scope: Scope, runtime: Runtime) -> bool:
     return runtime.config.uses_postgres and bool(await runtime.services.instance.nodes())
 
 
+def unserved(scope: Scope, so_far: str) -> str:
+    """Say how it stands while no server is there to go on, and how to get one."""
+    name = scope.instance.name
+    return f"{so_far}, for '{name}' is not running: mail-proxy start {name}"
+
+
 async def _nothing(_runtime: Runtime) -> None:
     return
 

@@ -12,7 +12,7 @@ from mail_proxy_cli.complete import batches as complete_batches
 from mail_proxy_cli.fields import faults_as_options
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import is_served, run
+from mail_proxy_cli.session import is_served, run, unserved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def activate_instance(scope: Scope) -> None:
             what = _held(tenant.suspended_batches)
             click.echo(f"tenant '{tenant.id}' stays suspended: {what}", err=True)
     if not done.is_served:
-        _tell_stopped(scope)
+        click.echo(unserved(scope, "but not yet"), err=True)
 
 
 @command("suspend")
@@ -96,7 +96,7 @@ def activate_tenant(scope: Scope, batch: str | None) -> None:
     if not done.is_active:
         click.echo(f"but '{name}' sends nothing for anybody: mail-proxy {name} activate", err=True)
     if not done.is_served:
-        _tell_stopped(scope)
+        click.echo(unserved(scope, "but not yet"), err=True)
 
 
 async def _switch(scope: Scope, runtime: Runtime, *, active: bool) -> _Instance:
@@ -134,8 +134,3 @@ def _held(batches: Sequence[str]) -> str:
 
 def _waiting(count: int) -> str:
     return "1 message waits" if count == 1 else f"{count} messages wait"
-
-
-def _tell_stopped(scope: Scope) -> None:
-    name = scope.instance.name
-    click.echo(f"but not yet, for '{name}' is not running: mail-proxy start {name}", err=True)
