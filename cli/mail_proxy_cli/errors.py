@@ -61,7 +61,7 @@ def report(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, BaseExceptionGroup):
         error = first(error)
     if debug and not isinstance(error, click.ClickException | click.Abort):
-        traceback.print_exception(error)
+        print_traceback(error)
     line, code = describe(error)
     if line:
         _say(f"Error: {line}" if code != INTERRUPTED else line)
@@ -109,6 +109,12 @@ def _describe_os_error(error: OSError) -> str:
         return f"the disk is full{where}: free some space and try again"
     reason = error.strerror or str(error) or type(error).__name__
     return one_line(f"{error.filename}: {reason}" if error.filename else reason)
+
+
+def print_traceback(error: BaseException) -> None:
+    """Tell where it went wrong; what stands there may come from anywhere."""
+    lines = "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
+    _say("\n".join(line if line.isprintable() else one_line(line) for line in lines))
 
 
 def first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -18,6 +18,7 @@ from mail_proxy_cli.shells import COMPLETE_VARIABLE, answer
 
 def main() -> NoReturn:
     """Run ``mail-proxy`` with the arguments of the process."""
+    _open_closed_streams()
     os.umask(0o077)  # whatever is written here is the user's own business (contract: security.md, Files)
     for stream in (sys.stdout, sys.stderr):
         # An address or a subject that the locale cannot show must not end the command.
@@ -30,6 +31,18 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or FAILED
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Give the standard streams that are closed ("mail-proxy … >&-") nothing to read, nowhere to write.
+
+    Else the next file that is opened, such as the database, would be in their place.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: theirs
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import signal
 import subprocess
 
@@ -12,7 +13,9 @@ import pytest
 from mail_proxy import errors
 from mail_proxy.errors import Fault, InvalidInput, MailProxyError, NotFound, NotRunning, StartFailed
 from mail_proxy_cli.errors import EXIT_CODES, describe, report
+from mail_proxy_cli.session import wait_for
 from tests.support.cli import PROGRAM, TIMEOUT, Cli, QuickCli
+from tests.support.terminal import Terminal
 
 
 def subclasses(kind: type[MailProxyError]) -> set[type[MailProxyError]]:
@@ -71,6 +74,14 @@ def test_the_last_words_of_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     """They follow the line."""
     report(StartFailed("'a' did not start", "one\ntwo"), debug=False)
     assert capsys.readouterr().err == "Error: 'a' did not start\none\ntwo\n"
+
+
+def test_a_traceback_is_obeyed_by_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What went wrong may be about a text from anywhere."""
+    report(ValueError("\x1b]0;title\x07 \x9b31m\n\u202ereversed"), debug=True)
+    told = capsys.readouterr().err
+    assert told.startswith("ValueError: \\x1b]0;title\\x07 \\x9b31m\n\\u202ereversed\nError: unexpected:")
+    assert told.replace("\n", "").isprintable()
 
 
 def test_debug_may_be_in_the_configuration(quick: QuickCli) -> None:
@@ -136,6 +147,30 @@ def test_the_reader_goes_away(cli: Cli) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize(
+    ("words", "closed"),
+    [
+        ("tenants list", ">&-"),
+        ("tenants list --json", "<&- >&- 2>&-"),
+        ("connect", "<&-"),
+        ("connect", ">&-"),
+        ("tenants add", "<&-"),
+        ("acme send -", "<&-"),
+    ],
+)
+def test_closed_standard_streams(quick: QuickCli, words: str, closed: str) -> None:
+    """There is nothing to read from them, and nowhere to write: that is all."""
+    quick.instance("a")
+    quick.ok("a", "tenants", "add", "acme")
+    command = f"exec {shlex.join(PROGRAM)} a {words} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=quick.environ, timeout=TIMEOUT, check=False
+    )
+    assert "unexpected" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == {"tenants add": 2, "acme send -": 1}.get(words, 0)
+
+
 def test_an_interrupt(cli: Cli) -> None:
     """Ctrl+C while waiting ends with 130 and one line."""
     cli.instance("a")
@@ -154,3 +189,26 @@ def test_an_interrupt(cli: Cli) -> None:
         finally:
             process.kill()
     assert (process.returncode, err.strip()) == (130, "interrupted")
+
+
+@pytest.mark.parametrize("key", ["ctrl-c", "ctrl-d"])
+def test_who_leaves_a_question_reads_so_on_a_line_of_its_own(cli: Cli, key: str) -> None:
+    """The answer stands below the question, and nothing was deleted."""
+    directory = cli.instance("a").directory
+    with Terminal(cli, "delete", "a", columns=200) as terminal:
+        terminal.wait_for("[y/N]:")
+        terminal.press(key)
+        code, said = (130, "interrupted") if key == "ctrl-c" else (1, "Error: nothing was done")
+        assert (terminal.end(), terminal.lines[-1]) == (code, said)
+    assert directory.exists()
+
+
+async def test_work_that_cannot_begin_leaves_no_warning() -> None:
+    """Ctrl+C, too, may come before it begins; what is told is that, and nothing else."""
+
+    async def work() -> None: ...
+
+    waiting = work()
+    with pytest.raises(RuntimeError, match="running event loop"):
+        wait_for(waiting)
+    assert waiting.cr_frame is None
