@@ -17,7 +17,16 @@ from mail_proxy_cli.complete import accounts as complete_accounts
 from mail_proxy_cli.errors import FAILED, OK
 from mail_proxy_cli.fields import faults_as_options, given, may_prompt, one_id, read_secret_line
 from mail_proxy_cli.nodes import Group, example, near
-from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, one_line, when
+from mail_proxy_cli.output import (
+    Column,
+    certificates,
+    confirm,
+    echo_json,
+    echo_record,
+    echo_table,
+    one_line,
+    when,
+)
 from mail_proxy_cli.progress import busy
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.session import run
@@ -162,12 +171,8 @@ def show_account(scope: Scope, account_id: str, *, as_json: bool) -> None:
 def _shown(view: Mapping[str, object], rest: Rest | None) -> dict[str, object]:
     """The account for people: of certificates only how many there are, and until when it rests."""
     shown = dict(view)
-    count = str(view.get("tls_ca") or "").count("-----BEGIN CERTIFICATE-----")
-    if count:
-        told = (
-            "1 certificate (--json shows it)" if count == 1 else f"{count} certificates (--json shows them)"
-        )
-        shown["tls_ca"] = told
+    if view.get("tls_ca"):
+        shown["tls_ca"] = f"{certificates(str(view['tls_ca']))} (--json shows all)"
     if rest is not None:
         is_over = not rest.holds(time.time())
         shown["circuit"] = "open, to be probed" if is_over else f"open, rests until {when(rest.until)}"

@@ -75,6 +75,12 @@ def when(value: object) -> str:
     return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def certificates(pem: str) -> str:
+    """How many there are, in place of lines that nobody reads."""
+    count = pem.count("-----BEGIN CERTIFICATE-----")
+    return "1 certificate" if count == 1 else f"{count} certificates"
+
+
 def age(seconds: float) -> str:
     """Render a length of time by its two largest units: ``3d 4h``, ``12m 5s``."""
     left = max(0, int(seconds))
@@ -226,7 +232,12 @@ def confirm(question: str, *, force: bool, option: str = "--force") -> None:
     if force:
         return
     require_terminal(question, option=option)
-    if not click.confirm(question, err=True):
+    try:
+        is_agreed = click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)  # Ctrl+C and Ctrl+D leave the cursor behind the question
+        raise
+    if not is_agreed:
         raise click.Abort
 
 

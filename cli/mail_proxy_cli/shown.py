@@ -8,7 +8,7 @@ from pprint import pformat
 
 import click
 
-from mail_proxy_cli.output import Column, Row, echo_record, echo_table, when
+from mail_proxy_cli.output import Column, Row, certificates, echo_record, echo_table, when
 from mail_proxy_repl.results import Record, Rows, What
 
 TENANT = Column("tenant", lambda row: row["tenant_id"])
@@ -63,7 +63,7 @@ def _readable(name: str, value: object) -> object:
     if name.endswith(("_at", "_ts", "_due")) or name == "ts":
         return when(value) if isinstance(value, int) else value
     if name == "tls_ca" and isinstance(value, str):
-        return f"{value.count('-----BEGIN CERTIFICATE-----')} certificates"
+        return certificates(value)
     return value
 
 

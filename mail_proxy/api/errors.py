@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from mail_proxy import errors
 from mail_proxy.api.answers import failed
 from mail_proxy.errors import Fault, InvalidInput, TooManyAttempts
+from mail_proxy.services.views import faults_view
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +76,6 @@ def answer_to(error: Exception, request: Request) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     return _unforeseen(error, request)
-
-
-def faults_view(faults: Sequence[Fault]) -> list[dict[str, object]]:
-    return [{"loc": list(fault.loc), "msg": fault.msg, "type": fault.type} for fault in faults]
 
 
 def _foreseen(error: Exception, translation: Translation) -> Response:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from mail_proxy.api.answers import failed, ok
-from mail_proxy.api.errors import faults_view
 from mail_proxy.api.requests import ApiRequest
 from mail_proxy.api.schemas import SubmissionInput
 from mail_proxy.services.inputs import checked
-from mail_proxy.services.judging import Rejection
+from mail_proxy.services.views import rejection_view
 
 ALL_INVALID = "every message was rejected: see 'rejected'"
 
@@ -32,7 +31,7 @@ async def add_messages(request: ApiRequest) -> Response:
         default_priority=given.default_priority,
         record=request.record,
     )
-    rejected = [_rejection_view(each) for each in done.rejected]
+    rejected = [rejection_view(each.id, each.reason, each.errors) for each in done.rejected]
     if done.is_all_invalid:
         return failed(400, ALL_INVALID, {"error": ALL_INVALID, "rejected": rejected})
     fields: dict[str, object] = {"queued": done.queued, "rejected": rejected}
@@ -44,10 +43,3 @@ async def add_messages(request: ApiRequest) -> Response:
 def _tenant_of(entry: object) -> object:
     named = entry.get("tenant_id") if isinstance(entry, Mapping) else None
     return named if isinstance(named, str) else None  # what is no name at all is a fault of its message
-
-
-def _rejection_view(rejection: Rejection) -> dict[str, object]:
-    view: dict[str, object] = {"id": rejection.id, "reason": rejection.reason}
-    if rejection.errors:
-        view["errors"] = faults_view(rejection.errors)
-    return view

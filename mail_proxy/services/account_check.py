@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from mail_proxy.addresses import AddressPolicy
 from mail_proxy.config import Config
 from mail_proxy.model.accounts import Account
+from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.model.logins import LoginTrial, Mailbox
 from mail_proxy.services.inputs import MASK
 
@@ -89,10 +90,13 @@ class AccountCheckService:
             return None
         if "imap_password" in account.unreadable:
             return LoginTrial(error=UNREADABLE, tls=mailbox.tls_at_first, seconds=0.0)
-        return await self.check_mailbox(mailbox, wait)
+        return await self._check_mailbox(mailbox, wait)
 
-    async def check_mailbox(self, mailbox: Mailbox, wait: float = WAIT) -> LoginTrial:
-        """Try the login at a mailbox, within `wait` seconds, and look into its folder."""
+    async def check_bounces(self, settings: InstanceSettings) -> LoginTrial:
+        """Try the login at the mailbox where bounces arrive, and look into its folder."""
+        return await self._check_mailbox(_bounces_of(settings), WAIT)
+
+    async def _check_mailbox(self, mailbox: Mailbox, wait: float) -> LoginTrial:
         from mail_proxy.imap.trial import try_login
 
         found = await try_login(mailbox, policy=self._policy(), step_wait=STEP_WAIT, wait=wait)
@@ -115,6 +119,17 @@ def _mailbox_of(account: Account) -> Mailbox | None:
         tls_verify=account.tls_verify,
         tls_ca=account.tls_ca,
         by_tenant=account.by_tenant,
+    )
+
+
+def _bounces_of(settings: InstanceSettings) -> Mailbox:
+    return Mailbox(
+        host=settings.bounce_imap_host or "",
+        port=settings.bounce_imap_port,
+        user=settings.bounce_imap_user,
+        password=settings.bounce_imap_password,
+        folder=settings.bounce_imap_folder,
+        ssl=settings.bounce_imap_ssl,
     )
 
 

@@ -87,10 +87,10 @@ def secrets_of(storage: Storage) -> list[str]:
     return [storage.config[name] for name in _TRUST[storage.protocol].secrets if name in storage.config]
 
 
-def masked_config(storage: Storage) -> dict[str, str]:
+def masked_config(protocol: StorageProtocol, config: Mapping[str, str]) -> dict[str, str]:
     """The configuration as it may be shown."""
-    secrets = _TRUST[storage.protocol].secrets
-    return {name: MASK if name in secrets else value for name, value in storage.config.items()}
+    secrets = _TRUST[protocol].secrets
+    return {name: MASK if name in secrets else value for name, value in config.items()}
 
 
 def _refuse_incomplete(protocol: StorageProtocol, config: Mapping[str, str], *, by_tenant: bool) -> None:

@@ -6,10 +6,11 @@ No secret is ever among them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from mail_proxy.clock import iso
+from mail_proxy.errors import Fault
 from mail_proxy.model.accounts import Account, Circuit
 from mail_proxy.model.activity import SPAN, AccountActivity, Activity, Failure, Outcome
 from mail_proxy.model.commands import Command
@@ -100,7 +101,7 @@ def storage_view(storage: Storage) -> View:
         "tenant_id": storage.tenant_id,
         "name": storage.name,
         "protocol": storage.protocol,
-        "config": None if storage.is_unreadable else masked_config(storage),
+        "config": None if storage.is_unreadable else masked_config(storage.protocol, storage.config),
         "created_at": iso(storage.created_at),
         "updated_at": iso(storage.updated_at),
     }
@@ -120,6 +121,18 @@ def storage_check_view(trial: StorageTrial) -> View:
         ],
         "left": trial.left,
     }
+
+
+def rejection_view(message_id: str | None, reason: str, faults: Sequence[Fault]) -> View:
+    """Tell of a message that was not queued."""
+    view: View = {"id": message_id, "reason": reason}
+    if faults:
+        view["errors"] = faults_view(faults)
+    return view
+
+
+def faults_view(faults: Sequence[Fault]) -> list[View]:
+    return [{"loc": list(fault.loc), "msg": fault.msg, "type": fault.type} for fault in faults]
 
 
 def message_view(message: Message, payload: Payload | None = None, tenant_name: str | None = None) -> View:

@@ -15,7 +15,6 @@ from mail_proxy.instance import Instance
 from mail_proxy.model.commands import CommandFilter
 from mail_proxy.model.messages import END_OF_TIME, Message, MessageFilter, Status
 from mail_proxy.services import views
-from mail_proxy_repl.results import rejection_view
 from mail_proxy_repl.server import Fields, View, Wanted
 
 if TYPE_CHECKING:
@@ -268,7 +267,7 @@ async def _add_messages(services: Services, tenant_id: str | None, messages: Seq
     done = await services.intake.submit(messages, tenant_id=tenant_id)
     return {
         "queued": done.queued,
-        "rejected": [rejection_view(each.id, each.reason, each.errors) for each in done.rejected],
+        "rejected": [views.rejection_view(each.id, each.reason, each.errors) for each in done.rejected],
         "warnings": list(done.warnings),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 from mail_proxy.client import ApiError, MailProxyClient, Message, Submission
 from mail_proxy.errors import Conflict
 from mail_proxy.model.messages import Status
-from mail_proxy_repl.results import rejection_view
+from mail_proxy.services.views import rejection_view
 from mail_proxy_repl.server import Fields, View, Wanted
 
 PAGE = 100
@@ -81,7 +81,7 @@ class RemoteServer:
     def add_tenant(self, fields: Fields) -> str:
         given: dict[str, Any] = dict(fields)
         tenant_id = str(given.pop("id"))
-        self._refuse_known("tenant", tenant_id, lambda: self._client.tenants.get(tenant_id))
+        _refuse_known("tenant", tenant_id, lambda: self._client.tenants.get(tenant_id))
         return self._client.tenants.create(tenant_id, **given) or ""
 
     def update_tenant(self, tenant_id: str, changes: Fields) -> View:
@@ -106,7 +106,7 @@ class RemoteServer:
     def add_account(self, tenant_id: str, fields: Fields) -> View:
         given: dict[str, Any] = dict(fields)
         account_id = str(given.pop("id"))
-        self._refuse_known("account", account_id, lambda: self.account(account_id, tenant_id))
+        _refuse_known("account", account_id, lambda: self.account(account_id, tenant_id))
         self._client.accounts.create(account_id, tenant_id=tenant_id, **given)
         return self.account(account_id, tenant_id)
 
@@ -194,15 +194,16 @@ class RemoteServer:
         )
         return map(asdict, page.commands)
 
-    def _refuse_known(self, kind: str, name: str, get: Callable[[], object]) -> None:
-        """To the API, making what is there means to replace it: who adds does not mean that."""
-        try:
-            get()
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-        else:
-            raise Conflict(f"{kind} '{name}' exists already")
+
+def _refuse_known(kind: str, name: str, get: Callable[[], object]) -> None:
+    """To the API, making what is there means to replace it: who adds does not mean that."""
+    try:
+        get()
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+    else:
+        raise Conflict(f"{kind} '{name}' exists already")
 
 
 def _message(message: Message) -> View:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Literal
-
-from mail_proxy.errors import Fault
 
 What = Literal[
     "accounts",
@@ -52,11 +50,3 @@ def plain(value: object) -> object:
         case list() | tuple():
             return [plain(inner) for inner in value]
     return value
-
-
-def rejection_view(message_id: str | None, reason: str, faults: Sequence[Fault]) -> dict[str, object]:
-    """A message that was not queued, as the API tells of it."""
-    view: dict[str, object] = {"id": message_id, "reason": reason}
-    if faults:
-        view["errors"] = [{"loc": list(fault.loc), "msg": fault.msg, "type": fault.type} for fault in faults]
-    return view

@@ -77,7 +77,7 @@ def test_certificates_are_counted_for_people(a: QuickCli, tmp_path: Path) -> Non
     trustme.CA().cert_pem.write_to_path(file)
     a.ok("accounts", "add", "main", "--host", "smtp.acme.test", "--tls-ca", file)
     assert re.search(
-        r"^tls_ca +1 certificate \(--json shows it\)$", a.ok("accounts", "show", "main"), re.MULTILINE
+        r"^tls_ca +1 certificate \(--json shows all\)$", a.ok("accounts", "show", "main"), re.MULTILINE
     )
     assert a("accounts", "show", "main", "--json").json()["tls_ca"] == file.read_text()
 

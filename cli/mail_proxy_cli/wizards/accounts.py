@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from mail_proxy.errors import Conflict
 from mail_proxy.model.accounts import SANDBOX_HOST, SMTPS_PORT, SUBMISSION_PORT, TlsMode
 from mail_proxy.services.inputs import MASK, AccountInput
+from mail_proxy_cli.output import certificates
 from mail_proxy_cli.progress import busy
 from mail_proxy_cli.scope import Scope
 from mail_proxy_cli.session import run
-from mail_proxy_cli.wizards.asking import Check, Dialogue, new_id, of_field, whole_number
-from mail_proxy_cli.wizards.logins import Fields, try_logins
+from mail_proxy_cli.wizards.asking import Check, Dialogue, Fields, new_id, of_field, whole_number
+from mail_proxy_cli.wizards.logins import try_logins
 from mail_proxy_cli.wizards.providers import OWN, PROVIDERS, Provider
 
 if TYPE_CHECKING:
@@ -163,5 +164,5 @@ def _shown(fields: Mapping[str, object]) -> Fields:
     """The fields as they may be seen, and read."""
     shown = {name: MASK if name in ("password", "imap_password") else fields[name] for name in fields}
     if "tls_ca" in shown:
-        shown["tls_ca"] = f"{str(fields['tls_ca']).count('-----BEGIN CERTIFICATE')} trusted"
+        shown["tls_ca"] = certificates(str(fields["tls_ca"]))
     return shown

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Check = Callable[[str], str | None]
 """Says what is wrong with an answer, None for nothing."""
 
+Fields = dict[str, object]
+"""What was asked for, by the services' names."""
+
 NONE = "-"
 """Typed in place of an answer that is proposed: none at all."""
 

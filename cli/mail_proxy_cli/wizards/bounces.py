@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mail_proxy.model.instance_settings import InstanceSettings
-from mail_proxy.model.logins import LoginTrial, Mailbox
+from mail_proxy.model.logins import LoginTrial
 from mail_proxy.services.inputs import MASK, BounceInput
 from mail_proxy_cli.progress import busy
 from mail_proxy_cli.scope import Scope
 from mail_proxy_cli.session import run
-from mail_proxy_cli.wizards.asking import Dialogue, of_field, whole_number
-from mail_proxy_cli.wizards.logins import Fields, try_logins
+from mail_proxy_cli.wizards.asking import Dialogue, Fields, of_field, whole_number
+from mail_proxy_cli.wizards.logins import try_logins
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime
@@ -82,24 +82,13 @@ def _ask_number(dialogue: Dialogue, question: str, name: str, current: int) -> i
 def _try(dialogue: Dialogue, scope: Scope, current: InstanceSettings, fields: Fields) -> bool:
     async def check(runtime: Runtime) -> LoginTrial:
         drafted = await runtime.services.instance_settings.draft_bounce(fields)
-        return await runtime.services.account_check.check_mailbox(_mailbox_of(drafted))
+        return await runtime.services.account_check.check_bounces(drafted)
 
     def attempt() -> dict[str, LoginTrial]:
         with busy(f"trying {fields['bounce_imap_host']}"):
             return {"IMAP login": run(scope, check)}
 
     return try_logins(dialogue, attempt, lambda: fields.update(_ask_login(dialogue, current, fields)))
-
-
-def _mailbox_of(settings: InstanceSettings) -> Mailbox:
-    return Mailbox(
-        host=settings.bounce_imap_host or "",
-        port=settings.bounce_imap_port,
-        user=settings.bounce_imap_user,
-        password=settings.bounce_imap_password,
-        folder=settings.bounce_imap_folder,
-        ssl=settings.bounce_imap_ssl,
-    )
 
 
 def _shown(fields: Fields) -> Fields:

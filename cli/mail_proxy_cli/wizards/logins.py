@@ -10,9 +10,8 @@ import click
 
 from mail_proxy.model.logins import LoginTrial, Step
 from mail_proxy.tls import client_context
-from mail_proxy_cli.wizards.asking import Dialogue
+from mail_proxy_cli.wizards.asking import Dialogue, Fields
 
-Fields = dict[str, object]
 Attempt = Callable[[], Mapping[str, LoginTrial]]
 """Tries logins, each of which has a name for people."""
 

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from mail_proxy.errors import Conflict
 from mail_proxy.services.message_inputs import MessageInput
-from mail_proxy_cli.wizards.asking import Dialogue, of_field
+from mail_proxy_cli.wizards.asking import Dialogue, Fields, of_field
 
 if TYPE_CHECKING:
     from mail_proxy_repl.place import Place
     from mail_proxy_repl.proxy import Proxy
     from mail_proxy_repl.results import Record
-
-Fields = dict[str, object]
 
 
 def ask_message(proxy: Proxy, place: Place, *, color: bool) -> Record:

@@ -7,13 +7,11 @@ from typing import NamedTuple
 
 from mail_proxy.errors import Conflict
 from mail_proxy.model.storages import StorageProtocol
-from mail_proxy.services.inputs import MASK
 from mail_proxy.services.storage_inputs import CONFIGS, AzureStorage, GcsStorage, StorageInput
+from mail_proxy.services.storages import masked_config
 from mail_proxy_cli.scope import Scope
 from mail_proxy_cli.session import run
-from mail_proxy_cli.wizards.asking import Dialogue, new_id, of_field
-
-Fields = dict[str, object]
+from mail_proxy_cli.wizards.asking import Dialogue, Fields, new_id, of_field
 
 PROTOCOLS = {
     StorageProtocol.LOCAL.value: "a directory of the server's machine",
@@ -54,7 +52,6 @@ QUESTIONS = {
         Question("endpoint", "URL of the server", "Azure's own"),
     ),
 }
-SECRETS = ("secret_access_key", "service_account_key", "account_key", "sas_token")
 
 
 def ask(scope: Scope, name: str | None) -> Fields:
@@ -71,8 +68,9 @@ def ask(scope: Scope, name: str | None) -> Fields:
             "name": name or dialogue.ask("name", check=is_free),
             "protocol": dialogue.choose("protocol", PROTOCOLS, StorageProtocol.LOCAL),
         }
-        config = _ask_config(dialogue, StorageProtocol(str(fields["protocol"])))
-        if dialogue.settle("add this storage?", _shown(fields, config)):
+        protocol = StorageProtocol(str(fields["protocol"]))
+        config = _ask_config(dialogue, protocol)
+        if dialogue.settle("add this storage?", fields | masked_config(protocol, config)):
             return fields | {"config": config}
 
 
@@ -123,8 +121,3 @@ def _ask_key_or_token(dialogue: Dialogue, account: str) -> dict[str, str]:
 
 def _content(path: str) -> str:
     return Path(path).expanduser().read_text("utf-8", errors="replace")
-
-
-def _shown(fields: Fields, config: dict[str, str]) -> Fields:
-    """The fields as they may be seen."""
-    return fields | {name: MASK if name in SECRETS else value for name, value in config.items()}

@@ -11,9 +11,7 @@ from mail_proxy_cli.fields import refuse_reserved
 from mail_proxy_cli.registry import RESERVED
 from mail_proxy_cli.scope import Scope
 from mail_proxy_cli.session import run
-from mail_proxy_cli.wizards.asking import Check, Dialogue, new_id, of_field, whole_number
-
-Fields = dict[str, object]
+from mail_proxy_cli.wizards.asking import Check, Dialogue, Fields, new_id, of_field, whole_number
 
 LIMITS = {"hourly": "messages an hour", "daily": "messages a day"}
 
