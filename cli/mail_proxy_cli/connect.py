@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -17,6 +18,8 @@ from mail_proxy_cli.scope import Scope, pass_scope
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime
+    from mail_proxy_repl.place import Place
+    from mail_proxy_repl.proxy import Proxy
     from mail_proxy_repl.results import Record
     from mail_proxy_repl.session import Session
 
@@ -50,7 +53,6 @@ def _local(scope: Scope) -> int:
     from mail_proxy_cli.connected import LocalShell
     from mail_proxy_cli.held import Held
     from mail_proxy_cli.loopback import post
-    from mail_proxy_cli.wizards.messages import ask_message
     from mail_proxy_repl.local import LocalServer
     from mail_proxy_repl.place import Place
     from mail_proxy_repl.proxy import Proxy
@@ -73,18 +75,14 @@ def _local(scope: Scope) -> int:
             """Ask for a new account of the tenant in use, and add it."""
             shell.run(["accounts", "add"], place.tenant)
 
-        def new_message() -> Record | None:
-            """Ask for a message, and queue it."""
-            return ask_message(proxy, place, color=scope.invocation.color)
-
-        wizards = {each.__name__: each for each in (new_tenant, new_account, new_message)}
-        return _hold(Session(shell, proxy, place, wizards), scope, instance.name)
+        wizards = (new_tenant, new_account, _new_message(proxy, place, color=scope.invocation.color))
+        session = Session(shell, proxy, place, {each.__name__: each for each in wizards})
+        return _hold(session, scope, instance.name)
 
 
 def _remote(scope: Scope, url: str, token: str | None) -> int:
     from mail_proxy.client import MailProxyClient
     from mail_proxy_cli.connected import RemoteShell
-    from mail_proxy_cli.wizards.messages import ask_message
     from mail_proxy_repl.place import Place
     from mail_proxy_repl.proxy import Proxy
     from mail_proxy_repl.remote import RemoteServer
@@ -98,12 +96,18 @@ def _remote(scope: Scope, url: str, token: str | None) -> int:
     with client, closing(RemoteShell(scope.invocation, url, token)) as shell:
         proxy = Proxy(RemoteServer(client), place)
         proxy.status()  # a wrong URL or token is said at once
-
-        def new_message() -> Record | None:
-            """Ask for a message, and queue it."""
-            return ask_message(proxy, place, color=scope.invocation.color)
-
+        new_message = _new_message(proxy, place, color=scope.invocation.color)
         return _hold(Session(shell, proxy, place, {"new_message": new_message}), scope, place.instance)
+
+
+def _new_message(proxy: Proxy, place: Place, *, color: bool) -> Callable[[], Record]:
+    def new_message() -> Record:
+        """Ask for a message, and queue it."""
+        from mail_proxy_cli.wizards.messages import ask_message
+
+        return ask_message(proxy, place, color=color)
+
+    return new_message
 
 
 def _hold(session: Session, scope: Scope, name: str) -> int:
@@ -112,7 +116,7 @@ def _hold(session: Session, scope: Scope, name: str) -> int:
     if not sys.stdin.isatty():
         return read(session)
     history = state_directory() / "history" / quote(name, safe="")
-    is_dumb = scope.environ.get("TERM") in ("dumb", "unknown") or not sys.stdout.isatty()
+    is_dumb = scope.invocation.is_dumb or not sys.stdout.isatty()
     return talk(session, history, color=scope.invocation.color, dumb=is_dumb)
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mail_proxy.config import Config
     from mail_proxy_cli.held import Held
 
+DUMB = ("dumb", "unknown")
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -36,8 +38,13 @@ class Invocation:
         return cls(
             environ,
             debug=environ.get("GMP_DEBUG", "").lower() in ("1", "true", "yes", "on"),
-            color=not environ.get("NO_COLOR") and environ.get("TERM") != "dumb",
+            color=not environ.get("NO_COLOR") and environ.get("TERM") not in DUMB,
         )
+
+    @property
+    def is_dumb(self) -> bool:
+        """Whether the terminal can do no more than print, or nobody says what it can."""
+        return self.environ.get("TERM", "dumb") in DUMB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,13 +29,10 @@ if TYPE_CHECKING:
 SHARE = 10
 """A look that takes a second is followed by so many seconds of rest: the server comes first."""
 
-DUMB = ("dumb", "unknown")
-
 
 async def watch(scope: Scope, interval: float, runtime: Runtime) -> int:
     """Show it until someone has had enough; the exit code."""
-    is_dumb = scope.environ.get("TERM", "dumb") in DUMB
-    screen = Paper() if is_dumb else FullScreen(color=scope.invocation.color)
+    screen = Paper() if scope.invocation.is_dumb else FullScreen(color=scope.invocation.color)
     stage = _Stage(scope, runtime.services.activity.watch(scope.named_tenant))
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(stage.look_again_and_again(interval, screen))
