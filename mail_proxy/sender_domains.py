@@ -192,7 +192,7 @@ async def _dkim(domain: str, asked: Dns, selectors: Sequence[str]) -> Finding:
         return warning(
             "dkim",
             f"DKIM: no key at {missing[0]}.{place}",
-            "publish the key that your provider signs with",
+            advice,
             domain,
         )
     if valid:
