@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,16 +134,31 @@ def _handfuls(files: Sequence[str], limit_mb: int, most: int) -> Iterator[list[_
 def _read(name: str, limit_mb: int) -> _File:
     limit = limit_mb * MB
     try:
-        if name == STDIN:
-            content = sys.stdin.buffer.read(limit + 1)
-        else:
-            with Path(name).open("rb") as file:
-                content = file.read(limit + 1)
+        with _interruptible():
+            if name == STDIN:
+                content = sys.stdin.buffer.read(limit + 1)
+            else:
+                with Path(name).open("rb") as file:
+                    content = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return _File(name, error=getattr(error, "strerror", None) or str(error))
     if len(content) > limit:
         return _File(name, error=f"larger than {limit_mb} MB, the limit (GMP_MAX_BODY_MB)")
     return _File(name, content)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl+C end a read that waits for somebody: asyncio would have it wait for the read."""
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _reason(rejection: Rejection) -> str:

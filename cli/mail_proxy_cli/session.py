@@ -33,9 +33,12 @@ def run(scope: Scope, work: Callable[[Runtime], Awaitable[T]]) -> T:
 
 def wait_for(work: Coroutine[Any, Any, T]) -> T:
     """Do what opens for itself what it needs."""
-    import asyncio
+    try:
+        import asyncio
 
-    return asyncio.run(work)
+        return asyncio.run(work)
+    finally:
+        work.close()  # Ctrl+C may come before it has begun
 
 
 def check_tenant(scope: Scope) -> None:

@@ -211,4 +211,4 @@ async def test_work_that_cannot_begin_leaves_no_warning() -> None:
     waiting = work()
     with pytest.raises(RuntimeError, match="running event loop"):
         wait_for(waiting)
-    assert waiting.cr_frame is None
+    assert inspect.getcoroutinestate(waiting) == inspect.CORO_CLOSED

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from tests.support.cli import Cli, Json, QuickCli
+from tests.support.cli import PROGRAM, TIMEOUT, Cli, Json, QuickCli
 from tests.support.smtp_server import SmtpServer
 
 HELLO = b"From: Ann <ann@acme.test>\r\nTo: bob@there.test\r\nSubject: hello\r\n\r\nHello, Bob.\r\n"
+Program = TypeVar("Program", bound=Cli)
+
 WAITS = "in the queue only, for 'a' is not running: mail-proxy start a"
 
 
@@ -23,7 +29,7 @@ def acme(quick: QuickCli) -> QuickCli:
     return prepared(quick)
 
 
-def prepared(cli: QuickCli) -> QuickCli:
+def prepared(cli: Program) -> Program:
     cli.instance("a")
     cli.ok("a", "tenants", "add", "acme")
     cli.ok("a", "acme", "accounts", "add", "main", "--host", "sandbox")
@@ -257,3 +263,17 @@ def test_queueing_wakes_the_server(served: Cli) -> None:
         assert time.monotonic() - began < 60
     events = served("messages", "events", message_id, "--json").json()
     assert [event["event_type"] for event in events] == ["queued", "sending", "sent"]
+
+
+def test_ctrl_c_ends_the_wait_for_a_file(cli: Cli) -> None:
+    """Somebody types it, or a program is to write it: the first Ctrl+C is enough, and nothing is sent."""
+    acme = prepared(cli)
+    written = cli.root / "pipe.eml"
+    os.mkfifo(written)
+    command, quiet = [*PROGRAM, "send", written], subprocess.PIPE
+    sending = subprocess.Popen(command, env=acme.environ, stdout=quiet, stderr=quiet, text=True)
+    with written.open("wb"):  # which waits until it is opened to be read
+        sending.send_signal(signal.SIGINT)
+        out, err = sending.communicate(timeout=TIMEOUT)
+    assert (sending.returncode, out, err.strip()) == (130, "", "interrupted")
+    assert acme("messages", "list", "--json").json() == []
