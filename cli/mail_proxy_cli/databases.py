@@ -100,11 +100,14 @@ def backup(scope: Scope, *, file: Path, force: bool) -> None:
     """Write a copy of the database into FILE, while servers go on working.
 
     It holds all as it was at one moment, and is checked before it appears. It is a SQLite file, also of a
-    PostgreSQL database: an instance can use it ('start --database-url FILE'), and 'db copy' takes it to
-    PostgreSQL. For a large PostgreSQL database pg_dump is the better tool.
+    PostgreSQL database. For a large PostgreSQL database pg_dump is the better tool.
 
     The encryption key is not in the backup, and without it no password in there can be read: keep
     encryption.key, or MAIL_PROXY_ENCRYPTION_KEY, somewhere else.
+
+    To restore it, put FILE as mail_service.db into the directory of a new instance, with encryption.key and
+    token; 'suspend' that before you start it, for what was sent since the backup still waits in there. 'db
+    copy' takes it to PostgreSQL then.
     """
     config = scope.load_config()
     if file.exists():
@@ -132,7 +135,10 @@ def copy(scope: Scope, *, to: str, switch: bool) -> None:
     """Copy everything into another database: from SQLite to PostgreSQL, or the other way.
 
     The server must be stopped, and nobody else writes meanwhile. All is copied and compared, or nothing. The
-    database copied from stays as it is. A password need not stand in the URL: PGPASSWORD will do.
+    database copied from stays as it is: start no server on it any more, it would send what the other sends.
+
+    A password need not stand in the URL, where others on this machine may see it: PGPASSWORD will do. With
+    PostgreSQL, the encryption key is given to each server and command by MAIL_PROXY_ENCRYPTION_KEY_FILE.
     """
     config = scope.load_config()
     settings = _settings_of(to)

@@ -14,9 +14,12 @@ import pytest
 
 from tests.support.cli import REPOSITORY, Cli
 
-PAGES = ("docs/tutorial.md", "docs/command-line.md", "examples/shop/README.md")
+PAGES = ("docs/tutorial.md", "docs/command-line.md", "docs/databases.md", "examples/shop/README.md")
 SHOWN_PORT = "8080"
 """Of the application that a page starts; another may have it here."""
+
+SHOWN_DATABASE = "postgresql://mail@db.example/mail"
+"""An empty one, where a page moves an instance to; here a database of the test's own."""
 
 MARK = "=== block {} ==="
 TIME_LIMIT = 110
@@ -51,11 +54,15 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_page_does_what_it_shows(page: str, environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_page_does_what_it_shows(
+    page: str, environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Every command succeeds, and prints what the page shows, where … stands for whatever varies."""
     pairs = blocks(page)
     marked = "".join(f"echo '{MARK.format(number)}'\n{shell}" for number, (shell, _) in enumerate(pairs))
     marked = marked.replace(SHOWN_PORT, str(free_port()))
+    if SHOWN_DATABASE in marked:
+        marked = marked.replace(SHOWN_DATABASE, request.getfixturevalue("postgres_url"))
     (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
     script = f"exec 2>&1\ntrap 'jobs -p | xargs -r kill || true' EXIT\n{marked}"
     run = subprocess.run(
