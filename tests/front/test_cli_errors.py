@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import shlex
 import signal
 import subprocess

@@ -270,7 +270,7 @@ def test_ctrl_c_ends_the_wait_for_a_file(cli: Cli) -> None:
     acme = prepared(cli)
     written = cli.root / "pipe.eml"
     os.mkfifo(written)
-    command, quiet = [*PROGRAM, "send", written], subprocess.PIPE
+    command, quiet = [*PROGRAM, "send", str(written)], subprocess.PIPE
     sending = subprocess.Popen(command, env=acme.environ, stdout=quiet, stderr=quiet, text=True)
     with written.open("wb"):  # which waits until it is opened to be read
         sending.send_signal(signal.SIGINT)
