@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mail_proxy.daemon.process import SignalBell
+from mail_proxy.errors import InvalidInput
 from mail_proxy.runtime import open_services
 from mail_proxy_cli.scope import Scope
 
@@ -34,7 +35,9 @@ class Held:
         self._opened_as: object = None
 
     def run(self, work: Callable[[Runtime], Awaitable[T]]) -> T:
-        """Do some work with the services."""
+        """Do some work with the services; raise InvalidInput within a coroutine, which has the loop then."""
+        if _is_looping():
+            raise InvalidInput("proxy waits by itself, and cannot within a coroutine: call it outside of one")
         return self.runner.run(self._run(work))
 
     def close(self) -> None:
@@ -61,6 +64,14 @@ class Held:
         self.runtime = None
         stack, self._stack = self._stack, AsyncExitStack()
         await stack.aclose()
+
+
+def _is_looping() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _states(files: tuple[Path, Path]) -> list[tuple[int, ...] | None]:

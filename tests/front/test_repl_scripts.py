@@ -230,6 +230,7 @@ nonsense
         ("use acme\nsend nofile.eml\nprint('on')", 1, "line 2: this command failed"),
         ("use acme\nsend 'a", 1, "Error: line 2: no closing quotation"),
         ("x = (\n1,\n", 1, "Error: line 1: SyntaxError"),
+        ("async def stats():\n    proxy.stats()\nstats()", 1, "line 3: proxy waits by itself"),
         ("if True:\n    1/0", 1, "Error: line 1: ZeroDivisionError"),
         ("connect", 1, "line 1: 'connect' is not for a session"),
         ("stop", 1, "line 1: 'stop' is not for a session"),
