@@ -27,7 +27,7 @@ from mail_proxy.errors import (
     TooManyAttempts,
     Unauthorized,
 )
-from mail_proxy_cli.nodes import UnknownName
+from mail_proxy_cli.nodes import UnknownName, near
 from mail_proxy_cli.output import one_line
 
 OK = 0
@@ -97,10 +97,28 @@ def _exit_code(error: MailProxyError) -> int:
 
 
 def _describe_usage(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption):
+        error = _unknown_option(error)
     text = one_line(error.format_message())
     if isinstance(error, click.UsageError) and not isinstance(error, UnknownName) and error.ctx is not None:
         return f"{text.rstrip('.')} (help: {error.ctx.command_path} --help)"
     return text
+
+
+def _unknown_option(error: click.NoSuchOption) -> click.UsageError:
+    """Name the options most like it, as is done with all names."""
+    ctx, name = error.ctx, error.option_name
+    if ctx is None:
+        return error
+    options = {
+        spelled.lstrip("-"): spelled
+        for each in ctx.command.get_params(ctx)
+        if not getattr(each, "hidden", False)
+        for spelled in (*each.opts, *each.secondary_opts)
+        if spelled.startswith("--")
+    }
+    found = [options[each] for each in near(name.lstrip("-"), options)]
+    return UnknownName("option", name, found, ctx, hint=f" (help: {ctx.command_path} --help)")
 
 
 def _describe_os_error(error: OSError) -> str:

@@ -102,7 +102,7 @@ class TenantLevel(Level):
 
     def unknown(self, ctx: click.Context, word: str) -> click.UsageError:
         self._check_tenant(ctx)
-        return UnknownName("command", word, near(word, TENANT), ctx)
+        return misplaced(ctx, word) or UnknownName("command", word, near(word, TENANT), ctx)
 
     def _check_tenant(self, ctx: click.Context) -> None:
         """Before anything is said about what follows the word, be sure that it is a tenant's."""
@@ -135,8 +135,8 @@ class InstanceLevel(Level):
         if explicit_tenant(ctx):
             return UnknownName("command", word, near(word, OF_TENANT), ctx)
         name = scope_of(ctx).instance.name
-        if word in BEFORE_A_NAME:
-            return click.UsageError(f"'{word}' comes before the name: mail-proxy {word} {name}", ctx)
+        if (error := misplaced(ctx, word)) is not None:
+            return error
         if word in TENANT:
             return click.UsageError(
                 f"'{word}' is a tenant's command: mail-proxy {name} <tenant> {word} …, "
@@ -267,7 +267,12 @@ def explicit_tenant(ctx: click.Context) -> str | None:
 
 def context_instance(scope: Scope, context: Context) -> Instance:
     """The context's instance, which must still be there."""
-    return existing_instance(scope, context.instance or "", hint=f" (chosen by {context.source})")
+    return existing_instance(scope, context.instance or "", hint=chosen_by(context))
+
+
+def chosen_by(context: Context) -> str:
+    """Say who named an instance that is not there."""
+    return f" (chosen by {context.source}): 'mail-proxy list' shows all"
 
 
 def existing_instance(scope: Scope, name: str, *, hint: str = "") -> Instance:
@@ -281,6 +286,16 @@ def existing_instance(scope: Scope, name: str, *, hint: str = "") -> Instance:
 
 def instance_names(scope: Scope) -> list[str]:
     return [instance.name for instance in list_instances(scope.home)]
+
+
+def misplaced(ctx: click.Context, word: str) -> click.UsageError | None:
+    """Say where a command stands that is one, but not after an instance, or not after a tenant."""
+    name = scope_of(ctx).instance.name
+    if word in BEFORE_A_NAME:
+        return click.UsageError(f"'{word}' comes before the name: mail-proxy {word} {name}", ctx)
+    if word in INSTANCE:
+        return click.UsageError(f"'{word}' is an instance's command: mail-proxy {name} {word}", ctx)
+    return None
 
 
 def unknown_first_word(ctx: click.Context, word: str) -> UnknownName:

@@ -16,7 +16,7 @@ from mail_proxy.instance import Instance
 from mail_proxy.instance import list_instances as find_instances
 from mail_proxy_cli.complete import instances as complete_instances
 from mail_proxy_cli.context import clear_context, read_context
-from mail_proxy_cli.grammar import existing_instance
+from mail_proxy_cli.grammar import chosen_by, existing_instance
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.output import Column, age, confirm, echo_json, echo_record, echo_table
 from mail_proxy_cli.scope import Scope, pass_scope
@@ -95,7 +95,7 @@ def chosen_instance(scope: Scope, name: str | None) -> Instance:
         context = read_context(scope.environ)
         if context.instance is None:
             raise click.UsageError("which instance? Name one, or choose it with 'mail-proxy use INSTANCE'")
-        return existing_instance(scope, context.instance, hint=f" (chosen by {context.source})")
+        return existing_instance(scope, context.instance, hint=chosen_by(context))
     return existing_instance(scope, name)
 
 

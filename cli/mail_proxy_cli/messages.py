@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +15,7 @@ from mail_proxy_cli.complete import messages as complete_messages
 from mail_proxy_cli.errors import FAILED, OK, describe
 from mail_proxy_cli.explaining import told
 from mail_proxy_cli.moments import duration, moment
-from mail_proxy_cli.nodes import Group, example
+from mail_proxy_cli.nodes import Group, example, near
 from mail_proxy_cli.output import Column, age, confirm, echo_csv, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.paging import tell_more, up_to
 from mail_proxy_cli.progress import progress
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 View = dict[str, object]
 
 LIMIT = 100
+
+NEWEST = 500
+"""Among so many of the newest messages the id that was meant is looked for."""
+
+FEW = 10
+
+LIKE = 0.8
+"""How like an id must be: those that the program makes begin alike."""
 
 TIMES = ("created_at", "updated_at", "deferred_ts", "sent_ts", "error_ts", "reported_ts", "bounce_ts")
 
@@ -291,13 +299,15 @@ async def _list(runtime: Runtime, which: MessageFilter, limit: int) -> tuple[lis
         return page.messages, page.next_cursor
 
     found, is_cut = await up_to(limit, pages)
+    if not found and which.account_id is not None:
+        await _check_account(runtime, which.tenant_id or "", which.account_id)
     return [message_view(message, tenant_name=name) for message in found], is_cut
 
 
 async def _show(runtime: Runtime, tenant_id: str, message_id: str) -> View:
     from mail_proxy.services.views import message_view
 
-    message = await runtime.services.messages.get(tenant_id, message_id)
+    message = await _find(runtime, tenant_id, message_id)
     payload = await runtime.services.messages.payload(message)
     return message_view(message, payload, (await runtime.services.tenants.get(tenant_id)).name)
 
@@ -305,17 +315,41 @@ async def _show(runtime: Runtime, tenant_id: str, message_id: str) -> View:
 async def _events(runtime: Runtime, tenant_id: str, message_id: str) -> list[View]:
     from mail_proxy.services.views import event_view
 
-    message = await runtime.services.messages.get(tenant_id, message_id)
+    message = await _find(runtime, tenant_id, message_id)
     return [event_view(event) for event in await runtime.services.messages.events(message)]
 
 
 async def _receipts(runtime: Runtime, tenant_id: str, message_id: str) -> Sequence[str]:
-    service = runtime.services.messages
-    return await service.receipts(await service.get(tenant_id, message_id))
+    return await runtime.services.messages.receipts(await _find(runtime, tenant_id, message_id))
 
 
 async def _explain(runtime: Runtime, tenant_id: str, message_id: str) -> tuple[Explanation, float]:
+    await _find(runtime, tenant_id, message_id)
     return await runtime.services.explanation.explain(tenant_id, message_id), runtime.clock.now()
+
+
+async def _find(runtime: Runtime, tenant_id: str, message_id: str) -> Message:
+    """The tenant's message of that id; an unknown one is told with its like."""
+    try:
+        return await runtime.services.messages.get(tenant_id, message_id)
+    except NotFound:
+        raise (await _unknown(runtime, tenant_id, [message_id]))[message_id] from None
+
+
+async def _unknown(runtime: Runtime, tenant_id: str, ids: Collection[str]) -> dict[str, MailProxyError]:
+    """Name what each may have meant, unless there are many of them."""
+    known: list[str] = []
+    if 0 < len(ids) <= FEW:
+        newest = await runtime.services.messages.list(MessageFilter(tenant_id=tenant_id, limit=NEWEST))
+        known = [message.id for message in newest.messages]
+    return {each: NotFound("message", each, near(each, known, least=LIKE)) for each in ids}
+
+
+async def _check_account(runtime: Runtime, tenant_id: str, account_id: str) -> None:
+    """One that was deleted may still have messages: only where there are none, say that it is unknown."""
+    known = [account.id for account in await runtime.services.accounts.list(tenant_id)]
+    if account_id not in known:
+        raise NotFound("account", account_id, near(account_id, known))
 
 
 async def _retry(
@@ -323,11 +357,15 @@ async def _retry(
 ) -> tuple[dict[str, MailProxyError], bool]:
     """Reschedule each; return what went wrong with which, and whether a server is there to send them."""
     failures: dict[str, MailProxyError] = {}
+    unknown: list[str] = []
     for message_id in dict.fromkeys(message_ids):
         try:
             await runtime.services.rescheduling.retry(scope.tenant, message_id, at)
-        except (NotFound, Conflict) as error:
+        except NotFound:
+            unknown.append(message_id)
+        except Conflict as error:
             failures[message_id] = error
+    failures |= await _unknown(runtime, scope.tenant, unknown)
     return failures, await is_served(scope, runtime)
 
 
@@ -336,5 +374,5 @@ async def _delete(
 ) -> dict[str, MailProxyError]:
     """Delete each; return what went wrong with which."""
     removal = await runtime.services.removal.delete(message_ids, tenant_id, force=force, tells_foreign=False)
-    failures: dict[str, MailProxyError] = {each: NotFound("message", each) for each in removal.not_found}
+    failures = await _unknown(runtime, tenant_id, removal.not_found)
     return failures | {each: Conflict(f"message '{each}' stays: {why}") for each, why in removal.kept.items()}

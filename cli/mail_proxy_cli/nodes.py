@@ -146,12 +146,12 @@ class UnknownName(click.UsageError):
         super().__init__(f"no {kind} '{name}'{mean or hint}", ctx)
 
 
-def near(word: str, names: Iterable[str]) -> list[str]:
+def near(word: str, names: Iterable[str], *, least: float = LEAST_LIKENESS) -> list[str]:
     """The names most like `word`, best first, at most three: the best one, and those about as good."""
     from difflib import SequenceMatcher
 
     likeness = {name: SequenceMatcher(None, word.lower(), name.lower()).ratio() for name in names}
-    least = max(LEAST_LIKENESS, max(likeness.values(), default=0.0) - ABOUT_AS_GOOD)
+    least = max(least, max(likeness.values(), default=0.0) - ABOUT_AS_GOOD)
     found = [name for name, ratio in likeness.items() if ratio >= least]
     return sorted(found, key=lambda name: (-likeness[name], name))[:3]
 

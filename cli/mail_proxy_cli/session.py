@@ -94,7 +94,7 @@ async def _check_tenant(scope: Scope, runtime: Runtime) -> None:
         tenants = [tenant.id for tenant in await runtime.services.tenants.list()]
     else:
         return
-    meant = dict.fromkeys((entry.name for entry in registry.INSTANCE), "command")
+    meant = dict.fromkeys((entry.name for entry in (*registry.INSTANCE, *registry.TENANT)), "command")
     if scope.implied:  # then the word came first, and may have been meant for what comes first
         meant |= dict.fromkeys((entry.name for entry in registry.GLOBAL), "command")
         meant |= dict.fromkeys((instance.name for instance in list_instances(scope.home)), "instance")

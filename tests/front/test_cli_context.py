@@ -125,6 +125,7 @@ def test_a_typing_error_is_told_with_a_context_too(shop: QuickCli) -> None:
     shop.ok("use", "a/acme")
     assert "no tenant 'acne'; did you mean 'acme'?" in shop("acne", "info").err
     assert "no command 'tenant'; did you mean 'tenants'?" in shop("tenant", "list").err
+    assert "no command 'acounts'; did you mean 'accounts'?" in shop("acounts", "list").err
     assert "no command 'sttop'; did you mean 'stop'?" in shop("sttop", "b").err
     shop.instance("office")
     assert "no instance 'ofice'; did you mean 'office'?" in shop("ofice", "info").err
@@ -135,8 +136,9 @@ def test_a_choice_that_is_gone(shop: QuickCli) -> None:
     shop.ok("use", "b")
     shop.ok("delete", "b", "--force")
     assert shop("current").out == ""
+    said = "Error: no instance 'b' (chosen by the environment): 'mail-proxy list' shows all\n"
     done = shop("info", env={"MAIL_PROXY_INSTANCE": "b"})
-    assert (done.code, done.err) == (2, "Error: no instance 'b' (chosen by the environment)\n")
+    assert (done.code, done.err) == (2, said)
 
 
 @pytest.mark.parametrize("name", ["../a", "A", "a b", "-a"])

@@ -109,7 +109,12 @@ def test_help_imports_nothing_heavy(shop: QuickCli, words: tuple[str, ...]) -> N
         (("myserver", "stop"), "'stop' comes before the name: mail-proxy stop myserver"),
         (("myserver", "--tenant", "acme", "report"), "no command 'report'; did you mean 'reports'?"),
         (("--tenant", "acme", "myserver", "tenants", "list"), "no command 'tenants'"),
-        (("start", "--prot", "1"), "--prot"),
+        (("myserver", "acounts", "list"), "no command 'acounts'; did you mean 'accounts'?"),
+        (("myserver", "acme", "stats"), "'stats' is an instance's command: mail-proxy myserver stats"),
+        (("myserver", "acme", "status"), "'status' comes before the name: mail-proxy status myserver"),
+        (("start", "--prot", "1"), "no option '--prot'; did you mean '--port'?"),
+        (("myserver", "acme", "send", "--jsn", "x"), "no option '--jsn'; did you mean '--json'?"),
+        (("list", "--verbose"), "no option '--verbose' (help: mail-proxy list --help)"),
     ],
 )
 def test_a_word_that_means_nothing(shop: QuickCli, words: tuple[str, ...], said: str) -> None:

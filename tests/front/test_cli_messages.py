@@ -111,6 +111,7 @@ def test_events(acme: QuickCli) -> None:
     [
         (("show", "nope"), "no message 'nope'"),
         (("events", "nope"), "no message 'nope'"),
+        (("list", "--account", "mian"), "no account 'mian'; did you mean 'main'?"),
         (("list", "--json", "--csv"), "--json or --csv, not both"),
         (("list", "--status", "lost"), "'lost' is not one of"),
         (("list", "--since", "soon"), "'soon' is no time"),

@@ -128,6 +128,16 @@ def test_a_message_that_there_is_not(acme: QuickCli, words: tuple[str, ...]) -> 
     assert (done.code, done.out, done.err) == (2, "", "Error: no message 'nope'\n")
 
 
+@pytest.mark.parametrize(
+    "words", [("show",), ("events",), ("receipts",), ("explain",), ("retry",), ("delete", "--yes")]
+)
+def test_an_unknown_message_is_told_with_its_like(acme: QuickCli, words: tuple[str, ...]) -> None:
+    """Of the newest; not with what only begins as all ids do."""
+    said = "Error: no message 'oder-1'; did you mean 'order-1'?\n"
+    assert acme("messages", *words, "oder-1").err == said
+    assert acme("messages", *words, "or-9999").err == "Error: no message 'or-9999'\n"
+
+
 @pytest.mark.parametrize(("words", "did"), [(("retry",), "is due now"), (("delete", "--yes"), "was deleted")])
 def test_one_of_several_that_there_is_not(acme: QuickCli, words: tuple[str, ...], did: str) -> None:
     """It does not stop the others, and makes the exit code 1; an id given twice counts once."""
