@@ -97,7 +97,7 @@ GLOBAL = (
     ),
     Entry(
         "demo",
-        "demo:demo",
+        "demo.command:demo",
         SERVERS,
         "Show a whole run on this machine, with nothing to configure.",
         "mail-proxy demo",
@@ -185,7 +185,7 @@ INSTANCE = (
     ),
     Entry(
         "connect",
-        "connect:connect",
+        "connect.command:connect",
         OVERVIEW,
         "Work with an instance: commands and Python at one prompt, or a script.",
         "mail-proxy myserver connect",

@@ -15,7 +15,7 @@ from mail_proxy.instance import Instance, home
 
 if TYPE_CHECKING:
     from mail_proxy.config import Config
-    from mail_proxy_cli.held import Held
+    from mail_proxy_cli.connect.held import Held
 
 DUMB = ("dumb", "unknown")
 

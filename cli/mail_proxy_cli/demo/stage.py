@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 import click
 
 from mail_proxy.errors import InstanceError
-from mail_proxy_cli import demo_application
+from mail_proxy_cli.demo.application import Application, running
 from mail_proxy_cli.output import when
 
 PATIENCE = 20.0
@@ -52,7 +52,7 @@ def play(*, keep: bool) -> None:
     """Go through the whole demo, and leave the server running if asked to."""
     home = Path(tempfile.mkdtemp(prefix="mail-proxy-demo-"))
     stage = Stage(home)
-    with demo_application.running() as application:
+    with running() as application:
         try:
             stage.set_up(application)
             stage.send_letter()
@@ -83,7 +83,7 @@ class Stage:
     def mails(self) -> Path:
         return self._home / INSTANCE / "sandbox" / "new"
 
-    def set_up(self, application: demo_application.Application) -> None:
+    def set_up(self, application: Application) -> None:
         _title("A server, a tenant, and an account that keeps its mail in a directory")
         self._command("start", INSTANCE)
         self._url = str(self._json("status", INSTANCE, "--json")["url"])
@@ -118,7 +118,7 @@ class Stage:
         for message_id, ending in ((ORDER, "sent"), (REFUSED, "error")):
             self._follow(message_id, ending)
 
-    def show_reports(self, application: demo_application.Application) -> None:
+    def show_reports(self, application: Application) -> None:
         _title(f"What the application at {application.url} was told")
         for message_id, event in ((LETTER, "sent"), (ORDER, "sent"), (REFUSED, "error")):
             report = application.wait_for(message_id, event, PATIENCE)

@@ -18,19 +18,19 @@ from click.shell_completion import CompletionItem, ShellComplete
 from mail_proxy.client import AsyncMailProxyClient, MailProxyClient, MailProxyClientError
 from mail_proxy.errors import InvalidInput, MailProxyError
 from mail_proxy_cli import complete, registry
+from mail_proxy_cli.connect.shown import show
 from mail_proxy_cli.context import INSTANCE_VARIABLE, TENANT_VARIABLE
 from mail_proxy_cli.errors import FAILED, INTERRUPTED, describe, first
 from mail_proxy_cli.grammar import GLOBAL, INSTANCE, TENANT, root
 from mail_proxy_cli.nodes import near
 from mail_proxy_cli.output import one_line
 from mail_proxy_cli.scope import Invocation, Scope
-from mail_proxy_cli.shown import show
 from mail_proxy_repl.local import server_of
 from mail_proxy_repl.shell import Pulse
 from mail_proxy_repl.suggest import Word
 
 if TYPE_CHECKING:
-    from mail_proxy_cli.held import Held
+    from mail_proxy_cli.connect.held import Held
     from mail_proxy_repl.explaining import Section
 
 OUTSIDE = frozenset(GLOBAL) | {"connect"}

@@ -50,8 +50,8 @@ def connect(scope: Scope, *, url: str | None, token: str | None, token_stdin: bo
 
 
 def _local(scope: Scope) -> int:
-    from mail_proxy_cli.connected import LocalShell
-    from mail_proxy_cli.held import Held
+    from mail_proxy_cli.connect.held import Held
+    from mail_proxy_cli.connect.shell import LocalShell
     from mail_proxy_cli.loopback import post
     from mail_proxy_repl.local import LocalServer
     from mail_proxy_repl.place import Place
@@ -82,7 +82,7 @@ def _local(scope: Scope) -> int:
 
 def _remote(scope: Scope, url: str, token: str | None) -> int:
     from mail_proxy.client import MailProxyClient
-    from mail_proxy_cli.connected import RemoteShell
+    from mail_proxy_cli.connect.shell import RemoteShell
     from mail_proxy_repl.place import Place
     from mail_proxy_repl.proxy import Proxy
     from mail_proxy_repl.remote import RemoteServer

@@ -11,6 +11,6 @@ from mail_proxy_cli.nodes import command
 @click.option("--keep", is_flag=True, help="Leave the server running and say what to try next.")
 def demo(*, keep: bool) -> None:
     """Show a whole run on this machine, with nothing to configure."""
-    from mail_proxy_cli.demo_stage import play
+    from mail_proxy_cli.demo.stage import play
 
     play(keep=keep)

@@ -1,0 +1,1 @@
+"""``connect``: what the interactive session is given of the command line."""

@@ -1,0 +1,1 @@
+"""``demo``: a whole run on this machine, played."""
