@@ -20,7 +20,6 @@ from mail_proxy.store.integrity import read_only
 from mail_proxy.store.migration import (
     Table,
     applied_postgres,
-    applied_sqlite,
     migrate_postgres,
     migrate_sqlite,
     refuse_foreign,
@@ -61,8 +60,6 @@ class Tables(Protocol):
 
     @property
     def where(self) -> str: ...
-
-    async def version(self) -> int | None: ...
 
     async def columns(self, table: str) -> tuple[str, ...]: ...
 
@@ -124,9 +121,6 @@ class SqliteTables:
             yield cls(raw, where)
             raw.execute("COMMIT")
             finish(raw, where)
-
-    async def version(self) -> int | None:
-        return max(applied_sqlite(self._raw), default=None)
 
     async def columns(self, table: str) -> tuple[str, ...]:
         rows = self._raw.execute(SCHEMA["columns"].sqlite, {"table_name": table})
@@ -200,9 +194,6 @@ class PostgresTables:
             async with connection.transaction():
                 await _lock(connection, where, version, "EXCLUSIVE")
                 yield cls(connection, where)
-
-    async def version(self) -> int | None:
-        return max(await applied_postgres(self._connection), default=None)
 
     async def columns(self, table: str) -> tuple[str, ...]:
         rows = await self._connection.fetch(SCHEMA["columns"].postgres, table)
