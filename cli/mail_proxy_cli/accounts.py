@@ -17,6 +17,7 @@ from mail_proxy_cli.complete import accounts as complete_accounts
 from mail_proxy_cli.errors import FAILED, OK
 from mail_proxy_cli.fields import faults_as_options, given, may_prompt, one_id, read_secret_line
 from mail_proxy_cli.nodes import Group, example, near
+from mail_proxy_cli.opening import run
 from mail_proxy_cli.output import (
     Column,
     certificates,
@@ -29,7 +30,6 @@ from mail_proxy_cli.output import (
 )
 from mail_proxy_cli.progress import busy
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import run
 
 F = TypeVar("F", bound=Callable[..., object])
 

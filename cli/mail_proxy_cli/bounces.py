@@ -7,7 +7,7 @@ import click
 from mail_proxy_cli.fields import faults_as_options, given, may_prompt, read_secret_line
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import run
+from mail_proxy_cli.opening import run
 
 FIELD_OF_OPTION = {
     "host": "bounce_imap_host",

@@ -16,11 +16,11 @@ from mail_proxy.model.messages import END_OF_TIME
 from mail_proxy_cli.complete import tenants as complete_tenants
 from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import Group, example
+from mail_proxy_cli.opening import run
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_table, harmless_json, when
 from mail_proxy_cli.paging import tell_more
 from mail_proxy_cli.progress import Advance, progress
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import run
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime

@@ -13,11 +13,11 @@ from mail_proxy.config import ENVIRONMENT, SETTINGS
 from mail_proxy.daemon.process import keep_stopped
 from mail_proxy.settings import without_password
 from mail_proxy_cli.nodes import Group, example
+from mail_proxy_cli.opening import wait_for
 from mail_proxy_cli.output import confirm, echo_json, echo_record
 from mail_proxy_cli.progress import progress
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.serving import prepare, settings_of
-from mail_proxy_cli.session import wait_for
 
 if TYPE_CHECKING:
     from mail_proxy.config import Config

@@ -106,7 +106,7 @@ class TenantLevel(Level):
 
     def _check_tenant(self, ctx: click.Context) -> None:
         """Before anything is said about what follows the word, be sure that it is a tenant's."""
-        from mail_proxy_cli.session import check_tenant
+        from mail_proxy_cli.opening import check_tenant
 
         check_tenant(scope_of(ctx))
 

@@ -136,7 +136,7 @@ def _state(instance: Instance) -> tuple[str, ServerInfo | None]:
 
 def _queue(scope: Scope) -> dict[str, object]:
     """The queue and the last error, from the database; or why it does not tell."""
-    from mail_proxy_cli.session import run
+    from mail_proxy_cli.opening import run
 
     try:
         return run(scope, _ask)

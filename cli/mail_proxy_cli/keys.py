@@ -13,10 +13,10 @@ import click
 from mail_proxy.daemon.process import ServerInfo, keep_stopped, running, stop
 from mail_proxy.errors import KeyMismatch, NotRunning
 from mail_proxy_cli.nodes import command
+from mail_proxy_cli.opening import check_database, wait_for
 from mail_proxy_cli.output import confirm, require_terminal
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.serving import DRAIN_TIMEOUT, START_TIMEOUT, Place, start_background
-from mail_proxy_cli.session import check_database, wait_for
 
 if TYPE_CHECKING:
     from mail_proxy.config import Config

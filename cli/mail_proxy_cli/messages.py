@@ -16,11 +16,11 @@ from mail_proxy_cli.errors import FAILED, OK, describe
 from mail_proxy_cli.explaining import told
 from mail_proxy_cli.moments import duration, moment
 from mail_proxy_cli.nodes import Group, example, near
+from mail_proxy_cli.opening import is_served, run, unserved
 from mail_proxy_cli.output import Column, age, confirm, echo_csv, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.paging import tell_more, up_to
 from mail_proxy_cli.progress import progress
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import is_served, run, unserved
 
 if TYPE_CHECKING:
     from mail_proxy.model.explanations import Explanation

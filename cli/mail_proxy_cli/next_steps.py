@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mail_proxy.model.names import DEFAULT_TENANT
+from mail_proxy_cli.opening import is_served, run
 from mail_proxy_cli.scope import Scope
-from mail_proxy_cli.session import is_served, run
 
 if TYPE_CHECKING:
     from mail_proxy.model.accounts import Account

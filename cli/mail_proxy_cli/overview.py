@@ -12,9 +12,9 @@ from mail_proxy.config import SETTINGS
 from mail_proxy.daemon.process import notify
 from mail_proxy_cli.instances import describe
 from mail_proxy_cli.nodes import command
+from mail_proxy_cli.opening import run
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import run
 from mail_proxy_cli.tenants import TIMES
 
 if TYPE_CHECKING:

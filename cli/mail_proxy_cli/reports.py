@@ -11,10 +11,10 @@ from mail_proxy.model.reports import ReportState, Untold
 from mail_proxy_cli.complete import tenants as complete_tenants
 from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import Group, example
+from mail_proxy_cli.opening import is_served, run, unserved
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_table, when
 from mail_proxy_cli.paging import tell_more, up_to
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import is_served, run, unserved
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from mail_proxy_cli.nodes import command
+from mail_proxy_cli.opening import check_tenant
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import check_tenant
 
 
 @command("run-now")

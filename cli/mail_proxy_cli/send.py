@@ -13,9 +13,9 @@ from mail_proxy_cli.complete import batches as complete_batches
 from mail_proxy_cli.errors import FAILED, OK
 from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import command, near
+from mail_proxy_cli.opening import is_served, run, unserved
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.sending import STDIN, await_outcome, queue_files
-from mail_proxy_cli.session import is_served, run, unserved
 from mail_proxy_cli.telling import Teller
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from mail_proxy.files import write_private
 from mail_proxy.instance import Instance
 from mail_proxy.settings import without_password
 from mail_proxy_cli.instances import chosen_instance
+from mail_proxy_cli.opening import check_database
 from mail_proxy_cli.registry import RESERVED
 from mail_proxy_cli.scope import Scope
-from mail_proxy_cli.session import check_database
 
 POLL = 0.05
 

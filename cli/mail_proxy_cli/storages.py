@@ -13,10 +13,10 @@ from mail_proxy_cli.complete import storages as complete_storages
 from mail_proxy_cli.errors import FAILED, OK
 from mail_proxy_cli.fields import faults_as_options, given, may_prompt, read_secret_line
 from mail_proxy_cli.nodes import Group, example, near
+from mail_proxy_cli.opening import run
 from mail_proxy_cli.output import Column, Row, confirm, echo_json, echo_record, echo_table, one_line
 from mail_proxy_cli.progress import busy
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

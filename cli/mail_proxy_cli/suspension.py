@@ -11,8 +11,8 @@ from mail_proxy.model.suspensions import Suspension
 from mail_proxy_cli.complete import batches as complete_batches
 from mail_proxy_cli.fields import faults_as_options
 from mail_proxy_cli.nodes import command
+from mail_proxy_cli.opening import is_served, run, unserved
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import is_served, run, unserved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

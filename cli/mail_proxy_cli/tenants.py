@@ -19,9 +19,9 @@ from mail_proxy_cli.fields import (
 )
 from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import Group, example
+from mail_proxy_cli.opening import check_tenant, run
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import check_tenant, run
 from mail_proxy_cli.tenant_fields import OPTION_OF_FIELD, changed_fields, new_fields
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from mail_proxy_cli.context import (
 )
 from mail_proxy_cli.grammar import existing_instance
 from mail_proxy_cli.nodes import command
+from mail_proxy_cli.opening import check_tenant
 from mail_proxy_cli.output import echo_json
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import check_tenant
 
 
 @command("use")

@@ -14,7 +14,7 @@ import pytest
 from mail_proxy import errors
 from mail_proxy.errors import Fault, InvalidInput, MailProxyError, NotFound, NotRunning, StartFailed
 from mail_proxy_cli.errors import EXIT_CODES, describe, report
-from mail_proxy_cli.session import wait_for
+from mail_proxy_cli.opening import wait_for
 from tests.support.cli import PROGRAM, TIMEOUT, Cli, QuickCli
 from tests.support.terminal import Terminal
 

@@ -15,9 +15,9 @@ from mail_proxy_cli.doctor.files import check_config, check_disk, check_files, c
 from mail_proxy_cli.doctor.installation import check_installation
 from mail_proxy_cli.doctor.telling import Teller
 from mail_proxy_cli.errors import describe
+from mail_proxy_cli.opening import is_served, run, wait_for
 from mail_proxy_cli.progress import busy, progress
 from mail_proxy_cli.scope import Scope
-from mail_proxy_cli.session import is_served, run, wait_for
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime

@@ -10,8 +10,8 @@ from mail_proxy.encryption import FoundKey, find_key
 from mail_proxy.errors import KeyMismatch
 from mail_proxy.model.findings import Finding, failure, note, ok, warning
 from mail_proxy_cli.errors import describe
+from mail_proxy_cli.opening import wait_for
 from mail_proxy_cli.scope import Scope
-from mail_proxy_cli.session import wait_for
 
 if TYPE_CHECKING:
     from mail_proxy.config import Config

@@ -12,9 +12,9 @@ from mail_proxy_cli.complete import tenants as complete_tenants
 from mail_proxy_cli.errors import OK
 from mail_proxy_cli.instances import describe
 from mail_proxy_cli.nodes import command
+from mail_proxy_cli.opening import run
 from mail_proxy_cli.output import echo_json
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.session import run
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime

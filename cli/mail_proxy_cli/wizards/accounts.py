@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from mail_proxy.errors import Conflict
 from mail_proxy.model.accounts import SANDBOX_HOST, SMTPS_PORT, SUBMISSION_PORT, TlsMode
 from mail_proxy.services.inputs import MASK, AccountInput
+from mail_proxy_cli.opening import run
 from mail_proxy_cli.output import certificates
 from mail_proxy_cli.progress import busy
 from mail_proxy_cli.scope import Scope
-from mail_proxy_cli.session import run
 from mail_proxy_cli.wizards.asking import Check, Dialogue, Fields, new_id, of_field, whole_number
 from mail_proxy_cli.wizards.logins import try_logins
 from mail_proxy_cli.wizards.providers import OWN, PROVIDERS, Provider

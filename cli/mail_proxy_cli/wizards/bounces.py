@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from mail_proxy.model.instance_settings import InstanceSettings
 from mail_proxy.model.logins import LoginTrial
 from mail_proxy.services.inputs import MASK, BounceInput
+from mail_proxy_cli.opening import run
 from mail_proxy_cli.progress import busy
 from mail_proxy_cli.scope import Scope
-from mail_proxy_cli.session import run
 from mail_proxy_cli.wizards.asking import Dialogue, Fields, of_field, whole_number
 from mail_proxy_cli.wizards.logins import try_logins
 

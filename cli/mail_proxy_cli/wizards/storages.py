@@ -9,8 +9,8 @@ from mail_proxy.errors import Conflict
 from mail_proxy.model.storages import StorageProtocol
 from mail_proxy.services.storage_inputs import CONFIGS, AzureStorage, GcsStorage, StorageInput
 from mail_proxy.services.storages import masked_config
+from mail_proxy_cli.opening import run
 from mail_proxy_cli.scope import Scope
-from mail_proxy_cli.session import run
 from mail_proxy_cli.wizards.asking import Dialogue, Fields, new_id, of_field
 
 PROTOCOLS = {

@@ -8,9 +8,9 @@ from mail_proxy.errors import Conflict
 from mail_proxy.model.tenants import DEFAULT_SYNC_PATH, AuthMethod
 from mail_proxy.services.inputs import MASK, AuthInput, RateLimitsInput, TenantInput
 from mail_proxy_cli.fields import refuse_reserved
+from mail_proxy_cli.opening import run
 from mail_proxy_cli.registry import RESERVED
 from mail_proxy_cli.scope import Scope
-from mail_proxy_cli.session import run
 from mail_proxy_cli.wizards.asking import Check, Dialogue, Fields, new_id, of_field, whole_number
 
 LIMITS = {"hourly": "messages an hour", "daily": "messages a day"}
