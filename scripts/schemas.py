@@ -14,6 +14,7 @@ from mail_proxy.model.messages import Status
 from scripts.shapes import (
     ACCOUNT,
     ACTIVITY,
+    BOUNCE,
     COMMAND,
     EVENT,
     EXPLANATION,
@@ -127,6 +128,7 @@ SHAPES: dict[str, Shape] = {
         "What was asked of the API, the newest first.", record("One command.", COMMAND)
     ),
     f"{INSTANCE} config show": listing("The settings.", record("One setting.", SETTING)),
+    f"{INSTANCE} config bounce": record("Where bounces are collected.", BOUNCE),
     f"{TENANT_LEVEL} info": record(
         "The tenant and its queue.",
         {

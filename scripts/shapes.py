@@ -392,6 +392,19 @@ FINDING = {
     "advice": text("What to do about it.", null=True),
 }
 
+BOUNCE = {
+    "bounce_enabled": flag("Whether they are."),
+    "bounce_imap_host": text("The server of the mailbox.", null=True),
+    "bounce_imap_port": whole("The port of that."),
+    "bounce_imap_user": text("The user of that.", null=True),
+    "bounce_imap_password": text("Stars, if there is one.", null=True),
+    "bounce_imap_folder": text("The folder that is read."),
+    "bounce_imap_ssl": flag("Whether the connection begins with TLS."),
+    "bounce_poll_interval": whole("Seconds between two looks."),
+    "bounce_return_path": text("Where bounces are sent; null is each message's sender.", null=True),
+    "bounce_after": text("What becomes of a mail that was read."),
+}
+
 SETTING = {
     "key": text("Its name in config.toml."),
     "value": anything("What holds; stars for a secret."),

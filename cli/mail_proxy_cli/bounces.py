@@ -6,8 +6,9 @@ import click
 
 from mail_proxy_cli.fields import faults_as_options, given, may_prompt, read_secret_line
 from mail_proxy_cli.nodes import command
-from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.opening import run
+from mail_proxy_cli.output import echo_json, echo_record
+from mail_proxy_cli.scope import Scope, pass_scope
 
 FIELD_OF_OPTION = {
     "host": "bounce_imap_host",
@@ -44,13 +45,20 @@ OPTION_OF_FIELD = {field: "--" + option.replace("_", "-") for option, field in F
     help="Where bounces are sent, {token} standing for each message's own; empty: to each message's sender.",
 )
 @click.option("--enable/--disable", default=None, help="Whether bounces are collected.  [default: --enable]")
+@click.option("--show", is_flag=True, help="Show what is set, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: what is set.")
 @pass_scope
-def bounce(scope: Scope, /, **options: object) -> None:
+def bounce(scope: Scope, /, *, show: bool, as_json: bool, **options: object) -> None:
     """Say where bounces are collected, or that they are not.
 
     What is left out stays as it is. Without any option, on a terminal, a dialogue asks for what is needed,
     and tries the login.
     """
+    if show or as_json:
+        if given(options) != {"password_stdin": False}:
+            raise click.UsageError("--show and --json change nothing: give them alone")
+        _show(scope, as_json=as_json)
+        return
     values = _fields_of(options)
     if not values:
         if not may_prompt():
@@ -65,6 +73,16 @@ def bounce(scope: Scope, /, **options: object) -> None:
         click.echo(f"bounces are collected from {where}, folder {kept.bounce_imap_folder}")
     else:
         click.echo("bounces are not collected")
+
+
+def _show(scope: Scope, *, as_json: bool) -> None:
+    from mail_proxy.services.views import bounce_view
+
+    view = bounce_view(run(scope, lambda runtime: runtime.services.instance_settings.get()))
+    if as_json:
+        echo_json(view)
+    else:
+        echo_record(view, color=scope.invocation.color)
 
 
 def _fields_of(options: dict[str, object]) -> dict[str, object]:

@@ -26,6 +26,7 @@ CALLS: dict[str, list[tuple[str, ...]]] = {
     "myserver tenants list": [()],
     "myserver tenants show": [("acme",), ("rich",)],
     "myserver config show": [()],
+    "myserver config bounce": [("--show",)],
     "myserver command-log list": [()],
     "myserver acme send": [("hello.eml",), ("hello.eml", "missing.eml")],
     "myserver acme messages list": [()],

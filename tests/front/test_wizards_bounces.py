@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -127,6 +128,11 @@ async def test_by_options(a: Cli) -> None:
     assert (kept.bounce_enabled, kept.bounce_imap_password) == (True, "hunter2")
     assert (kept.bounce_imap_folder, kept.bounce_poll_interval) == ("Back", 5)
     assert kept.bounce_return_path == "bounces@acme.test"
+    shown = quick(*BOUNCE, "--json").json()
+    assert (shown["bounce_imap_host"], shown["bounce_imap_password"]) == ("imap.acme.test", "***")
+    assert re.search(r"^bounce_imap_folder +Back$", quick.ok(*BOUNCE, "--show"), re.MULTILINE)
+    assert "hunter2" not in quick.ok(*BOUNCE, "--show")
+    assert quick(*BOUNCE, "--show", "--folder", "Other").code == 2
     moved = quick(*BOUNCE, "--no-ssl")
     assert moved.code == 2
     assert "--password: must be given again when bounce_imap_ssl changes" in moved.err
