@@ -26,7 +26,7 @@ CHUNK_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """A tenant, and whether it has an application of its own that is told what becomes of its messages."""
+    """A tenant, and whether there is an application to tell: its own, or one that servers post to for it."""
 
     tenant_id: str
     has_address: bool
@@ -62,7 +62,8 @@ class Removals:
         """Delete messages by their ids, which are all different; without a tenant, where an id has one owner.
 
         What is being sent stays, and without `force` what is sent and not yet reported. `tells_all`: there
-        is somebody to report to also for tenants without an application of their own.
+        is somebody to report to also for tenants without an application of their own; who asks need not know
+        of one that servers have planned posts to.
         """
         return await self._database.write(self._delete, ids, tenant_id, force, tells_all)
 

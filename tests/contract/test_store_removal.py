@@ -128,6 +128,18 @@ async def test_what_nobody_is_to_be_told_of_goes(bench: Bench) -> None:
     assert len(done.removed) == 1
 
 
+async def test_whom_servers_post_to_is_to_be_told_whoever_deletes(bench: Bench) -> None:
+    """A command may not know of the instance's application, which the server was given by its environment."""
+    await bench.sent("m1")
+    await bench.store.contacts.schedule(NOW, 300, has_fallback=True)
+
+    done = await bench.store.removals.delete(["m1"], "acme", force=False, tells_all=False)
+    [owner] = [each for each in await bench.store.removals.owners() if each.tenant_id == "acme"]
+
+    assert done.kept == {"m1": Kept.NOT_REPORTED}
+    assert owner.has_address
+
+
 @pytest.mark.parametrize("outcome", [as_error, lambda claimed, now: as_deferred(claimed, LATER, now)])
 async def test_what_has_not_been_sent_goes_whatever_is_to_be_reported(
     bench: Bench, outcome: Callable[[Claimed, float], Settlement]

@@ -1,6 +1,8 @@
 -- of_tenant: those of a tenant's messages that have these ids (a JSON list); they stay as they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
+    CASE WHEN EXISTS (SELECT 1 FROM tenants t WHERE t.id = m.tenant_id AND t.client_base_url IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM sync_state s WHERE s.tenant_id = m.tenant_id AND s.beat_at IS NOT NULL)
+        THEN 1 ELSE 0 END AS has_address
 FROM messages m
 WHERE m.tenant_id = :tenant_id AND m.id IN TEXTS(:ids)
 ORDER BY m.seq
@@ -8,7 +10,9 @@ FOR UPDATE OF m; -- @postgres
 
 -- of_anybody: the same, whosever they are
 SELECT m.seq, m.pk, m.tenant_id, m.id, m.status, m.sent_ts,
-    (SELECT COUNT(t.client_base_url) FROM tenants t WHERE t.id = m.tenant_id) AS has_address
+    CASE WHEN EXISTS (SELECT 1 FROM tenants t WHERE t.id = m.tenant_id AND t.client_base_url IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM sync_state s WHERE s.tenant_id = m.tenant_id AND s.beat_at IS NOT NULL)
+        THEN 1 ELSE 0 END AS has_address
 FROM messages m
 WHERE m.id IN TEXTS(:ids)
 ORDER BY m.seq
@@ -23,8 +27,11 @@ SELECT DISTINCT id FROM messages WHERE id IN TEXTS(:ids);
 -- delete: these (a JSON list of seq), with what they carry and all that happened to them
 DELETE FROM messages WHERE seq IN NUMBERS(:seqs);
 
--- owners: whose messages there may be, and whether their applications are told what becomes of them
-SELECT id, CASE WHEN client_base_url IS NULL THEN 0 ELSE 1 END AS has_address FROM tenants ORDER BY id;
+-- owners: whose messages there may be, and whether there is somebody to tell; servers plan posts to whom they know
+SELECT t.id, CASE WHEN t.client_base_url IS NOT NULL
+    OR EXISTS (SELECT 1 FROM sync_state s WHERE s.tenant_id = t.id AND s.beat_at IS NOT NULL)
+    THEN 1 ELSE 0 END AS has_address
+FROM tenants t ORDER BY t.id;
 
 -- told_before: some of a tenant's messages that were told of by a time, after a place
 SELECT seq, reported_ts AS moment, size FROM messages
