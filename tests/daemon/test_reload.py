@@ -9,8 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ import pytest
 
 from mail_proxy.daemon.watching import Watch, changed, program
 from tests.support.cli import PROGRAM, REPOSITORY, TIMEOUT, Cli
+from tests.support.waiting import until
 
 PACKAGES = ("mail_proxy", "cli/mail_proxy_cli", "repl/mail_proxy_repl")
 VERSION = "mail_proxy/__init__.py"
@@ -37,13 +37,6 @@ def cli(tmp_path: Path, source: Path) -> Iterator[Cli]:
     made = Cli(tmp_path, {"PYTHONPATH": str(source)})
     yield made
     made.end_servers()
-
-
-def until(holds: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + TIMEOUT
-    while not holds():
-        assert time.monotonic() < end, f"waited for {what}"
-        time.sleep(0.02)
 
 
 def version_at(port: int) -> str | None:

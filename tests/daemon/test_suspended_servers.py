@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from mail_proxy.encryption import generate_key
 from tests.support.api import message
 from tests.support.server import Client, Server
+from tests.support.waiting import until
 
-PATIENCE = 60.0
 B = "campaign"
 SUSPEND = f"/commands/suspend?tenant_id=default&batch_code={B}"
 ACTIVATE = f"/commands/activate?tenant_id=default&batch_code={B}"
@@ -24,13 +22,6 @@ def queue(client: Client, *ids: str, **fields: object) -> None:
 
 def status(client: Client, message_id: str) -> object:
     return client.get(f"/messages/{message_id}")["status"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
 
 
 async def test_a_suspension_survives_restarts_and_kills(database_url: str, tmp_path: Path) -> None:
@@ -55,13 +46,13 @@ def suspend_over_lives(server: Server) -> None:
         client = server.start().client()
         queue(client, "after", batch_code=B)
         queue(client, "free")
-        wait_for(lambda: status(client, "free") == "sent")
+        until(lambda: status(client, "free") == "sent", "free to leave")
         assert [status(client, each) for each in ("before", "after")] == ["pending", "pending"]
 
         server.stop()
         client = server.start().client()
         assert client.post(ACTIVATE)["suspended_batches"] == []
-        wait_for(lambda: {status(client, each) for each in ("before", "after")} == {"sent"})
+        until(lambda: {status(client, each) for each in ("before", "after")} == {"sent"}, "both to leave")
     finally:
         server.stop()
 
@@ -82,11 +73,11 @@ def suspend_across(database_url: str, home: Path) -> None:
         first.post(SUSPEND)
         queue(second, "m1", "m2", batch_code=B)
         queue(second, "free")
-        wait_for(lambda: status(second, "free") == "sent")
+        until(lambda: status(second, "free") == "sent", "free to leave")
         assert {status(first, each) for each in ("m1", "m2")} == {"pending"}
 
         assert second.post(ACTIVATE)["suspended_batches"] == []
-        wait_for(lambda: {status(first, each) for each in ("m1", "m2")} == {"sent"})
+        until(lambda: {status(first, each) for each in ("m1", "m2")} == {"sent"}, "both to leave")
     finally:
         for server in servers:
             server.stop()
@@ -117,7 +108,7 @@ def stop_all(database_url: str, home: Path) -> None:
         assert {status(here, each) for each in ("m1", "m2")} == {"pending"}
 
         assert there.post("/commands/activate") == {"ok": True, "active": True}
-        wait_for(lambda: {status(here, each) for each in ("m1", "m2")} == {"sent"})
+        until(lambda: {status(here, each) for each in ("m1", "m2")} == {"sent"}, "both to leave")
     finally:
         first.stop()
         second.stop()
@@ -130,11 +121,11 @@ def test_what_has_had_its_time_goes_when_a_server_starts_also_in_test_mode(tmp_p
         client = server.client()
         client.post("/account", {"id": "main", "host": "sandbox"})
         queue(client, "m1")
-        wait_for(lambda: status(client, "m1") == "sent")
+        until(lambda: status(client, "m1") == "sent", "m1 to leave")
         server.stop()
 
         server.settings = {"GMP_DELIVERY_REPORT_RETENTION_SECONDS": "0.01", "GMP_TEST_MODE": "1"}
         client = server.start().client()
-        wait_for(lambda: client.request("GET", "/messages/m1")[0] == 404)
+        until(lambda: client.request("GET", "/messages/m1")[0] == 404, "m1 to go")
     finally:
         server.stop()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-
 import pytest
 
 from mail_proxy.config import SETTINGS, load_config
 from mail_proxy_cli.configuration import config
 from mail_proxy_cli.scope import Invocation, Scope
 from tests.support.cli import Cli, Json, QuickCli
+from tests.support.waiting import until
 
 TOKEN = "a-token-that-nobody-may-see"
 
@@ -30,13 +28,6 @@ def kept(cli: Cli) -> str:
 def shown(cli: Cli, key: str) -> Json:
     [row] = cli("config", "show", key, "--json").json()
     return row
-
-
-def _await(log: Path, line: str) -> None:
-    """Wait until the server has logged it."""
-    end = time.monotonic() + 30
-    while line not in log.read_text("utf-8"):
-        assert time.monotonic() < end, log.read_text("utf-8")
 
 
 def test_every_setting_is_shown(shop: QuickCli) -> None:
@@ -210,11 +201,11 @@ def test_a_running_server_follows(cli: Cli) -> None:
 
     done = cli("myserver", "config", "set", "max_retries", "8")
     assert done.err == "the running server takes it from now on: max_retries\n"
-    _await(log, "configuration read anew")
+    until(lambda: "configuration read anew" in log.read_text("utf-8"), "the new configuration")
 
     done = cli("myserver", "config", "set", "max_body_mb", "8")
     assert done.err == "after a restart only: max_body_mb (mail-proxy restart myserver)\n"
-    _await(log, "only a restart applies it: max_body_mb")
+    until(lambda: "only a restart applies it: max_body_mb" in log.read_text("utf-8"), "the rest of it")
 
     done = cli("myserver", "config", "set", "port", "0")
     assert done.err == (

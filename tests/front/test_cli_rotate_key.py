@@ -7,7 +7,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -22,6 +21,7 @@ from tests.support.everything import be_seen
 from tests.support.keyed import FIRST_KEY, NAME, instance_of, make_keyed, opens
 from tests.support.stores import target_of
 from tests.support.terminal import Terminal
+from tests.support.waiting import until
 
 POLL = 0.02
 
@@ -219,11 +219,8 @@ def test_killed_before_the_transaction_the_old_key_counts(cli: Cli) -> None:
     with closing(sqlite3.connect(instance_of(cli).database, isolation_level=None)) as raw:
         raw.execute("BEGIN IMMEDIATE")  # what the command waits for
         with rotating(cli) as process:
-            end = time.monotonic() + TIMEOUT
-            while len(key_files(cli)) < 2:
-                assert process.poll() is None
-                assert time.monotonic() < end
-                time.sleep(POLL)
+            until(lambda: len(key_files(cli)) == 2, "the new key")
+            assert process.poll() is None
         raw.execute("ROLLBACK")
 
     assert (key_of(cli), len(key_files(cli))) == (old, 2)
@@ -273,7 +270,10 @@ async def _kill_in_transaction(cli: Cli, url: str) -> None:
             # The last of the rows that it changes is held: all others are changed, and nothing is committed.
             await connection.execute("SELECT 1 FROM settings WHERE key = 'instance' FOR UPDATE")
             with rotating(cli) as process:
-                waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted"
+                waiting = (
+                    "SELECT COUNT(*) FROM pg_locks "
+                    "WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+                )
                 while not await connection.fetchval(waiting):
                     assert process.poll() is None
                     await asyncio.sleep(POLL)

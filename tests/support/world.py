@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,8 +18,8 @@ from mail_proxy.daemon.process import is_locked, running
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from tests.support.cli import Cli, QuickCli, Result
 from tests.support.tree import INSTANCE, TENANT
+from tests.support.waiting import until
 
-PATIENCE, POLL = 30.0, 0.02
 EML = "From: shop@acme.example\nTo: ann@customer.example\nSubject: {}\n\nHello.\n"
 
 
@@ -70,17 +69,12 @@ class World:
 
     def wait_until_served(self) -> None:
         """Wait for a server that was started in the foreground."""
-        deadline = time.monotonic() + PATIENCE
-        while running(self.instance) is None:
-            assert time.monotonic() < deadline, "no server comes"
-            time.sleep(POLL)
+        until(lambda: running(self.instance), "a server")
 
     def wait_for(self, tenant: str, message: str, status: str) -> None:
         """Wait until a message has come to this."""
-        deadline = time.monotonic() + PATIENCE
-        while self.quick(INSTANCE, tenant, "messages", "show", message, "--json").json()["status"] != status:
-            assert time.monotonic() < deadline, f"{message} does not come to be {status}"
-            time.sleep(POLL)
+        show = (INSTANCE, tenant, "messages", "show", message, "--json")
+        until(lambda: self.quick(*show).json()["status"] == status, f"{message} to be {status}")
 
     def __enter__(self) -> Self:
         try:

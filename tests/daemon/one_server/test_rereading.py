@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable
 
 from tests.support.server import Client, Server
-
-PATIENCE = 60.0
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Look again and again, until it holds."""
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+from tests.support.waiting import until
 
 
 def status(client: Client) -> int:
@@ -30,7 +19,7 @@ def test_a_new_admin_token_counts_in_the_running_server(server: Server) -> None:
     done = server.run("token", "--regenerate", "--force")
     assert (done.returncode, done.stderr) == (0, "the running server takes it from now on\n")
     after = server.client(done.stdout.strip())
-    until(lambda: status(after) == 200)
+    until(lambda: status(after) == 200, "the new token")
     assert status(before) == 401
 
 
@@ -38,7 +27,7 @@ def test_a_token_that_cannot_be_read_leaves_the_old_one(server: Server) -> None:
     client = server.client()
     (server.directory / "token").write_text("")
     server.send_signal(signal.SIGHUP)
-    until(lambda: "the admin token stays as it was" in server.log)
+    until(lambda: "the admin token stays as it was" in server.log, "word of the token")
     assert status(client) == 200
 
 
@@ -49,7 +38,7 @@ def test_the_services_take_their_settings_anew(server: Server) -> None:
     assert client.request("POST", "/commands/add-messages", two)[0] == 400
     (server.directory / "config.toml").write_text("max_enqueue_batch = 1\n")
     server.send_signal(signal.SIGHUP)
-    until(lambda: client.request("POST", "/commands/add-messages", two)[0] == 413)
+    until(lambda: client.request("POST", "/commands/add-messages", two)[0] == 413, "the new limit")
 
 
 def test_the_retention_is_taken_anew(server: Server) -> None:
@@ -58,8 +47,8 @@ def test_the_retention_is_taken_anew(server: Server) -> None:
     client.post("/account", {"id": "main", "host": "sandbox"})
     mail = {"id": "a", "from": "shop@example.org", "to": ["ann@example.net"], "subject": "s", "body": "b"}
     client.post("/commands/add-messages", {"messages": [mail]})
-    until(lambda: client.get("/messages/a")["status"] == "sent")
+    until(lambda: client.get("/messages/a")["status"] == "sent", "the message to leave")
     assert client.post("/commands/cleanup-messages")["removed"] == 0
     (server.directory / "config.toml").write_text("delivery_report_retention_seconds = 0.01\n")
     server.send_signal(signal.SIGHUP)
-    until(lambda: client.post("/commands/cleanup-messages")["removed"] == 1)
+    until(lambda: client.post("/commands/cleanup-messages")["removed"] == 1, "the new retention")
