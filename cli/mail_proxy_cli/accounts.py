@@ -10,7 +10,7 @@ from typing import TypeVar
 import click
 
 from mail_proxy.errors import NotFound
-from mail_proxy.model.accounts import SANDBOX_HOST, Account, Rest
+from mail_proxy.model.accounts import SANDBOX_HOST, SMTPS_PORT, Account, Rest, TlsMode
 from mail_proxy_cli import next_steps
 from mail_proxy_cli.checking import STEP_COLUMNS, failures, steps
 from mail_proxy_cli.complete import accounts as complete_accounts
@@ -72,6 +72,8 @@ COLUMNS = (
     Column("last_error"),
 )
 
+TIMES = ("created_at", "updated_at")
+
 COUNT = click.IntRange(0)
 
 
@@ -81,7 +83,9 @@ def configuration(function: F) -> F:
         click.option(
             "--host", help=f"The SMTP server; '{SANDBOX_HOST}' only keeps the mail, to try things out."
         ),
-        click.option("--port", type=click.IntRange(1, 65535), help="Its port.  [default: 587]"),
+        click.option(
+            "--port", type=click.IntRange(1, 65535), help="Its port.  [default: 587, or 465 with ssl]"
+        ),
         click.option("--user", "--username", metavar="USER", help="Who logs in."),
         click.option(
             "--password", help="The password; others on this machine may see it: rather use the next."
@@ -170,7 +174,7 @@ def show_account(scope: Scope, account_id: str, *, as_json: bool) -> None:
 
 def _shown(view: Mapping[str, object], rest: Rest | None) -> dict[str, object]:
     """The account for people: of certificates only how many there are, and until when it rests."""
-    shown = dict(view)
+    shown = {name: when(value) if name in TIMES else value for name, value in view.items()}
     if view.get("tls_ca"):
         shown["tls_ca"] = f"{certificates(str(view['tls_ca']))} (--json shows all)"
     if rest is not None:
@@ -210,6 +214,8 @@ def _fields_of_new(
         return ask(scope, name)
     if name is None:
         raise click.UsageError("which id? mail-proxy … accounts add ID --host HOST")
+    if values.get("tls") == TlsMode.SSL.value:
+        values = {"port": SMTPS_PORT, **values}
     return {"id": name, **values}
 
 
@@ -241,9 +247,10 @@ def delete_account(scope: Scope, account_id: str, *, force: bool) -> None:
     """
     find_account(scope, account_id)
     confirm(f"Delete account '{account_id}' of tenant '{scope.tenant}'?", force=force)
-    failed = run(
-        scope, lambda runtime: runtime.services.accounts.delete(scope.tenant, account_id, force=force)
-    )
+    with busy("deleting"):
+        failed = run(
+            scope, lambda runtime: runtime.services.accounts.delete(scope.tenant, account_id, force=force)
+        )
     what = "1 queued message" if failed == 1 else f"{failed} queued messages"
     click.echo(f"deleted account '{account_id}'" + (f"; {what} failed" if failed else ""))
 

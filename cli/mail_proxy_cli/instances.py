@@ -61,6 +61,8 @@ def status(scope: Scope, name: str | None, *, as_json: bool) -> None:
         echo_json(view)
         return
     shown = {name: view[name] for name in ("name", "state", "url", "pid", "database")}
+    if view.get("active") is False:
+        shown["sending"] = f"suspended: mail-proxy {instance.name} activate"
     shown["uptime"] = _uptime(view["uptime_seconds"])
     shown["queue"] = view.get("queue")
     shown["last error"] = view.get("error") or view.get("last_error")

@@ -19,7 +19,7 @@ from mail_proxy_cli.nodes import Group, example, near
 from mail_proxy_cli.opening import is_served, run, unserved
 from mail_proxy_cli.output import Column, age, confirm, echo_csv, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.paging import tell_more, up_to
-from mail_proxy_cli.progress import progress
+from mail_proxy_cli.progress import Advance, progress
 from mail_proxy_cli.scope import Scope, pass_scope
 
 if TYPE_CHECKING:
@@ -229,7 +229,10 @@ def delete_messages(scope: Scope, message_ids: tuple[str, ...], *, yes: bool, fo
     """
     what = f"message '{message_ids[0]}'" if len(message_ids) == 1 else f"{len(message_ids)} messages"
     confirm(f"Delete {what} of tenant '{scope.tenant}'?", force=yes or force, option="--yes")
-    failures = run(scope, lambda runtime: _delete(runtime, scope.tenant, message_ids, force=force))
+    with progress("deleting", len(set(message_ids))) as advance:
+        failures = run(
+            scope, lambda runtime: _delete(runtime, scope.tenant, message_ids, force=force, told=advance)
+        )
     return _tell_each(message_ids, failures, "was deleted")
 
 
@@ -370,9 +373,11 @@ async def _retry(
 
 
 async def _delete(
-    runtime: Runtime, tenant_id: str, message_ids: Sequence[str], *, force: bool
+    runtime: Runtime, tenant_id: str, message_ids: Sequence[str], *, force: bool, told: Advance
 ) -> dict[str, MailProxyError]:
     """Delete each; return what went wrong with which."""
-    removal = await runtime.services.removal.delete(message_ids, tenant_id, force=force, tells_foreign=False)
+    removal = await runtime.services.removal.delete(
+        message_ids, tenant_id, force=force, tells_foreign=False, told=told
+    )
     failures = await _unknown(runtime, tenant_id, removal.not_found)
     return failures | {each: Conflict(f"message '{each}' stays: {why}") for each, why in removal.kept.items()}

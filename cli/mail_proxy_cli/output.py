@@ -69,7 +69,9 @@ def _harmless(character: str) -> str:
 
 
 def when(value: object) -> str:
-    """Render Unix seconds in local time, to the second."""
+    """Render Unix seconds, or a time in ISO 8601, in local time, to the second."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value).timestamp()
     if not isinstance(value, int | float) or isinstance(value, bool):
         return NOTHING
     return datetime.fromtimestamp(value, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

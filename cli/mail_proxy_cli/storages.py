@@ -14,7 +14,7 @@ from mail_proxy_cli.errors import FAILED, OK
 from mail_proxy_cli.fields import faults_as_options, given, may_prompt, read_secret_line
 from mail_proxy_cli.nodes import Group, example, near
 from mail_proxy_cli.opening import run
-from mail_proxy_cli.output import Column, Row, confirm, echo_json, echo_record, echo_table, one_line
+from mail_proxy_cli.output import Column, Row, confirm, echo_json, echo_record, echo_table, one_line, when
 from mail_proxy_cli.progress import busy
 from mail_proxy_cli.scope import Scope, pass_scope
 
@@ -48,7 +48,7 @@ COLUMNS = (
     Column("name", whole=True),
     Column("protocol"),
     Column("place"),
-    Column("created_at", whole=True, spare=1),
+    Column("created", lambda row: when(row["created_at"]), whole=True, spare=1),
 )
 
 STEP_COLUMNS = (Column("step"), Column("result"), Column("seconds", right=True, spare=1))
@@ -148,7 +148,7 @@ def show_storage(scope: Scope, name: str, *, as_json: bool) -> None:
     config = view.pop("config")
     fields = config if isinstance(config, Mapping) else {"config": UNREADABLE}
     created, updated = view.pop("created_at"), view.pop("updated_at")
-    shown = {**view, **fields, "created_at": created, "updated_at": updated}
+    shown = {**view, **fields, "created_at": when(created), "updated_at": when(updated)}
     echo_record(shown, color=scope.invocation.color)
 
 

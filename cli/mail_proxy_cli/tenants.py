@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,7 @@ from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import Group, example
 from mail_proxy_cli.opening import check_tenant, run
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, when
+from mail_proxy_cli.progress import progress
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.tenant_fields import OPTION_OF_FIELD, changed_fields, new_fields
 
@@ -176,7 +178,8 @@ def delete_tenant(scope: Scope, tenant_id: str, *, force: bool) -> None:
     target = known(scope, tenant_id)
     check_tenant(target)
     confirm(f"Delete tenant '{tenant_id}' with its accounts and messages?", force=force)
-    run(target, lambda runtime: runtime.services.tenants.delete(tenant_id))
+    with progress("deleting") as advance:
+        run(target, lambda runtime: runtime.services.tenants.delete(tenant_id, told=advance))
     click.echo(f"deleted tenant '{tenant_id}'")
 
 
@@ -193,6 +196,8 @@ def api_key(scope: Scope, tenant_id: str, *, revoke: bool, expires_at: float | N
     target = known(scope, tenant_id)
     if revoke and expires_at is not None:
         raise click.UsageError("--revoke makes no key that could expire")
+    if expires_at is not None and expires_at <= time.time():
+        raise click.UsageError("--expires-at: that is over already; to make no new key, give --revoke")
     if revoke:
         run(target, lambda runtime: runtime.services.tenants.revoke_api_key(tenant_id))
         click.echo(f"tenant '{tenant_id}' has no API key any more")

@@ -21,7 +21,7 @@ Told = Callable[[int], None]
 """Is told how many more are gone, for who wants to watch."""
 
 
-def _nobody(_count: int) -> None:
+def nobody(_count: int) -> None:
     """Who does not want to be told."""
 
 
@@ -36,7 +36,13 @@ class RemovalService:
         self._config = config
 
     async def delete(
-        self, ids: Sequence[str], tenant_id: str | None = None, *, force: bool = False, tells_foreign: bool
+        self,
+        ids: Sequence[str],
+        tenant_id: str | None = None,
+        *,
+        force: bool = False,
+        tells_foreign: bool,
+        told: Told = nobody,
     ) -> Removal:
         """Delete messages with all that is stored of them; their last trace is a line in the log.
 
@@ -62,10 +68,11 @@ class RemovalService:
                 foreign=result.foreign + tuple(each for each in done.not_found if each in foreign),
                 kept=result.kept | done.kept,
             )
+            told(len(wanted[start : start + CHUNK]))
         return result
 
     async def cleanup(
-        self, tenant_id: str | None = None, older_than: float | None = None, *, told: Told = _nobody
+        self, tenant_id: str | None = None, older_than: float | None = None, *, told: Told = nobody
     ) -> int:
         """Delete what left, and was told of, so many seconds ago (None: as configured); return how many.
 
@@ -98,7 +105,7 @@ class RemovalService:
                 total += count
         return total
 
-    async def forget_commands(self, before: float | None = None, *, told: Told = _nobody) -> int:
+    async def forget_commands(self, before: float | None = None, *, told: Told = nobody) -> int:
         """Delete from the log of commands what is from before a time, or too old; return how much."""
         if before is None:
             before = self._clock.now() - self._config.command_log_retention_seconds

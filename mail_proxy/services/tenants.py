@@ -24,6 +24,7 @@ from mail_proxy.services.inputs import (
     refuse_unreadable,
     replaced_mask,
 )
+from mail_proxy.services.removal import Told, nobody
 from mail_proxy.services.views import seconds, tenant_view
 from mail_proxy.store import Store
 
@@ -80,7 +81,7 @@ class TenantsService:
         names = given.model_fields_set - {"id"}
         return await self._change(tenant_id, raw, given, names, by_tenant=by_tenant)
 
-    async def delete(self, tenant_id: str) -> None:
+    async def delete(self, tenant_id: str, *, told: Told = nobody) -> None:
         """Delete a tenant with all its data, its messages in small steps; raise `NotFound`.
 
         From the first step on it takes and sends nothing. If the server dies between, delete it again.
@@ -88,8 +89,8 @@ class TenantsService:
         if tenant_id == DEFAULT_TENANT:
             raise Conflict(f"the tenant '{DEFAULT_TENANT}' cannot be deleted")
         await self._store.tenants.close(tenant_id, self._clock.now())
-        while await self._store.tenants.empty(tenant_id):
-            pass
+        while count := await self._store.tenants.empty(tenant_id):
+            told(count)
         await self._store.tenants.delete(tenant_id)
 
     async def new_api_key(self, tenant_id: str, expires_at: float | None = None) -> str:

@@ -74,8 +74,8 @@ class Tenants:
         """Let a tenant that is about to go take and send nothing more; raise `NotFound`."""
         await self._database.write(self._close, tenant_id, now)
 
-    async def empty(self, tenant_id: str) -> bool:
-        """Delete some of its messages, at most `CHUNK`; return whether there were any."""
+    async def empty(self, tenant_id: str) -> int:
+        """Delete some of its messages, at most `CHUNK`; return how many."""
         return await self._database.write(self._empty, tenant_id)
 
     async def delete(self, tenant_id: str) -> None:
@@ -152,8 +152,8 @@ class Tenants:
         if not (yield Call(SQL["close"], {"id": tenant_id, "now": now})):
             raise NotFound("tenant", tenant_id)
 
-    def _empty(self, tenant_id: str) -> Work[bool]:
-        return bool((yield Call(SQL["delete_messages"], {"id": tenant_id, "limit": CHUNK})))
+    def _empty(self, tenant_id: str) -> Work[int]:
+        return len((yield Call(SQL["delete_messages"], {"id": tenant_id, "limit": CHUNK})))
 
     def _delete(self, tenant_id: str) -> Work[None]:
         yield Call(SQL["delete_send_log"], {"id": tenant_id})

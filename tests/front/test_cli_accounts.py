@@ -6,12 +6,14 @@ import re
 import sqlite3
 import time
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import trustme
 
-from tests.support.cli import QuickCli
+from tests.support.cli import Cli, QuickCli
 
 SANDBOX = ("--host", "sandbox")
 
@@ -32,6 +34,7 @@ def a(quick: QuickCli) -> QuickCli:
         (("--port", "25"), {"tls": "none"}),
         (("--port", "25", "--use-tls"), {"tls": "starttls", "use_tls": True}),
         (("--port", "2525", "--use-ssl"), {"tls": "ssl"}),
+        (("--use-ssl",), {"tls": "ssl", "port": 465}),
         (("--tls", "none"), {"tls": "none"}),
         (("--username", "bot"), {"user": "bot"}),
         (("--from-address", "Bot <bot@acme.test>"), {"from_address": "Bot <bot@acme.test>"}),
@@ -107,6 +110,15 @@ def test_what_is_refused(a: QuickCli, words: tuple[str, ...], code: int, said: s
     done = a("accounts", *words)
     assert (done.code, len(done.err.splitlines())) == (code, 1)
     assert said in done.err
+
+
+def test_times_are_local_for_people(a: QuickCli) -> None:
+    """As those of tenants and messages; in JSON they are the API's."""
+    a.ok("accounts", "add", "main", *SANDBOX)
+    created = datetime.fromisoformat(a("accounts", "show", "main", "--json").json()["created_at"])
+    there = {"TZ": "Asia/Tokyo"}
+    shown = Cli(a.root, a.environ)("accounts", "show", "main", env=there).out
+    assert f"{created.astimezone(ZoneInfo(there['TZ'])):%Y-%m-%d %H:%M:%S}" in shown
 
 
 def test_an_unknown_account_is_told_with_its_like(a: QuickCli) -> None:

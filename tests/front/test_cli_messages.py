@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
@@ -154,3 +155,11 @@ def test_status_of_a_stopped_instance(acme: QuickCli) -> None:
         {"pending": 2, "deferred": 1},
         3,
     )
+
+
+def test_status_of_a_suspended_instance(acme: QuickCli) -> None:
+    """Why nothing leaves is told with what ends that."""
+    acme.ok("a", "suspend")
+    assert re.search(r"^sending +suspended: mail-proxy a activate$", acme.ok("status", "a"), re.MULTILINE)
+    acme.ok("a", "activate")
+    assert "suspended" not in acme.ok("status", "a")

@@ -13,6 +13,7 @@ import pytest
 from mail_proxy_cli.moments import parse_moment
 from mail_proxy_cli.output import Column, age, echo_csv, echo_json, echo_record, echo_table, one_line, text
 from tests.support.cli import Cli, QuickCli
+from tests.support.quick_terminal import QuickTerminal
 from tests.support.terminal import Terminal
 
 ESCAPE = "\x1b"
@@ -220,3 +221,16 @@ def test_a_progress_bar_for_several_files(a: Cli) -> None:
         assert "queueing" in terminal.output
         assert "60 queued, 0 failed" in terminal.screen
         assert len(set(re.findall(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}", terminal.output))) == 60
+
+
+def test_a_progress_bar_for_what_is_deleted(a: Cli) -> None:
+    """Messages, and a tenant with all it has; nothing is left of the bar, and there is none in a pipe."""
+    terminal = QuickTerminal(a.root, a.environ)
+    quick = QuickCli(a.root, a.environ)
+    quick.ok("a", "acme", "accounts", "add", "main", "--host", "sandbox")
+    (a.root / "a.eml").write_text("From: a@b.test\nTo: c@d.test\nSubject: s\n\nx\n")
+    for number in range(4):
+        quick.ok("a", "acme", "send", "a.eml", "--id", f"m{number}")
+    assert "2/2" in terminal("a", "acme", "messages", "delete", "m0", "m1", "--yes").out
+    assert quick("a", "acme", "messages", "delete", "m2", "--yes").err == ""
+    assert re.search(r"deleting.* 1\b", terminal("a", "tenants", "delete", "acme", "--force").out)

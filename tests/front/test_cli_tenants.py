@@ -89,6 +89,7 @@ def test_the_id_may_be_an_option(a: QuickCli) -> None:
         (("delete", "nobody", "--force"), 2, "no tenant 'nobody'"),
         (("api-key", "default", "--revoke", "--expires-at", "+1d"), 2, "--revoke makes no key"),
         (("api-key", "default", "--expires-at", "soon"), 2, "'soon' is no time"),
+        (("api-key", "default", "--expires-at", "-90d"), 2, "--expires-at: that is over already"),
     ],
 )
 def test_what_is_refused(a: QuickCli, words: tuple[str, ...], code: int, said: str) -> None:

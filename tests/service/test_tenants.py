@@ -142,8 +142,10 @@ async def test_a_large_tenant_is_deleted_in_steps_that_may_be_taken_up_again(des
     assert not (await desk.services.tenants.get("acme")).active
     assert [fault.loc for fault in (await desk.refusal(message("late"))).errors] == [("tenant_id",)]
 
-    await desk.services.tenants.delete("acme")
+    steps: list[int] = []
+    await desk.services.tenants.delete("acme", told=steps.append)
     assert await desk.services.instance.waiting() == []
+    assert steps == [1]
 
 
 async def test_a_tenant_is_deleted_with_its_key(desk: Desk) -> None:
