@@ -13,14 +13,14 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from mail_proxy.errors import InstanceError, KeyMismatch
-from mail_proxy.files import create_private, reporting, sync_directory, write_private
+from mail_proxy.files import create_private, open_file, reporting, sync_directory, write_private
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -172,15 +172,15 @@ def _key_of_environment(environ: Mapping[str, str]) -> FoundKey | None:
     if not file:
         return None
     origin = f"{KEY_VARIABLE}_FILE ({file})"
-    found = _key_of_file(Path(file), origin)
+    found = _key_of_file(Path(file), origin, lambda path: path.open("rb"))  # it may be a pipe
     if found is None:
         raise KeyMismatch(f"{origin}: there is no such file")
     return found
 
 
-def _key_of_file(path: Path, origin: str) -> FoundKey | None:
+def _key_of_file(path: Path, origin: str, opened: Callable[[Path], BinaryIO] = open_file) -> FoundKey | None:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             content = file.read(_MAX_KEY_FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None

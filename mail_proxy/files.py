@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from mail_proxy.errors import InstanceError
+
+MAX_SMALL = 1024 * 1024
+"""Bytes of a file that is read at once."""
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to be read; raises OSError, also for what is none: a pipe would be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EINVAL, "Not a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_small(path: Path) -> str:
+    """Return the text of a file that is small; raises OSError, and UnicodeDecodeError."""
+    with open_file(path) as file:
+        content = file.read(MAX_SMALL + 1)
+    if len(content) > MAX_SMALL:
+        raise OSError(errno.EFBIG, f"More than {MAX_SMALL} bytes", str(path))
+    return content.decode()
 
 
 def write_private(path: Path, text: str) -> None:

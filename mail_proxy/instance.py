@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mail_proxy.errors import InstanceError, InvalidConfig, InvalidInput
-from mail_proxy.files import create_private, reporting, write_private
+from mail_proxy.files import create_private, read_small, reporting, write_private
 from mail_proxy.model.names import is_instance_name
 
 HOME_VARIABLE = "MAIL_PROXY_HOME"
@@ -164,7 +164,7 @@ def read_toml(path: Path) -> dict[str, object]:
     """Return what a TOML file holds, nothing if there is no file; InvalidConfig if it is not TOML."""
     with reporting(f"cannot read {path}"):
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_small(path)
         except FileNotFoundError:
             return {}
         except UnicodeDecodeError as error:
@@ -181,7 +181,7 @@ def write_toml(path: Path, values: Mapping[str, object]) -> None:
     """Write a flat TOML file; lines of `path` whose value stays the same are kept, comments too."""
     values = {key: _plain(value) for key, value in values.items()}
     with reporting(f"cannot read {path}"):
-        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        old = read_small(path) if path.exists() else ""
     text = _edited_toml(old, values)
     if _parsed(text) != values:  # an array over several lines, for instance: then all is written anew
         text = "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
@@ -241,7 +241,7 @@ def _new_token() -> str:
 def _read_line(path: Path) -> str:
     with reporting(f"cannot read {path}"):
         try:
-            return path.read_text(encoding="utf-8").strip()
+            return read_small(path).strip()
         except UnicodeDecodeError as error:
             raise InstanceError(f"cannot read {path}: it is not text") from error
 

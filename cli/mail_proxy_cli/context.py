@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mail_proxy.errors import InstanceError, InvalidInput
-from mail_proxy.files import write_private
+from mail_proxy.files import read_small, write_private
 from mail_proxy.model.names import is_identifier, is_instance_name
 
 INSTANCE_VARIABLE = "MAIL_PROXY_INSTANCE"
@@ -44,7 +44,7 @@ def read_context(environ: Mapping[str, str]) -> Context:
         return _checked(instance, tenant, "the environment")
     path = _file()
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(read_small(path))
     except FileNotFoundError:
         return Context(None, None, "nowhere")
     except (OSError, ValueError) as error:

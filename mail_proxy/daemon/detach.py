@@ -150,7 +150,7 @@ def absolute_paths(environ: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def _open_log(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
 
 
 def _wait_ready(reader: int, end: float) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from mail_proxy.errors import AlreadyRunning, InstanceError, NotRunning
-from mail_proxy.files import write_private
+from mail_proxy.files import read_small, write_private
 from mail_proxy.instance import Instance
 
 LOCK_FILE = "lock"
@@ -170,7 +170,7 @@ def keep_stopped(instance: Instance) -> Iterator[None]:
 def last_port(instance: Instance) -> int | None:
     """Tell where the instance was served last, so that a restart finds its clients again."""
     try:
-        return int((instance.directory / LOCK_FILE).read_text("ascii"))
+        return int(read_small(instance.directory / LOCK_FILE))
     except (OSError, ValueError):
         return None
 
@@ -331,7 +331,7 @@ def _write_pid_file(path: Path, info: ServerInfo) -> None:
 
 def _read_pid_file(path: Path) -> ServerInfo | None:
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(read_small(path))
         return ServerInfo(
             pid=int(data["pid"]),
             start_time=float(data["start_time"]),

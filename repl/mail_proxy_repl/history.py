@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -62,8 +63,10 @@ def open_history(path: Path) -> History:
     """Open the history in a file of the user's own (mode 0600); where that cannot be, one in memory."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return _KeptInMemory()
             os.fchmod(descriptor, 0o600)
             is_large = os.fstat(descriptor).st_size > LARGEST
         finally:
@@ -77,5 +80,8 @@ def open_history(path: Path) -> History:
 
 def _halve(path: Path) -> None:
     """Forget the older half of the entries, each of which begins with a line that begins with '#'."""
-    entries = re.split(r"(?m)^(?=# )", path.read_text("utf-8", errors="replace"))
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * LARGEST))
+        newest = file.read(2 * LARGEST).decode("utf-8", errors="replace")
+    entries = re.split(r"(?m)^(?=# )", newest)
     write_private(path, "".join(entries[len(entries) // 2 :]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mail_proxy.errors import InstanceError
-from mail_proxy.files import create_private, private_file, write_private
+from mail_proxy.files import MAX_SMALL, create_private, private_file, read_small, write_private
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,3 +85,24 @@ def test_a_file_that_does_not_become_whole_is_not_there(
         write_half()
     assert (tmp_path / "a").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_is_read_is_a_file_and_small(tmp_path: Path) -> None:
+    """A pipe would be waited for, a device and a file with a hole have no end that memory could hold."""
+    (tmp_path / "text").write_text("è")
+    (tmp_path / "link").symlink_to("text")
+    assert read_small(tmp_path / "link") == "è"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 2**40)
+    for name, said in (
+        ("pipe", "Not a file"),
+        ("device", "Not a file"),
+        ("directory", "Is a directory"),
+        ("large", f"More than {MAX_SMALL} bytes"),
+        ("missing", "No such file or directory"),
+    ):
+        with pytest.raises(OSError, match=said):
+            read_small(tmp_path / name)

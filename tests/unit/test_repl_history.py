@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -105,3 +106,21 @@ def test_it_does_not_grow_without_end(tmp_path: Path) -> None:
     found = [each[0] for each in open_history(path).load_history_strings()]
     assert found == ["3", "2", "1"]
     assert path.stat().st_size < LARGEST
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    """The session goes on, and remembers as long as it lasts."""
+    os.mkfifo(tmp_path / "history")
+    history = open_history(tmp_path / "history")
+    history.store_string("stats")
+    assert list(history.load_history_strings()) == ["stats"]
+
+
+def test_a_history_without_end(tmp_path: Path) -> None:
+    """No more of it is read than is kept."""
+    path = tmp_path / "history"
+    path.touch()
+    os.truncate(path, 2**40)
+    with path.open("ab") as file:
+        file.write(b"\n# 2026-01-31\n+stats\n")
+    assert list(open_history(path).load_history_strings()) == ["stats"]
