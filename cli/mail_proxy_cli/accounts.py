@@ -16,7 +16,7 @@ from mail_proxy_cli.checking import STEP_COLUMNS, failures, steps
 from mail_proxy_cli.complete import accounts as complete_accounts
 from mail_proxy_cli.errors import FAILED, OK
 from mail_proxy_cli.fields import faults_as_options, given, may_prompt, one_id, read_secret_line
-from mail_proxy_cli.nodes import Group, example, near
+from mail_proxy_cli.nodes import Group, example, near, with_options
 from mail_proxy_cli.opening import run
 from mail_proxy_cli.output import (
     Column,
@@ -128,9 +128,7 @@ def configuration(function: F) -> F:
         click.option("--imap-password", metavar="PASSWORD", help="The password there."),
         click.option("--imap-folder", metavar="FOLDER", help="Which folder.  [default: INBOX]"),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 @click.group(cls=Group)

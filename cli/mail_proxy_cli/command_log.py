@@ -15,7 +15,7 @@ from mail_proxy.model.commands import Command, CommandFilter
 from mail_proxy.model.messages import END_OF_TIME
 from mail_proxy_cli.complete import tenants as complete_tenants
 from mail_proxy_cli.moments import moment
-from mail_proxy_cli.nodes import Group, example
+from mail_proxy_cli.nodes import Group, example, with_options
 from mail_proxy_cli.opening import run
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_table, harmless_json, when
 from mail_proxy_cli.paging import tell_more
@@ -58,9 +58,7 @@ def which_commands(function: F) -> F:
             help="Only of this endpoint: 'PUT /account/{id}', or a path for all methods.",
         ),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 @click.group("command-log", cls=Group)

@@ -13,7 +13,7 @@ from mail_proxy_cli import next_steps, serving
 from mail_proxy_cli.complete import instances as complete_instances
 from mail_proxy_cli.errors import OK, report
 from mail_proxy_cli.instances import chosen_instance
-from mail_proxy_cli.nodes import command
+from mail_proxy_cli.nodes import command, with_options
 from mail_proxy_cli.scope import Scope, pass_scope
 from mail_proxy_cli.serving import DRAIN_TIMEOUT, START_TIMEOUT
 
@@ -37,9 +37,7 @@ def server_options(function: F) -> F:
         click.option("--api-token", metavar="TOKEN", help="Admin token, in place of the one made by itself."),
         click.option("--reload", is_flag=True, help="Start anew when the program or config.toml changes."),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 def drain_options(function: F) -> F:

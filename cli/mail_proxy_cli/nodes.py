@@ -191,6 +191,13 @@ def example(words: str) -> Callable[[click.Command], click.Command]:
     return decorate
 
 
+def with_options(function: F, options: Sequence[Callable[[F], F]]) -> F:
+    """Give a command's function options, which help shows in this order."""
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def write_commands(
     formatter: click.HelpFormatter, heading: str, rows: Sequence[tuple[str, str, str | None]]
 ) -> None:

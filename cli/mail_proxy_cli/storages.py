@@ -12,7 +12,7 @@ from mail_proxy.model.storages import Storage, StorageProtocol, StorageTrial
 from mail_proxy_cli.complete import storages as complete_storages
 from mail_proxy_cli.errors import FAILED, OK
 from mail_proxy_cli.fields import faults_as_options, given, may_prompt, read_secret_line
-from mail_proxy_cli.nodes import Group, example, near
+from mail_proxy_cli.nodes import Group, example, near, with_options
 from mail_proxy_cli.opening import run
 from mail_proxy_cli.output import Column, Row, confirm, echo_json, echo_record, echo_table, one_line, when
 from mail_proxy_cli.progress import busy
@@ -103,9 +103,7 @@ def configuration(function: F) -> F:
             help="Read the secret from standard input: the key, or for azure also a SAS token.",
         ),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 @click.group(cls=Group)

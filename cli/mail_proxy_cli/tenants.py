@@ -19,7 +19,7 @@ from mail_proxy_cli.fields import (
     refuse_reserved,
 )
 from mail_proxy_cli.moments import moment
-from mail_proxy_cli.nodes import Group, example
+from mail_proxy_cli.nodes import Group, example, with_options
 from mail_proxy_cli.opening import check_tenant, run
 from mail_proxy_cli.output import Column, confirm, echo_json, echo_record, echo_table, when
 from mail_proxy_cli.progress import progress
@@ -74,9 +74,7 @@ def configuration(function: F) -> F:
         ),
         click.option("--active/--inactive", default=None, help="Whether it may hand in messages."),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 @click.group(cls=Group)
