@@ -31,7 +31,7 @@ COLUMNS = (
     Column("port", right=True),
     Column("pid", right=True),
     Column("uptime", lambda row: _uptime(row["uptime_seconds"]), right=True),
-    Column("database"),
+    Column("database", spare=1),
 )
 
 

@@ -70,7 +70,7 @@ def _addresses(row: Mapping[str, object]) -> str:
 
 COLUMNS = (
     Column("id", whole=True),
-    Column("status"),
+    Column("status", whole=True),
     Column("account", lambda row: row["account_id"], spare=1),
     Column("priority", right=True, spare=3),
     Column("created", lambda row: when(row["created_at"]), spare=2),

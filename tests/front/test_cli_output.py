@@ -160,6 +160,13 @@ def test_ids_stay_in_one_piece_on_a_terminal(a: Cli, tmp_path: Path) -> None:
         assert narrow.end() == 0
         assert name in narrow.screen
         assert "(the terminal is too narrow for: account, priority, created)" in narrow.screen
+    with Terminal(a, "list", columns=60) as instances:
+        assert instances.end() == 0
+        assert "127.0.0.1" in instances.screen
+        assert "(the terminal is too narrow for: database)" in instances.screen
+    with Terminal(a, "a", "acme", "messages", "list", columns=60) as narrow:
+        assert narrow.end() == 0
+        assert re.search(rf"{name} +pending", narrow.screen)
 
 
 def test_long_values_on_a_narrow_terminal(a: Cli) -> None:
