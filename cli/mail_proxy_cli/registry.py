@@ -253,7 +253,7 @@ TENANT = (
     ),
     Entry(
         "send",
-        "send:send",
+        "send.command:send",
         WORK,
         "Queue .eml files, or standard input, exactly as written.",
         "mail-proxy myserver acme send hello.eml --wait",

@@ -11,7 +11,7 @@ import click
 
 from mail_proxy_cli.output import echo_json
 from mail_proxy_cli.progress import Advance, progress
-from mail_proxy_cli.sending import Outcome
+from mail_proxy_cli.send.queueing import Outcome
 
 
 class Teller:

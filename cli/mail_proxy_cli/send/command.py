@@ -15,8 +15,8 @@ from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import command, near
 from mail_proxy_cli.opening import is_served, run, unserved
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.sending import STDIN, await_outcome, queue_files
-from mail_proxy_cli.telling import Teller
+from mail_proxy_cli.send.queueing import STDIN, await_outcome, queue_files
+from mail_proxy_cli.send.telling import Teller
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime

@@ -1,0 +1,1 @@
+"""``send``: files into the queue, and what becomes of them."""
