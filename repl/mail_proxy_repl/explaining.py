@@ -13,6 +13,7 @@ KEYS = (
     ("Right", "takes what is suggested in grey"),
     ("Alt+Enter", "begins another line"),
     ("Ctrl+C", "drops the line, or cancels what is running"),
+    ("Ctrl+Z", "lets the session wait in the background of the shell"),
     ("Ctrl+D, exit()", "leave"),
 )
 
@@ -27,9 +28,16 @@ def overview(commands: Sequence[Section], namespace: Mapping[str, object]) -> st
     return "\n\n".join(f"{heading}:\n{_aligned(rows)}" for heading, rows in sections)
 
 
-def explain(chain: str, namespace: Mapping[str, object]) -> str:
+def explain_name(chain: str, namespace: Mapping[str, object]) -> str:
     """What a name of Python is; raise LookupError."""
-    thing = resolve(chain, namespace)
+    return explain(resolve(chain, namespace), chain)
+
+
+def explain(thing: object, chain: str = "") -> str:
+    """What a thing is that is called so."""
+    if inspect.ismethod(thing):
+        thing = thing.__func__
+    chain = chain or getattr(thing, "__qualname__", type(thing).__name__)
     if inspect.isfunction(thing) or inspect.isbuiltin(thing):
         return f"{chain}{_signature(thing)}\n{_indented(inspect.getdoc(thing))}"
     own = type(thing).__module__.startswith("mail_proxy")

@@ -17,7 +17,7 @@ from enum import Enum, auto
 
 ASSIGNMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign)
 GOES_ON = re.compile(r"(else|elif|except|finally)\b")
-HELP = "?"
+HELP = re.compile(r"\?+[\w.() -]*\?*|[\w.() -]+\?+")
 
 
 class Kind(Enum):
@@ -50,7 +50,7 @@ def kind_of(text: str, known: Vocabulary) -> Kind:
     line = text.strip().partition("\n")[0].rstrip()
     if not line or line.startswith("#"):
         return Kind.NOTHING
-    if line.endswith(HELP):
+    if HELP.fullmatch(line):
         return Kind.HELP
     words = line.split(maxsplit=2)
     tree = _parsed(line)

@@ -11,6 +11,8 @@ from mail_proxy_repl.session import FAILED, OK, Session
 
 WELCOME = "'help' shows what can be typed; Ctrl+D leaves."
 
+BYTE_ORDER_MARK = "\ufeff"
+
 
 def talk(session: Session, history: Path, *, color: bool, dumb: bool) -> int:
     """Talk to the person at the terminal until they leave; return the exit code."""
@@ -45,8 +47,10 @@ def read(session: Session) -> int:
 
 def _lines() -> Iterator[str]:
     """Each when it is asked for: a command between may read standard input, too."""
-    while line := sys.stdin.readline():
+    line = sys.stdin.readline().removeprefix(BYTE_ORDER_MARK)
+    while line:
         yield line
+        line = sys.stdin.readline()
 
 
 def code_of(leaving: SystemExit) -> int:

@@ -23,7 +23,8 @@ from pygments.lexers.python import PythonLexer
 from mail_proxy_repl.lines import Kind, kind_of, needs_more
 from mail_proxy_repl.session import Session
 from mail_proxy_repl.shell import Pulse
-from mail_proxy_repl.suggest import RAW_WORD, suggest
+from mail_proxy_repl.suggest import suggest
+from mail_proxy_repl.words import RAW_WORD
 
 LOOK_EVERY = 2.0
 """Seconds between looks at the server."""
@@ -40,7 +41,21 @@ SILENT = Pulse("no answer", None)
 
 INDENT = "    "
 
-STYLE = Style.from_dict({"prompt": "bold", "command": "bold ansigreen", "option": "ansicyan"})
+HUES = {
+    "command": "bold #008700",
+    "option": "#008787",
+    "pygments.keyword": "bold #af5faf",
+    "pygments.operator.word": "bold #af5faf",
+    "pygments.name.builtin": "#008787",
+    "pygments.name.exception": "#d75f5f",
+    "pygments.literal.string": "#008700",
+    "pygments.literal.string.interpol": "bold #008700",
+    "pygments.literal.number": "#5f87af",
+    "pygments.comment": "italic #808080",
+}
+"""Of a middle lightness: as easy to read on a light terminal as on a dark one."""
+
+STYLE = Style.from_dict({"prompt": "bold", "auto-suggestion": "#808080", **HUES})
 
 
 class Prompt:
@@ -62,8 +77,10 @@ class Prompt:
             key_bindings=_bindings(session),
             bottom_toolbar=self._toolbar,
             style=STYLE,
+            include_default_pygments_style=False,
             color_depth=None if color else ColorDepth.DEPTH_1_BIT,
             reserve_space_for_menu=6,
+            enable_suspend=True,
         )
 
     def ask(self) -> str:

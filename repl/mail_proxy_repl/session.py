@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
+import keyword
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from mail_proxy.errors import InvalidInput
 from mail_proxy_repl import explaining
-from mail_proxy_repl.evaluate import evaluate
+from mail_proxy_repl.evaluate import evaluate, line_of
 from mail_proxy_repl.lines import Chunk, Kind, Vocabulary, chunks
 from mail_proxy_repl.place import Place
 from mail_proxy_repl.proxy import Proxy
 from mail_proxy_repl.shell import Shell
-from mail_proxy_repl.suggest import HELP, USE, Names
+from mail_proxy_repl.suggest import HELP, LEAVE, USE, Names
+from mail_proxy_repl.words import words_of
 
 OWN = {
     USE: "Take a tenant into use, or none.",
     HELP: "Explain what can be typed here, or one thing of it.",
-    "exit": "Leave.",
-    "quit": "Leave.",
+    **dict.fromkeys(LEAVE, "Leave, with an exit code if one is given."),
 }
 
 OK = 0
@@ -39,7 +39,8 @@ class Session:
         self.shell = shell
         self.place = place
         self.proxy = proxy
-        self.namespace: dict[str, Any] = {"__name__": "__session__", "proxy": proxy, **wizards, "exit": leave}
+        self.namespace: dict[str, Any] = {"__name__": "__session__", "proxy": proxy, **wizards}
+        self.namespace |= {"exit": leave, HELP: self._explain}
         self._given = dict(self.namespace)
 
     @property
@@ -75,7 +76,8 @@ class Session:
             try:
                 code = self._run(chunk)
             except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001 - the edge
-                code = self.shell.report(self._clearer(error, chunk), f"line {chunk.line}: ")
+                where = f"line {line_of(error, chunk.line)}: "
+                code = self.shell.report(self._clearer(error, chunk), where)
                 return code if isinstance(error, KeyboardInterrupt) else FAILED
             if code != OK:
                 stopped = InvalidInput("this command failed, and the script stops here")
@@ -86,10 +88,10 @@ class Session:
     def _run(self, chunk: Chunk) -> int:
         match chunk.kind:
             case Kind.COMMAND:
-                return self._command(_words(chunk.text))
+                return self._command(words_of(chunk.text))
             case Kind.HELP:
-                return self._help(chunk.text.rstrip("? ").split())
-        value = evaluate(chunk.text, self.namespace, self._wait, f"<line {chunk.line}>")
+                return self._help(chunk.text.strip("? ").split())
+        value = evaluate(chunk.text, self.namespace, self._wait, chunk.line)
         if value is not None:
             self.namespace["_"] = value
             self.shell.show(value)
@@ -97,8 +99,12 @@ class Session:
 
     def _command(self, words: list[str]) -> int:
         match words:
-            case ["exit" | "quit"]:
+            case [word] if word in LEAVE:
                 leave()
+            case [word, code] if word in LEAVE and code.isdecimal():
+                leave(int(code))
+            case [word, *_] if word in LEAVE:
+                raise InvalidInput(f"{word} takes no more than an exit code")
             case ["use", *rest]:
                 return self._use(rest)
             case ["help", *rest]:
@@ -129,7 +135,7 @@ class Session:
                 return self.shell.run([*words, "--help"], self.place.tenant)
             case [chain]:
                 try:
-                    self.shell.say(explaining.explain(chain.removesuffix("()"), self.namespace))
+                    self.shell.say(explaining.explain_name(chain.removesuffix("()"), self.namespace))
                 except LookupError:
                     raise InvalidInput(
                         f"there is no '{chain}' to explain: 'help' shows what there is"
@@ -137,6 +143,13 @@ class Session:
             case _:
                 raise InvalidInput("help NAME explains a command, or what a name of Python is")
         return OK
+
+    def _explain(self, thing: object = None) -> None:
+        """Explain a thing; without one, all that can be typed."""
+        if thing is None or isinstance(thing, str):
+            self._help((thing or "").split())
+        else:
+            self.shell.say(explaining.explain(thing))
 
     def _wait(self, awaitable: Awaitable[Any]) -> Any:
         async def wait() -> Any:
@@ -149,24 +162,18 @@ class Session:
         return {name for name, value in self.namespace.items() if self._given.get(name) is not value}
 
     def _given_names(self) -> dict[str, object]:
-        return {name: value for name, value in self._given.items() if name != "exit"}
+        return {name: value for name, value in self._given.items() if name not in OWN}
 
     def _clearer(self, error: BaseException, chunk: Chunk) -> BaseException:
         """For what is neither Python nor a command: which command may have been meant."""
         word = chunk.text.split(maxsplit=1)[0]
         is_lost = isinstance(error, SyntaxError) or (isinstance(error, NameError) and error.name == word)
-        if chunk.kind is Kind.PYTHON and is_lost and (near := self.shell.near(word)):
+        may_be_command = chunk.kind is Kind.PYTHON and not keyword.iskeyword(word)
+        if may_be_command and is_lost and (near := self.shell.near(word)):
             return InvalidInput(f"no command '{word}'; did you mean {' or '.join(map(repr, near))}?")
         return error
 
 
-def _words(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise InvalidInput(f"{str(error).lower()}: quote what has spaces or quotes in it") from None
-
-
-def leave() -> NoReturn:
+def leave(code: int = OK) -> NoReturn:
     """Leave the session."""
-    raise SystemExit(OK)
+    raise SystemExit(code)

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from mail_proxy_repl.lines import Kind, Vocabulary, kind_of
 from mail_proxy_repl.results import Record
+from mail_proxy_repl.words import split
 
 USE = "use"
 HELP = "help"
+LEAVE = ("exit", "quit")
 
-RAW_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|\\\Z|"(?:[^"\\]|\\.)*(?:"|\\?\Z)|'[^']*(?:'|\Z))+""")
-PIECE = re.compile(r"""\\(?P<escaped>.?)|"(?P<double>(?:[^"\\]|\\.)*)"?|'(?P<single>[^']*)'?""")
 CHAIN = re.compile(r"(?:[^\W\d]\w*\.)*(?:[^\W\d]\w*)?\Z")
 IN_TEXT = re.compile(r"""\A(?:[^"']|"[^"]*"|'[^']*')*["'][^"']*\Z""")
 BEGUN = r"""(?P<quote>["'])(?P<begun>[^"']*)\Z"""
@@ -70,28 +70,6 @@ def suggest(text: str, names: Names) -> list[Suggestion]:
             found = _following(words, begun, names)
             return [Suggestion(shlex.quote(word.text), start, word.meaning) for word in found]
     return _python(text, names)
-
-
-def split(line: str) -> tuple[list[str], str, int]:
-    """Part a command into its whole words and the one that is being written, which begins at that place.
-
-    Quotes and backslashes are the shell's; a quote that is still open belongs to the last word.
-    """
-    found = list(RAW_WORD.finditer(line))
-    if not found or found[-1].end() < len(line):
-        return [unquoted(each[0]) for each in found], "", len(line)
-    *whole, last = found
-    return [unquoted(each[0]) for each in whole], unquoted(last[0]), last.start()
-
-
-def unquoted(word: str) -> str:
-    return PIECE.sub(_meant, word)
-
-
-def _meant(piece: re.Match[str]) -> str:
-    if piece["double"] is not None:
-        return re.sub(r'\\(["\\])', r"\1", piece["double"])
-    return piece["single"] if piece["single"] is not None else piece["escaped"]
 
 
 def resolve(chain: str, namespace: Mapping[str, object]) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mail_proxy.encryption import generate_key
-from tests.support.cli import Cli, QuickCli
+from tests.support.cli import PROGRAM, Cli, QuickCli
 from tests.support.server import Server
 from tests.support.terminal import Terminal
 
@@ -191,6 +192,23 @@ def test_ctrl_c_cancels_what_is_running_and_nothing_else(shop: Cli, silent_port:
         work(terminal, "proxy.messages.get('order-1')['status']", "'pending'")
         work(terminal, "6 * 7", "42")
         terminal.enter("exit()")
+        assert terminal.end() == 0
+
+
+def test_ctrl_z_leaves_it_in_the_background_of_the_shell(shop: Cli) -> None:
+    """With what was typed so far."""
+    with Terminal(shop, program=("/bin/bash", "--norc", "-i"), PS1="shell: ") as terminal:
+        terminal.answer("shell: ", shlex.join([*PROGRAM, "myserver", "connect"]))
+        ready(terminal)
+        terminal.type("6 * ")
+        terminal.until(lambda: terminal.current_line.rstrip().endswith("6 *"), "what was typed")
+        terminal.press("ctrl-z")
+        terminal.answer("shell: ", "fg")
+        terminal.until(lambda: terminal.current_line.rstrip().endswith("6 *"), "the session")
+        terminal.enter("7")
+        terminal.wait_for("\n42")
+        ready(terminal).press("ctrl-d")
+        terminal.answer("shell: ", "exit")
         assert terminal.end() == 0
 
 

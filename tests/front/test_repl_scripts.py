@@ -230,8 +230,11 @@ nonsense
         ("use acme\nsend nofile.eml\nprint('on')", 1, "line 2: this command failed"),
         ("use acme\nsend 'a", 1, "Error: line 2: no closing quotation"),
         ("x = (\n1,\n", 1, "Error: line 1: SyntaxError"),
-        ("async def stats():\n    proxy.stats()\nstats()", 1, "line 3: proxy waits by itself"),
-        ("if True:\n    1/0", 1, "Error: line 1: ZeroDivisionError"),
+        ("1\nif True:\n    1/0", 1, "Error: line 3: ZeroDivisionError"),
+        ("def f():\n    1/0\n\nf()", 1, "Error: line 4: ZeroDivisionError"),
+        ("if True:\n    messages list", 1, "Error: line 2: SyntaxError: invalid syntax\n"),
+        ("1\nreturn 1", 1, "Error: line 2: SyntaxError: 'return' outside function\n"),
+        ("\ufeff1\r\nfor x in [0]:\r\n    1/x\r\n", 1, "Error: line 3: ZeroDivisionError"),
         ("connect", 1, "line 1: 'connect' is not for a session"),
         ("stop", 1, "line 1: 'stop' is not for a session"),
         (b"1\n\xff\xfe\n", 1, "not a text in UTF-8"),
@@ -240,6 +243,11 @@ nonsense
         ("import sys\nsys.exit(3)", 3, ""),
         ("raise KeyboardInterrupt", 130, "interrupted"),
         ("exit", 0, ""),
+        ("exit 4", 4, ""),
+        ("exit(5)", 5, ""),
+        ("exit now", 1, "line 1: exit takes no more than an exit code"),
+        ("status", 1, "line 1: 'status' is not for a session: proxy.status() tells it here"),
+        ("mail-proxy", 1, "line 1: which command?"),
     ],
 )
 def test_the_first_error_ends_a_script(shop: QuickCli, lines: str | bytes, code: int, said: str) -> None:
@@ -255,6 +263,47 @@ def test_debug_shows_where(shop: QuickCli) -> None:
     done = shop("connect", "--debug", stdin="1/0")
     assert "Traceback" in done.err
     assert "ZeroDivisionError" in done.err
+
+
+def test_await_takes_whatever_is_awaited(shop: QuickCli) -> None:
+    """Calls of proxy, which wait by themselves, too, and within coroutines."""
+    script = """\
+import asyncio
+[each["id"] for each in await proxy.messages.list()]
+async def waiting():
+    await asyncio.sleep(0)
+    return (await proxy.stats())["messages"]["pending"] + proxy.stats()["messages"]["sent"]
+
+waiting()
+await asyncio.gather(waiting(), asyncio.sleep(0, 2))
+await asyncio.sleep(0) or proxy.messages.get("nope")
+"""
+    done = shop("connect", stdin=script)
+    assert (done.code, done.out.splitlines()) == (1, ["['order-1']", "1", "[1, 2]"])
+    assert done.err == "Error: line 9: no message 'nope'\n"
+
+
+def test_commands_are_read_as_a_shell_reads_them(shop: QuickCli) -> None:
+    """Files by pattern or from one's home, a comment at the end, and the words that lead to the instance."""
+    shop.environ["HOME"] = str(shop.root)
+    for name in ("a 1.eml", "a 2.eml", "b.eml"):
+        (shop.root / name).write_text(EML)
+    script = """\
+use acme
+send a*.eml --batch two
+send ~/b.eml --batch one  # 'this' one
+send 'a*.eml'
+"""
+    done = shop("connect", stdin=script)
+    assert done.err.splitlines()[-2:] == [
+        "Error: a*.eml: No such file or directory",
+        "Error: line 4: this command failed, and the script stops here",
+    ]
+    counted = "[len(proxy.messages.list(batch_code=each)) for each in ('one', 'two')]"
+    assert shop.ok("connect", stdin=counted) == "[1, 2]\n"
+    for words in ("myserver acme", "myserver --tenant acme", "acme"):
+        shown = shop.ok("connect", stdin=f"mail-proxy {words} messages list --batch one --csv")
+        assert len(shown.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -293,6 +342,11 @@ def test_help(shop: QuickCli) -> None:
     )
     for part in (".stats()", ".messages ", ".errors()", "proxy.messages.errors(", "status=None"):
         assert part in explained
+    for line in ("?proxy", "proxy??", "help('proxy')"):
+        assert shop.ok("connect", stdin=line) == shop.ok("connect", stdin="proxy?")
+    assert shop.ok("connect", stdin="help()") == overview
+    assert "_server" not in shop.ok("connect", stdin="help(proxy)\nhelp(proxy.messages)")
+    assert "Messages.errors(" in shop.ok("connect", stdin="help(proxy.messages.errors)")
     assert re.search(r"\._|self", explained) is None
 
 

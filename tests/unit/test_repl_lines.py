@@ -53,6 +53,11 @@ KNOWN = Vocabulary(COMMANDS, of_tenants={"info", "send", "messages"})
         ("proxy?", HELP),
         ("proxy.messages.errors?", HELP),
         ("messages list?", HELP),
+        ("?proxy", HELP),
+        ("proxy.stats()??", HELP),
+        ("?", HELP),
+        ("x = 1  # why?", PYTHON),
+        ("for x in y:  # why?", PYTHON),
     ],
 )
 def test_lines(line: str, kind: Kind) -> None:

@@ -11,7 +11,8 @@ import pytest
 from mail_proxy_repl.lines import Vocabulary
 from mail_proxy_repl.proxy import Part
 from mail_proxy_repl.results import Record
-from mail_proxy_repl.suggest import Names, Word, public_names, split, suggest
+from mail_proxy_repl.suggest import Names, Word, public_names, suggest
+from mail_proxy_repl.words import split
 
 COMMANDS = {"info": "Show it.", "messages": "Messages.", "send": "Send.", "use": "Take.", "help": "Explain."}
 

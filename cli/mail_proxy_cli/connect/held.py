@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mail_proxy.daemon.process import SignalBell
-from mail_proxy.errors import InvalidInput
 from mail_proxy.runtime import open_services
 from mail_proxy_cli.scope import Scope
 
 if TYPE_CHECKING:
+    from mail_proxy.config import Config
     from mail_proxy.runtime import Runtime
 
 T = TypeVar("T")
@@ -35,9 +36,10 @@ class Held:
         self._opened_as: object = None
 
     def run(self, work: Callable[[Runtime], Awaitable[T]]) -> T:
-        """Do some work with the services; raise InvalidInput within a coroutine, which has the loop then."""
+        """Do some work with the services; within a coroutine, which has the loop, with others beside it."""
         if _is_looping():
-            raise InvalidInput("proxy waits by itself, and cannot within a coroutine: call it outside of one")
+            with ThreadPoolExecutor(1) as beside:
+                return beside.submit(asyncio.run, self._run_beside(work)).result()
         return self.runner.run(self._run(work))
 
     def close(self) -> None:
@@ -50,13 +52,20 @@ class Held:
     async def _run(self, work: Callable[[Runtime], Awaitable[T]]) -> T:
         return await work(await self._current())
 
+    async def _run_beside(self, work: Callable[[Runtime], Awaitable[T]]) -> T:
+        async with self._services(self.scope.load_config()) as runtime:
+            return await work(runtime)
+
+    def _services(self, config: Config) -> AbstractAsyncContextManager[Runtime]:
+        instance = self.scope.instance
+        return open_services(config, instance, bell=SignalBell(instance), environ=self.scope.environ)
+
     async def _current(self) -> Runtime:
         config, instance = self.scope.load_config(), self.scope.instance
         files = (instance.key_file, config.db_path or instance.database)
         if self.runtime is None or self._opened_as != (config, _states(files)):
             await self._close()
-            services = open_services(config, instance, bell=SignalBell(instance), environ=self.scope.environ)
-            self.runtime = await self._stack.enter_async_context(services)
+            self.runtime = await self._stack.enter_async_context(self._services(config))
             self._opened_as = (config, _states(files))  # opening may have made the files
         return self.runtime
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mail_proxy_cli.connect.held import Held
     from mail_proxy_repl.explaining import Section
 
+PROGRAM = "mail-proxy"
+
 OUTSIDE = frozenset(GLOBAL) | {"connect"}
 """Commands that are not about the instance of the session, or open one."""
 
@@ -92,6 +94,8 @@ def _told(error: BaseException) -> tuple[str, int]:
             return describe(KeyboardInterrupt())
         case click.ClickException() | click.Abort() | MailProxyError() | OSError() | KeyboardInterrupt():
             return describe(error)
+        case SyntaxError():
+            return one_line(f"{type(error).__name__}: {error.msg}"), FAILED
     return one_line(f"{type(error).__name__}: {error}"), FAILED
 
 
@@ -103,7 +107,7 @@ class LocalShell(Output):
         self._scope = held.scope
         self._held = held
         self.commands: Mapping[str, str] = WORDS
-        self.known = frozenset(WORDS) | OUTSIDE
+        self.known = frozenset(WORDS) | OUTSIDE | {PROGRAM}
         self.of_tenants = frozenset(TENANT)
 
     def headings(self) -> Sequence[Section]:
@@ -114,14 +118,20 @@ class LocalShell(Output):
         return [(heading, list(rows.items())) for heading, rows in found.items()]
 
     def run(self, words: Sequence[str], tenant: str | None) -> int:
+        words = self._bare(words)
+        if not words:
+            raise click.UsageError("which command? 'help' shows them all")
         word = words[0]
-        if word in OUTSIDE:
-            raise click.UsageError(f"'{word}' is not for a session: leave it, and type mail-proxy {word} …")
+        if word in self.known - WORDS.keys():
+            told = "proxy.status() tells it here; or " if word == "status" else ""
+            raise click.UsageError(
+                f"'{word}' is not for a session: {told}leave it, and type {PROGRAM} {word} …"
+            )
         if word in TENANT and word not in INSTANCE and tenant is None and "--help" not in words:
             raise click.UsageError(f"'{word}' is a tenant's command: 'use TENANT' first, or TENANT {word} …")
         scope = self._scope_with(tenant)
         try:
-            code = root.main(self._placed(words, tenant), "mail-proxy", standalone_mode=False, obj=scope)
+            code = root.main(self._placed(words, tenant), PROGRAM, standalone_mode=False, obj=scope)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             return error.exit_code
@@ -131,9 +141,9 @@ class LocalShell(Output):
         return code if isinstance(code, int) else 0
 
     def follow(self, words: Sequence[str], begun: str, tenant: str | None) -> Iterator[Word]:
-        asked = ShellComplete(root, {"obj": self._scope_with(tenant)}, "mail-proxy", "")
+        asked = ShellComplete(root, {"obj": self._scope_with(tenant)}, PROGRAM, "")
         with suppress(click.ClickException, MailProxyError, OSError):
-            for item in asked.get_completions(self._placed(words, tenant), begun):
+            for item in asked.get_completions(self._placed(self._bare(words), tenant), begun):
                 yield from _files(begun) if item.type in ("file", "dir") else [_word(item)]
 
     def ids(self, kind: str, begun: str, tenant: str | None) -> Iterable[str]:
@@ -162,10 +172,17 @@ class LocalShell(Output):
         environ[TENANT_VARIABLE] = tenant or ""
         return Scope(invocation=replace(self._invocation, environ=environ, held=self._held))
 
+    def _bare(self, words: Sequence[str]) -> Sequence[str]:
+        """The words without those that lead to this instance in a shell, as examples have them."""
+        first, *rest = words
+        if first != PROGRAM:
+            return words
+        return rest[1:] if rest[:1] == [self._scope.instance.name] else rest
+
     def _placed(self, words: Sequence[str], tenant: str | None) -> list[str]:
         """The words as they follow ``mail-proxy``: a tenant's command goes to the one in use."""
         name = self._scope.instance.name
-        if words[0] not in TENANT:
+        if not words or words[0] not in TENANT:
             return [name, *words]
         if tenant is None:  # that of nobody, so that its help can be shown
             return [name, *words] if words[0] in INSTANCE else [name, "--tenant", "TENANT", *words]
