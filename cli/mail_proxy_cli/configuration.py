@@ -94,7 +94,7 @@ def show_settings(scope: Scope, keys: tuple[str, ...], *, as_json: bool) -> None
 
 
 @example("mail-proxy myserver config set max_retries 8")
-@config.command("set")
+@config.command("set", context_settings={"ignore_unknown_options": True})  # a value may begin with a dash
 @click.argument("key", metavar="KEY", shell_complete=_keys)
 @click.argument("value", metavar="VALUE", shell_complete=_values)
 @pass_scope

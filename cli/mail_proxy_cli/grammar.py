@@ -294,7 +294,9 @@ def misplaced(ctx: click.Context, word: str) -> click.UsageError | None:
     if word in BEFORE_A_NAME:
         return click.UsageError(f"'{word}' comes before the name: mail-proxy {word} {name}", ctx)
     if word in INSTANCE:
-        return click.UsageError(f"'{word}' is an instance's command: mail-proxy {name} {word}", ctx)
+        tenant = scope_of(ctx).named_tenant if INSTANCE[word].may_be_of_tenant else None
+        way = f"mail-proxy {name} --tenant {tenant} {word}" if tenant else f"mail-proxy {name} {word}"
+        return click.UsageError(f"'{word}' is an instance's command: {way}", ctx)
     return None
 
 

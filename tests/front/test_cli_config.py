@@ -109,6 +109,7 @@ def test_unset(shop: QuickCli) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
+        (("set", "max_retries", "-1"), "max_retries: '-1' is not allowed: use a whole number from 0"),
         (("set", "max_retrys", "8"), "max_retrys: there is no such setting; did you mean max_retries?"),
         (("set", "GMP_PORT", "8"), "GMP_PORT: there is no such setting; did you mean port?"),
         (("unset", "prt"), "prt: there is no such setting; did you mean port?"),

@@ -111,6 +111,10 @@ def test_help_imports_nothing_heavy(shop: QuickCli, words: tuple[str, ...]) -> N
         (("--tenant", "acme", "myserver", "tenants", "list"), "no command 'tenants'"),
         (("myserver", "acounts", "list"), "no command 'acounts'; did you mean 'accounts'?"),
         (("myserver", "acme", "stats"), "'stats' is an instance's command: mail-proxy myserver stats"),
+        (
+            ("myserver", "acme", "top"),
+            "'top' is an instance's command: mail-proxy myserver --tenant acme top",
+        ),
         (("myserver", "acme", "status"), "'status' comes before the name: mail-proxy status myserver"),
         (("start", "--prot", "1"), "no option '--prot'; did you mean '--port'?"),
         (("myserver", "acme", "send", "--jsn", "x"), "no option '--jsn'; did you mean '--json'?"),
