@@ -69,7 +69,7 @@ def test_every_name_used_is_there() -> None:
 
 
 def test_there_is_no_sql_in_python() -> None:
-    """Statements live in their files, but for those that are made for each table; the ledger is no statement."""
+    """Statements live in their files, but for those made for each table; the ledger is no statement."""
     spoken = re.compile(r'"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b')
     places = [path.name for path in STORE.glob("*.py") if spoken.search(path.read_text("utf-8"))]
 
