@@ -48,7 +48,7 @@ class Shell(Protocol):
         ...
 
     def ids(self, kind: str, begun: str, tenant: str | None) -> Iterable[str]:
-        """The ids of tenants, accounts, messages or storages that begin so."""
+        """The ids of tenants, accounts, messages, storages, batches or files that begin so."""
         ...
 
     def near(self, word: str) -> Sequence[str]:

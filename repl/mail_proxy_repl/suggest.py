@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mail_proxy.model.messages import Status
+from mail_proxy_repl.calls import Call, open_call
 from mail_proxy_repl.lines import Kind, Vocabulary, kind_of
 from mail_proxy_repl.results import Record
 from mail_proxy_repl.words import split
@@ -24,10 +26,19 @@ LEAVE = ("exit", "quit")
 
 CHAIN = re.compile(r"(?:[^\W\d]\w*\.)*(?:[^\W\d]\w*)?\Z")
 IN_TEXT = re.compile(r"""\A(?:[^"']|"[^"]*"|'[^']*')*["'][^"']*\Z""")
-BEGUN = r"""(?P<quote>["'])(?P<begun>[^"']*)\Z"""
-ID = re.compile(rf"\bproxy\.(?P<kind>tenants|accounts|messages|storages)\.[a-z_]+\(\s*\[?\s*{BEGUN}")
-TENANT = re.compile(rf"\btenant_id\s*=\s*{BEGUN}")
-KEY = re.compile(rf"(?P<name>[^\W\d]\w*)\[{BEGUN}")
+KEY = re.compile(r"""(?P<name>[^\W\d]\w*)(?P<row>\[-?\d+\])?\[["'](?P<begun>[^"']*)\Z""")
+
+KINDS = {
+    "tenant_id": "tenants",
+    "account_id": "accounts",
+    "message_id": "messages",
+    "ids": "messages",
+    "batch_code": "batches",
+}
+"""What the arguments that are so called name."""
+
+OPENING = ("open", "Path", "pathlib.Path")
+"""What is called with a file."""
 
 
 class Suggestion(NamedTuple):
@@ -49,7 +60,8 @@ class Word(NamedTuple):
 class Names:
     """What there is to be named, where the session stands.
 
-    `follow` tells what may come after the words of a command, `ids` the ids of a kind that begin so.
+    `follow` tells what may come after the words of a command, `ids` the ids of a kind that begin so: of
+    tenants, accounts, messages, storages, batches, files.
     """
 
     commands: Mapping[str, str]
@@ -64,11 +76,12 @@ def suggest(text: str, names: Names) -> list[Suggestion]:
     if "\n" not in text:
         words, begun, start = split(text)
         if not words:
-            commands = [(name, meaning) for name, meaning in names.commands.items() if name.startswith(begun)]
-            return [Suggestion(name, start, meaning) for name, meaning in commands] + _python(text, names)
-        if kind_of(text, names.vocabulary) is Kind.COMMAND:
+            commands = {name: meaning for name, meaning in names.commands.items() if name.startswith(begun)}
+            rest = [each for each in _python(text, names) if each.text not in commands]
+            return [Suggestion(name, start, meaning) for name, meaning in commands.items()] + rest
+        if kind_of(text, names.vocabulary) is Kind.COMMAND or _is_tenant(words, names):
             found = _following(words, begun, names)
-            return [Suggestion(shlex.quote(word.text), start, word.meaning) for word in found]
+            return [Suggestion(_quoted(word.text), start, word.meaning) for word in found]
     return _python(text, names)
 
 
@@ -111,7 +124,19 @@ def meaning_of(thing: object) -> str:
     return (told or "").strip().partition("\n")[0] if is_own else ""
 
 
+def _is_tenant(words: Sequence[str], names: Names) -> bool:
+    """Whether a command of that tenant may follow."""
+    return len(words) == 1 and words[0] in names.ids("tenants", words[0])
+
+
+def _quoted(word: str) -> str:
+    """As a word of a command, with the tilde for the shell to read."""
+    return f"~/{shlex.quote(word[2:])}" if word[2:] and word.startswith("~/") else shlex.quote(word)
+
+
 def _following(words: Sequence[str], begun: str, names: Names) -> Iterable[Word]:
+    if words[0] in LEAVE:
+        return ()
     if words[0] == HELP:
         return _topics(words[1:], begun, names)
     if words[0] == USE:
@@ -129,11 +154,9 @@ def _topics(words: Sequence[str], begun: str, names: Names) -> Iterable[Word]:
 
 
 def _python(text: str, names: Names) -> list[Suggestion]:
-    for pattern in (ID, TENANT, KEY):
-        if match := pattern.search(text):
-            return [Suggestion(each, match.start("begun")) for each in _quoted(pattern, match, names)]
+    call = open_call(text)
     if IN_TEXT.match(text):
-        return []
+        return _in_quotes(text, call, names)
     chain = CHAIN.search(text)
     if chain is None or not chain[0]:
         return [] if text.strip() else _chained("", len(text), names.namespace)
@@ -143,18 +166,61 @@ def _python(text: str, names: Names) -> list[Suggestion]:
     found = _chained(chain[0], chain.start(), names.namespace)
     if before:
         return found
+    if call is not None and not call.keyword:
+        found = [Suggestion(f"{name}=", chain.start()) for name in _keywords(call, chain[0], names)] + found
     known = [*keyword.kwlist, *(name for name in vars(builtins) if not name.startswith("_"))]
     rest = [name for name in known if name.startswith(chain[0]) and name not in names.namespace]
     return found + [Suggestion(name, chain.start()) for name in rest]
 
 
-def _quoted(pattern: re.Pattern[str], match: re.Match[str], names: Names) -> Iterable[str]:
-    """What may stand between quotes: ids of what there is, or the keys of a record."""
-    if pattern is KEY:
-        record = names.namespace.get(match["name"])
-        keys = list(record) if isinstance(record, Record) else []
-        return [key for key in keys if key.startswith(match["begun"])]
-    return names.ids("tenants" if pattern is TENANT else match["kind"], match["begun"])
+def _in_quotes(text: str, call: Call | None, names: Names) -> list[Suggestion]:
+    """What the text may be that is still open."""
+    if match := KEY.search(text):
+        return [Suggestion(key, match.start("begun")) for key in _keys(match, names)]
+    if call is None or call.begun is None:
+        return []
+    return [Suggestion(each, len(text) - len(call.begun)) for each in _values(call, names)]
+
+
+def _keys(match: re.Match[str], names: Names) -> Iterable[str]:
+    """The keys of a record, or of those in a list."""
+    value = names.namespace.get(match["name"])
+    if match["row"]:
+        value = value[0] if isinstance(value, list) and value else None
+    return [key for key in value if key.startswith(match["begun"])] if isinstance(value, Record) else []
+
+
+def _values(call: Call, names: Names) -> Iterable[str]:
+    """What an argument may be that is a text."""
+    begun = call.begun or ""
+    if call.chain in OPENING and call.position == 0:
+        return names.ids("files", begun)
+    parameters = list(_parameters(call, names))
+    name = call.keyword or (parameters[call.position] if call.position < len(parameters) else "")
+    if name == "status":
+        return [status.value for status in Status if status.value.startswith(begun)]
+    kind = "storages" if name == "name" and ".storages." in call.chain else KINDS.get(name)
+    return names.ids(kind, begun) if kind else ()
+
+
+def _keywords(call: Call, begun: str, names: Names) -> Iterable[str]:
+    """The arguments that may yet be named."""
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    rest = list(_parameters(call, names).items())[call.position :]
+    return [name for name, each in rest if each.kind in by_name and name.startswith(begun)]
+
+
+def _parameters(call: Call, names: Names) -> Mapping[str, inspect.Parameter]:
+    """What is called is called with, as far as that is known."""
+    try:
+        function = resolve(call.chain, names.namespace)
+    except LookupError:
+        return {}
+    if not inspect.isfunction(function):
+        return {}
+    found = dict(inspect.signature(function).parameters)
+    found.pop("self", None)
+    return found
 
 
 def _chained(chain: str, start: int, namespace: Mapping[str, object]) -> list[Suggestion]:

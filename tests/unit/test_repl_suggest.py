@@ -10,21 +10,35 @@ import pytest
 
 from mail_proxy_repl.lines import Vocabulary
 from mail_proxy_repl.proxy import Part
-from mail_proxy_repl.results import Record
+from mail_proxy_repl.results import Record, Rows
 from mail_proxy_repl.suggest import Names, Word, public_names, suggest
 from mail_proxy_repl.words import split
 
-COMMANDS = {"info": "Show it.", "messages": "Messages.", "send": "Send.", "use": "Take.", "help": "Explain."}
+COMMANDS = {
+    "info": "Show it.",
+    "messages": "Messages.",
+    "send": "Send.",
+    "use": "Take.",
+    "help": "Explain.",
+    "exit": "Leave.",
+}
 
-IDS = {"tenants": ["acme", "apple"], "accounts": ["main"], "messages": ["order-1", "order-2"], "storages": []}
+IDS = {
+    "tenants": ["acme", "apple"],
+    "accounts": ["main"],
+    "messages": ["order-1", "order-2"],
+    "batches": ["spring"],
+    "files": ["hello.eml"],
+}
 
 FOLLOWING = {
     ("messages",): ["list", "show"],
     ("messages", "list"): ["--status", "--account"],
     ("messages", "list", "--status"): ["sent", "error"],
     ("messages", "show"): ["order-1", "order-2"],
-    ("send",): ["hello.eml", "my file.eml"],
+    ("send",): ["hello.eml", "my file.eml", "~/my file.eml"],
     ("acme", "messages"): ["list"],
+    ("acme",): ["messages"],
 }
 
 
@@ -35,6 +49,12 @@ class Inner(Part):
 
     def errors(self, limit: int = 1) -> None:
         """List errors."""
+
+    def get(self, message_id: str, tenant_id: str | None = None) -> None:
+        """Get one."""
+
+    def delete(self, ids: list[str], *, status: str | None = None, force: bool = False) -> None:
+        """Delete some."""
 
     def _hidden(self) -> None: ...
 
@@ -77,6 +97,7 @@ def names(**given: object) -> Names:
         "proxy": Outer(),
         "new_tenant": follow,
         "order": Record("messages", {"id": "order-1", "status": "sent"}),
+        "rows": Rows("messages", [{"id": "order-1", "status": "sent"}]),
         "os": os,
         "trap": Trap(),
         **given,
@@ -118,7 +139,7 @@ def offered(text: str) -> list[str]:
         ("proxy.", ["proxy.stats", "proxy.messages"]),
         ("proxy.m", ["proxy.messages"]),
         ("proxy._", []),
-        ("proxy.messages.", ["proxy.messages.errors"]),
+        ("proxy.messages.", ["proxy.messages.errors", "proxy.messages.get", "proxy.messages.delete"]),
         ("proxy.messages.errors.", []),
         ("proxy.nowhere.", []),
         ("nowhere.", []),
@@ -136,7 +157,33 @@ def offered(text: str) -> list[str]:
             "proxy.messages.delete(['ord",
             ["proxy.messages.delete(['order-1", "proxy.messages.delete(['order-2"],
         ),
-        ("proxy.accounts.test('", ["proxy.accounts.test('main"]),
+        ("proxy.messages.delete(['a', 'order-2", ["proxy.messages.delete(['a', 'order-2"]),
+        ("proxy.messages.get('order-1', 'ac", ["proxy.messages.get('order-1', 'acme"]),
+        ("proxy.messages.get('(', 'ac", ["proxy.messages.get('(', 'acme"]),
+        ("print(proxy.messages.get('x'), '", []),
+        ("x = [proxy.messages.get('order-2", ["x = [proxy.messages.get('order-2"]),
+        ("proxy.messages.errors('", []),
+        (
+            "proxy.messages.delete('x', status='se",
+            [
+                "proxy.messages.delete('x', status='sending",
+                "proxy.messages.delete('x', status='sent",
+            ],
+        ),
+        ("proxy.messages.delete('x', batch_code='", ["proxy.messages.delete('x', batch_code='spring"]),
+        ("proxy.messages.delete('x', forc", ["proxy.messages.delete('x', force="]),
+        ("proxy.messages.get(tenan", ["proxy.messages.get(tenant_id="]),
+        ("proxy.messages.get(tenant_id=tenan", []),
+        ("proxy.messages.get(')', tenan", ["proxy.messages.get(')', tenant_id="]),
+        ("open('hel", ["open('hello.eml"]),
+        ("print('hel", []),
+        ("acme ", ["acme messages"]),
+        ("acme mess", ["acme messages"]),
+        ("apricot ", []),
+        ("exit ", []),
+        ("send ~/my", ["send ~/'my file.eml'"]),
+        ("rows[0]['st", ["rows[0]['status"]),
+        ("rows[0]['st']['", []),
         ("proxy.messages.list(tenant_id='ac", ["proxy.messages.list(tenant_id='acme"]),
         ("order['s", ["order['status"]),
         ("os['s", []),
@@ -154,7 +201,7 @@ def test_offers(text: str, found: list[str]) -> None:
 
 
 def test_an_empty_line_may_become_anything_that_is_for_users() -> None:
-    assert offered("") == [*COMMANDS, "proxy", "new_tenant", "order", "os", "trap"]
+    assert offered("") == [*COMMANDS, "proxy", "new_tenant", "order", "rows", "os", "trap"]
 
 
 def test_offers_say_what_they_are() -> None:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,10 +48,14 @@ IDS = {
     "accounts": complete.accounts,
     "messages": complete.messages,
     "storages": complete.storages,
+    "batches": complete.batches,
 }
 
 MOST_FILES = 200
 MOST_IDS = 50
+MOST_TENANTS = 10
+"""Whose names are offered where no tenant is in use."""
+
 ID_TIMEOUT = 2.0
 PULSE_TIMEOUT = 4.0
 
@@ -147,9 +152,15 @@ class LocalShell(Output):
                 yield from _files(begun) if item.type in ("file", "dir") else [_word(item)]
 
     def ids(self, kind: str, begun: str, tenant: str | None) -> Iterable[str]:
+        if kind == "files":
+            return [each.text for each in _files(begun)]
+        tenants = [tenant] if tenant or kind == "tenants" else self.ids("tenants", "", None)
+        found = (self._names(kind, begun, each) for each in islice(tenants, MOST_TENANTS))
+        return list(dict.fromkeys(chain.from_iterable(found)))
+
+    def _names(self, kind: str, begun: str, tenant: str | None) -> Iterable[str]:
         scope = self._scope_with(tenant).at(self._scope.instance, tenant)
-        offered = click.Context(root, obj=scope)
-        return [item.value for item in IDS[kind](offered, root.params[0], begun)]
+        return [item.value for item in IDS[kind](click.Context(root, obj=scope), root.params[0], begun)]
 
     async def pulse(self) -> Pulse:
         runtime = self._held.runtime
@@ -214,8 +225,11 @@ class RemoteShell(Output):
         return ()
 
     def ids(self, kind: str, begun: str, tenant: str | None) -> Iterable[str]:
+        if kind == "files":
+            return [each.text for each in _files(begun)]
         with suppress(MailProxyClientError):
-            return [name for name in self._names(kind, tenant) if name.startswith(begun)]
+            names = dict.fromkeys(self._names(kind, tenant))
+            return [name for name in names if name and name.startswith(begun)]
         return ()
 
     async def pulse(self) -> Pulse:
@@ -236,7 +250,7 @@ class RemoteShell(Output):
             self.runner.run(self._watching.close())
         self.runner.close()
 
-    def _names(self, kind: str, tenant: str | None) -> Iterable[str]:
+    def _names(self, kind: str, tenant: str | None) -> Iterable[str | None]:
         client = self._quick
         match kind:
             case "tenants":
@@ -246,7 +260,7 @@ class RemoteShell(Output):
             case "storages":
                 return [each.name for each in client.storages.list(tenant_id=tenant)]
         newest = client.messages.list(tenant_id=tenant, page_size=MOST_IDS)
-        return [each.id for each, _ in zip(newest, range(MOST_IDS), strict=False)]
+        return [each.batch_code if kind == "batches" else each.id for each in islice(newest, MOST_IDS)]
 
 
 def _word(item: CompletionItem) -> Word:
