@@ -10,6 +10,7 @@ import click
 
 from mail_proxy.errors import InvalidInput
 from mail_proxy_cli.registry import RESERVED
+from mail_proxy_cli.terminal import given_back
 
 
 def given(options: Mapping[str, object]) -> dict[str, object]:
@@ -38,7 +39,8 @@ def may_prompt() -> bool:
 def read_secret_line(name: str = "password") -> str:
     """Read a secret from standard input: its first line; unseen, if somebody types it."""
     if sys.stdin.isatty():
-        return str(click.prompt(name, hide_input=True, err=True))
+        with given_back(dumb=True):
+            return str(click.prompt(name, hide_input=True, err=True))
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
         raise click.UsageError(f"standard input holds no {name}")

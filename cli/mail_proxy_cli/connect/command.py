@@ -15,6 +15,7 @@ from mail_proxy_cli.context import read_context, state_directory
 from mail_proxy_cli.fields import read_secret_line
 from mail_proxy_cli.nodes import command
 from mail_proxy_cli.scope import Scope, pass_scope
+from mail_proxy_cli.terminal import given_back
 
 if TYPE_CHECKING:
     from mail_proxy.runtime import Runtime
@@ -117,7 +118,8 @@ def _hold(session: Session, scope: Scope, name: str) -> int:
         return read(session)
     history = state_directory() / "history" / quote(name, safe="")
     is_dumb = scope.invocation.is_dumb or not sys.stdout.isatty()
-    return talk(session, history, color=scope.invocation.color, dumb=is_dumb)
+    with given_back(dumb=is_dumb):
+        return talk(session, history, color=scope.invocation.color, dumb=is_dumb)
 
 
 async def _nothing(_runtime: Runtime) -> None:

@@ -19,6 +19,7 @@ from mail_proxy.model.activity import Order
 from mail_proxy_cli.errors import OK
 from mail_proxy_cli.instances import describe
 from mail_proxy_cli.scope import Scope
+from mail_proxy_cli.terminal import ENDS
 from mail_proxy_cli.top.picture import Scene, picture
 from mail_proxy_cli.top.screen import FullScreen, Paper, Screen, keys
 
@@ -44,8 +45,8 @@ async def watch(scope: Scope, interval: float, runtime: Runtime) -> int:
                     stage.is_to_stop = False
                     os.kill(os.getpid(), signal.SIGSTOP)  # until the shell lets it go on
         looking.cancel()
-    if stage.is_terminated:
-        signal.raise_signal(signal.SIGTERM)  # now that the screen is given back
+    if stage.ended_by is not None:
+        signal.raise_signal(stage.ended_by)  # now that the screen is given back
     return OK
 
 
@@ -56,7 +57,8 @@ class _Stage:
     """
 
     def __init__(self, scope: Scope, watch: Watch) -> None:
-        self.is_over = self.is_terminated = self.is_to_stop = False
+        self.is_over = self.is_to_stop = False
+        self.ended_by: signal.Signals | None = None
         self._scope = scope
         self._watch = watch
         self._is_paused = False
@@ -103,8 +105,8 @@ class _Stage:
         self._hurry.set()
         self._changed.set()
 
-    def terminate(self) -> None:
-        self.is_over = self.is_terminated = True
+    def terminate(self, number: signal.Signals) -> None:
+        self.is_over, self.ended_by = True, number
         self._changed.set()
 
     def stop(self) -> None:
@@ -141,9 +143,10 @@ def _signals(stage: _Stage) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     handlers: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGWINCH: stage.draw,
-        signal.SIGTERM: stage.terminate,
         signal.SIGTSTP: stage.stop,
+        **{number: partial(stage.terminate, number) for number in ENDS},
     }
+    before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:
@@ -151,3 +154,4 @@ def _signals(stage: _Stage) -> Iterator[None]:
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number])

@@ -16,6 +16,7 @@ from prompt_toolkit.utils import is_dumb_terminal
 from mail_proxy.services.inputs import MASK, fault_in
 from mail_proxy_cli.nodes import near
 from mail_proxy_cli.output import echo_record
+from mail_proxy_cli.terminal import given_back
 
 if TYPE_CHECKING:
     from mail_proxy.services.inputs import Input
@@ -154,6 +155,10 @@ class Dialogue:
         completer: Completer | None = None,
     ) -> str:
         """Read one line; what is `typed` already stands there to be mended."""
+        with given_back(dumb=self._is_dumb):
+            return self._read_line(question, typed, is_hidden=is_hidden, completer=completer)
+
+    def _read_line(self, question: str, typed: str, *, is_hidden: bool, completer: Completer | None) -> str:
         try:
             if self._is_dumb:  # there prompt-toolkit shows what should not be seen
                 return getpass.getpass(question) if is_hidden else input(question)
@@ -164,6 +169,7 @@ class Dialogue:
                 complete_while_typing=False,
                 reserve_space_for_menu=ROOM_FOR_CHOICES if completer else 0,
                 color_depth=None if self._color else ColorDepth.DEPTH_1_BIT,
+                enable_suspend=True,
             )
             return session.prompt(default=typed)
         except EOFError as error:
