@@ -159,15 +159,15 @@ def _python(text: str, names: Names) -> list[Suggestion]:
         return _in_quotes(text, call, names)
     chain = CHAIN.search(text)
     if chain is None or not chain[0]:
-        return [] if text.strip() else _chained("", len(text), names.namespace)
+        at = len(text)
+        return _named(call, "", at, names) if text.strip() else _chained("", at, names.namespace)
     if chain.start() and text[chain.start() - 1] in ".)]":
         return []  # of a value that is not there before the line is run
     before = chain[0].rpartition(".")[0]
     found = _chained(chain[0], chain.start(), names.namespace)
     if before:
         return found
-    if call is not None and not call.keyword:
-        found = [Suggestion(f"{name}=", chain.start()) for name in _keywords(call, chain[0], names)] + found
+    found = _named(call, chain[0], chain.start(), names) + found
     known = [*keyword.kwlist, *(name for name in vars(builtins) if not name.startswith("_"))]
     rest = [name for name in known if name.startswith(chain[0]) and name not in names.namespace]
     return found + [Suggestion(name, chain.start()) for name in rest]
@@ -203,11 +203,14 @@ def _values(call: Call, names: Names) -> Iterable[str]:
     return names.ids(kind, begun) if kind else ()
 
 
-def _keywords(call: Call, begun: str, names: Names) -> Iterable[str]:
+def _named(call: Call | None, begun: str, start: int, names: Names) -> list[Suggestion]:
     """The arguments that may yet be named."""
+    if call is None or call.keyword:
+        return []
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     rest = list(_parameters(call, names).items())[call.position :]
-    return [name for name, each in rest if each.kind in by_name and name.startswith(begun)]
+    may_be = [name for name, each in rest if each.kind in by_name and name.startswith(begun)]
+    return [Suggestion(f"{name}=", start) for name in may_be]
 
 
 def _parameters(call: Call, names: Names) -> Mapping[str, inspect.Parameter]:

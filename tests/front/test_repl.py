@@ -103,6 +103,8 @@ def test_tab_completes(shop: Cli) -> None:
             ("use ac", "use acme"),
             ("tena", "tenants"),
             ("tenants show ac", "tenants show acme"),
+            ("proxy.messages.events('or", "proxy.messages.events('order-1"),
+            ("acme mess", "acme messages"),
         ):
             complete(terminal, begun, completed)
         work(terminal, "use acme", "acme>")
@@ -114,6 +116,9 @@ def test_tab_completes(shop: Cli) -> None:
             ("proxy.mess", "proxy.messages"),
             ("proxy.messages.err", "proxy.messages.errors"),
             ("proxy.messages.get('or", "proxy.messages.get('order-1"),
+            ("proxy.messages.list(batch", "proxy.messages.list(batch_code="),
+            ("proxy.messages.list(batch_code='", "proxy.messages.list(batch_code='spring"),
+            ("open('hel", "open('hello.eml"),
         ):
             complete(terminal, begun, completed)
         terminal.type("proxy.a")

@@ -172,6 +172,10 @@ def offered(text: str) -> list[str]:
         ),
         ("proxy.messages.delete('x', batch_code='", ["proxy.messages.delete('x', batch_code='spring"]),
         ("proxy.messages.delete('x', forc", ["proxy.messages.delete('x', force="]),
+        (
+            "proxy.messages.delete('x', ",
+            ["proxy.messages.delete('x', status=", "proxy.messages.delete('x', force="],
+        ),
         ("proxy.messages.get(tenan", ["proxy.messages.get(tenant_id="]),
         ("proxy.messages.get(tenant_id=tenan", []),
         ("proxy.messages.get(')', tenan", ["proxy.messages.get(')', tenant_id="]),
