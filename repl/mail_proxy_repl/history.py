@@ -17,12 +17,15 @@ from mail_proxy.files import write_private
 LARGEST = 1024 * 1024
 """Bytes of a history; of a larger one, the newer half is kept."""
 
-_GIVEN = r"(?:passw|passphrase|secret|token|credential|api_?key|(?:access|account|private|encryption)_?key)"
+_GIVEN = (
+    r"(?:pass(?:w|phrase|_|\b)|pwd|\bpw|secret|token|credential|authorization|connection_?string"
+    r"|api_?key|(?:access|account|private|encryption)_?key)"
+)
 _SECRET_GIVEN = re.compile(
     rf"""
     --(?!no-)[\w-]*(?:{_GIVEN}|key)[\w-]*(?<!-stdin)(?![\w-])\s*=?\s*\S  # an option with its value
-    | {_GIVEN}\w*["']?\s*[:=]                                             # a field with its value
-    | \bset\s+\S*{_GIVEN}\S*\s+\S                                       # config set KEY VALUE
+    | {_GIVEN}\w*["']?\]?\s*[:=,]                                          # a field with its value
+    | \bset\s+(?:--\s+)?\S*{_GIVEN}\S*\s+\S                              # config set KEY VALUE
     | ://[^\s:]*:\S+@                                                    # a URL with a login
     """,
     re.IGNORECASE | re.VERBOSE,
@@ -52,7 +55,7 @@ class _KeptInFile(_Discreet, FileHistory):
 
     def store_string(self, string: str) -> None:
         with suppress(OSError):
-            super().store_string(string)
+            super().store_string(string.encode("utf-8", "replace").decode())  # what was typed may be no text
 
 
 class _KeptInMemory(_Discreet, InMemoryHistory):

@@ -25,6 +25,7 @@ from mail_proxy_repl.history import LARGEST, keeps, open_history
         "proxy.tenants.new_api_key('acme')",
         "sorted(x, key=len)",
         "db copy --to postgresql://host/mail",
+        "bypassed = passed + 1",
         "send hello.eml --at 2026-03-01T09:00",
     ],
 )
@@ -57,6 +58,14 @@ def test_kept(line: str) -> None:
         "proxy.tenants.add('acme', client_auth={'method': 'bearer', 'token': 'x'})",
         'x = {"secret_access_key": "x"}',
         "for x in y:\n    f(imap_password='x')",
+        "fields['password'] = 'x'",
+        'setattr(fields, "password", "x")',
+        "fields.update([('password', 'x')])",
+        "pw = 'x'",
+        "accounts update main --pass x",
+        "config set -- client_sync_token abc",
+        'os.environ["GMP_API_TOKEN"] = "x"',
+        'headers = {"Authorization": "Bearer x"}',
     ],
 )
 def test_not_kept(line: str) -> None:
@@ -72,6 +81,13 @@ def test_what_is_kept_is_there_next_time_for_its_owner_alone(tmp_path: Path) -> 
     assert list(open_history(path).load_history_strings()) == ["for x in y:\n    print(x)", "stats"]
     assert "hunter2" not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_is_no_text(tmp_path: Path) -> None:
+    """A terminal may send any bytes; the line is kept as far as it can be."""
+    history = open_history(tmp_path / "myserver")
+    history.append_string("stats \udcff")
+    assert list(open_history(tmp_path / "myserver").load_history_strings()) == ["stats ?"]
 
 
 def test_a_history_that_others_may_read_is_closed_to_them(tmp_path: Path) -> None:
