@@ -192,6 +192,23 @@ def test_an_interrupt(cli: Cli) -> None:
     assert (process.returncode, err.strip()) == (130, "interrupted")
 
 
+INTERRUPTING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mail_proxy_cli.grammar":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_an_interruption_while_the_program_is_read_ends_it_quietly(cli: Cli) -> None:
+    """Ctrl+C in the first tenth of a second, too, leaves no traceback."""
+    (cli.root / "sitecustomize.py").write_text(INTERRUPTING)
+    done = cli("list", env={"PYTHONPATH": f"{cli.root}:{cli.environ['PYTHONPATH']}"})
+    assert (done.code, done.out, done.err) == (130, "", "")
+
+
 @pytest.mark.parametrize("key", ["ctrl-c", "ctrl-d"])
 def test_who_leaves_a_question_reads_so_on_a_line_of_its_own(cli: Cli, key: str) -> None:
     """The answer stands below the question, and nothing was deleted."""

@@ -62,7 +62,7 @@ def test_the_wheel_carries_its_licence_and_its_command(wheel: ZipFile) -> None:
     metadata = message_from_bytes(wheel.read(f"{info}/METADATA"))
     assert metadata["License-Expression"] == "Apache-2.0"
     assert wheel.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
-    assert "mail-proxy = mail_proxy_cli.main:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    assert "mail-proxy = mail_proxy_cli.__main__:main" in wheel.read(f"{info}/entry_points.txt").decode()
 
 
 def test_the_source_archive_builds_the_same_packages(archives: Path, wheel: ZipFile) -> None:
