@@ -87,9 +87,17 @@ def describe(error: BaseException) -> tuple[str, int]:
         case OSError():
             said = _describe_os_error(error), FAILED
         case _:
-            what = one_line(f"{type(error).__name__}: {error}")
-            said = f"unexpected: {what} (run it with --debug for the whole story)", FAILED
+            said = f"unexpected: {name_and_words(error)} (run it with --debug for the whole story)", FAILED
     return said
+
+
+def name_and_words(error: BaseException) -> str:
+    """What an exception of whatever kind says, on one line; those of a session may fail even at that."""
+    try:
+        words = str(error)
+    except Exception as another:  # noqa: BLE001 - it is the session's own code
+        words = f"what it says cannot be told ({type(another).__name__})"
+    return one_line(f"{type(error).__name__}: {words}")
 
 
 def _exit_code(error: MailProxyError) -> int:

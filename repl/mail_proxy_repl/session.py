@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import keyword
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -66,7 +65,9 @@ class Session:
             try:
                 if self._run(chunk) != OK:
                     return
-            except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001 - it goes on
+            except SystemExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - it goes on
                 self.shell.report(self._clearer(error, chunk))
                 return
 
@@ -75,7 +76,9 @@ class Session:
         for chunk in chunks(lines, lambda: self.vocabulary):
             try:
                 code = self._run(chunk)
-            except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001 - the edge
+            except SystemExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - the edge
                 where = f"line {line_of(error, chunk.line)}: "
                 code = self.shell.report(self._clearer(error, chunk), where)
                 return code if isinstance(error, KeyboardInterrupt) else FAILED

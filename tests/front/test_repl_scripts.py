@@ -16,6 +16,8 @@ from tests.support.server import Server
 MESSAGE = '{"id": "m1", "from": "bot@acme.test", "to": "ann@example.test", "subject": "Hi", "body": "Hello"}'
 BY_NOBODY = '{"id": "m2", "from": "bot@acme.test", "to": "nobody", "body": "Hello"}'
 
+MUTE = "class Mute(Exception):\n    def __str__(self):\n        return 1 / 0\n"
+
 STORY = (
     ("proxy.tenants.add('TENANT', name='Acme Ltd')['id']", "'TENANT'"),
     ("len(proxy.tenants.new_api_key('TENANT'))", "43"),
@@ -242,6 +244,9 @@ nonsense
         ("new_message()", 1, "line 1: which tenant?"),
         ("import sys\nsys.exit(3)", 3, ""),
         ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("raise BaseException('no')", 1, "Error: line 1: BaseException: no\n"),
+        ("raise GeneratorExit", 1, "Error: line 1: GeneratorExit"),
+        (f"{MUTE}raise Mute", 1, "Error: line 4: Mute: what it says cannot be told (ZeroDivisionError)\n"),
         ("exit", 0, ""),
         ("exit 4", 4, ""),
         ("exit(5)", 5, ""),

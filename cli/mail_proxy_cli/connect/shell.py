@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +20,7 @@ from mail_proxy.errors import InvalidInput, MailProxyError
 from mail_proxy_cli import complete, registry
 from mail_proxy_cli.connect.shown import show
 from mail_proxy_cli.context import INSTANCE_VARIABLE, TENANT_VARIABLE
-from mail_proxy_cli.errors import FAILED, INTERRUPTED, describe, first
+from mail_proxy_cli.errors import FAILED, INTERRUPTED, describe, first, name_and_words, print_traceback
 from mail_proxy_cli.grammar import GLOBAL, INSTANCE, TENANT, root
 from mail_proxy_cli.nodes import near
 from mail_proxy_cli.output import one_line
@@ -82,7 +81,7 @@ class Output:
             error = first(error)
         is_debug, self._debug = self._debug or self._invocation.debug, False
         if is_debug and not isinstance(error, click.ClickException | click.Abort):
-            traceback.print_exception(error)
+            print_traceback(error)
         line, code = _told(error)
         if code == INTERRUPTED:
             click.echo(f"\n{line}" if sys.stderr.isatty() else line, err=True)  # the terminal has shown ^C
@@ -101,7 +100,7 @@ def _told(error: BaseException) -> tuple[str, int]:
             return describe(error)
         case SyntaxError():
             return one_line(f"{type(error).__name__}: {error.msg}"), FAILED
-    return one_line(f"{type(error).__name__}: {error}"), FAILED
+    return name_and_words(error), FAILED
 
 
 class LocalShell(Output):
