@@ -38,7 +38,7 @@ from mail_proxy.services.fields import (
     decoded_base64,
     not_too_many,
 )
-from mail_proxy.services.inputs import Input
+from mail_proxy.services.inputs import Input, checked
 
 MAX_ATTACHMENTS = 100
 
@@ -187,6 +187,11 @@ _MESSAGE_NAMES = _known_names(MessageInput)
 
 
 _ATTACHMENT_NAMES = _known_names(AttachmentInput)
+
+
+def refuse_impossible(fields: Mapping[str, object]) -> None:
+    """Raise InvalidInput for fields that no message can have, whatever else it holds."""
+    checked(MessageInput, {"id": "any", **fields})
 
 
 def is_plain(raw: Mapping[str, object]) -> bool:

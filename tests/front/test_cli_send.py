@@ -151,9 +151,9 @@ def test_as_json(acme: QuickCli) -> None:
         (("hello.eml", "--at", "tomorrow"), 2, "'tomorrow' is no time"),
         (("hello.eml", "--at", "-99999999d"), 2, "is no time"),
         (("hello.eml", "--account", "mian"), 2, "no account 'mian'; did you mean 'main'?"),
-        (("hello.eml", "--to", "nobody"), 1, "--to: "),
-        (("hello.eml", "--id", "x" * 256), 1, "--id: "),
-        (("hello.eml", "--batch", "x" * 65), 1, "--batch: "),
+        (("hello.eml", "hello.eml", "--to", "nobody"), 2, "--to: "),
+        (("hello.eml", "--id", "x" * 256), 2, "--id: "),
+        (("hello.eml", "--batch", "x" * 65), 2, "--batch: "),
         (("hello.eml", "--wait"), 1, "instance 'a' is not running"),
     ],
 )

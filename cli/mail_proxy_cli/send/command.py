@@ -11,11 +11,12 @@ from mail_proxy.errors import NotFound, NotRunning
 from mail_proxy_cli.complete import accounts as complete_accounts
 from mail_proxy_cli.complete import batches as complete_batches
 from mail_proxy_cli.errors import FAILED, OK
+from mail_proxy_cli.fields import faults_as_options, given
 from mail_proxy_cli.moments import moment
 from mail_proxy_cli.nodes import command, near
 from mail_proxy_cli.opening import is_served, run, unserved
 from mail_proxy_cli.scope import Scope, pass_scope
-from mail_proxy_cli.send.queueing import STDIN, await_outcome, queue_files
+from mail_proxy_cli.send.queueing import OPTION_OF_FIELD, STDIN, await_outcome, queue_files
 from mail_proxy_cli.send.telling import Teller
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def send(
     Date is added. Prints the id of each message. A bad file does not stop the others; then the exit code
     is 1.
     """
+    from mail_proxy.services.message_inputs import refuse_impossible
+
     _check(files, message_id=message_id, wait=wait, timeout=timeout)
     fields: dict[str, object] = {
         "id": message_id,
@@ -69,7 +72,9 @@ def send(
         "batch_code": batch,
         "envelope": {"to": ", ".join(to)} if to else None,
     }
-    fields = {name: value for name, value in fields.items() if value is not None}
+    fields = given(fields)
+    with faults_as_options(OPTION_OF_FIELD):  # once, and not for each file
+        refuse_impossible(fields)
     teller = Teller(len(files), as_json=as_json)
     run(scope, lambda runtime: _send(scope, runtime, files, fields, teller, wait=wait, timeout=timeout))
     teller.sum_up()
