@@ -54,9 +54,11 @@ async def test_a_stop_waits_for_the_post_under_way_and_begins_no_other_batch(des
     await desk.happen("m1", *["deferred"] * (BATCH + 1))
     run = asyncio.create_task(desk.reporter.run())
     await desk.app.wait_for(lambda posts: len(posts) == 1)
+    looks = desk.rig.database.done["look"]
     desk.reporter.stop()
-    held.set()
     await desk.gather()
+    await desk.rig.database.until_done("look", looks + 1)  # the last one: whoever is free then has a turn
+    held.set()
     await run
     assert [len(post.entries) for post in desk.app.posts] == [BATCH]
     assert await desk.pending() == 1
